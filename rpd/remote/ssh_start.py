@@ -99,7 +99,7 @@ def program() -> str:
 
 @frozen
 class Progress:
-    """How far a container has come: its last step in words, who can log in, why there will be no server."""
+    """The progress of a container: its last step in words, the user who can log in, why there is no server."""
 
     step: str = ""
     user: str = ""

@@ -1,8 +1,8 @@
-"""The watchdog: a process on the pod that ends the pod, whatever becomes of the driver.
+"""The watchdog: a process on the pod that ends the pod, whatever happens to the driver.
 
-Its program is ``watchdog.sh``, in this folder. It ends the pod at an absolute deadline, a grace time later if it hears
-a driver; and before that once no command has run and no driver was heard for the linger time. So a closed laptop does
-not end a job, and a killed driver leaves no pod behind.
+Its program is ``watchdog.sh`` in this folder. It ends the pod at an absolute deadline, or a grace time later
+while it hears a driver; and earlier if no command has run and no driver was heard for the linger time. So a
+closed laptop does not end a job, and a killed driver leaves no pod behind.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from rpd.remote.protocol import Remote
 from rpd.values.frozen import frozen
 
 UNPRICED_SECONDS = 72 * 3600.0
-"""How long a pod may live whose rate is not known and whose job has no longest runtime."""
+"""Seconds that a pod may live if its rate is unknown and its job has no longest runtime."""
 
 _ARM_SECONDS = 30.0
 
-# Numbers are written over the bytes that are there, in one piece:
-# the watchdog never reads half of one, and a disk that is full meanwhile is no hindrance.
+# A number overwrites the bytes of the old one in one piece: the watchdog never reads half of one, and a full
+# disk does not matter.
 _COMMON = r"""
 _rpd_number() { printf '%-20s\n' "$2" 2>/dev/null 1<>"$_rpd_folder/$1"; }
 _rpd_in_charge() {
@@ -43,7 +43,7 @@ _rpd_tell() {
 }
 """
 
-# The proof that a watchdog is in charge takes a few hundred bytes.
+# Proving that a watchdog is in charge takes a few hundred bytes.
 _AGAIN = r"""
 _rpd_again() {
   for _rpd_folder in "${HOME:-/root}/.rpd/watchdog" "/tmp/.rpd-$(id -u)/watchdog"; do
@@ -53,7 +53,7 @@ _rpd_again() {
 }
 """
 
-# $1 pod, $2 the program, $3 seconds left, $4 linger, $5 grace, $6 the cluster it is a member of, if it is.
+# $1 pod, $2 the program, $3 seconds left, $4 linger, $5 grace, $6 the cluster it belongs to, if any.
 _ARM = r"""
 # Renamed into place: a watchdog may still be reading the file that is there.
 _rpd_install() {
@@ -89,9 +89,9 @@ class Unguarded(RemoteError):
 class Terms:
     """How pods guard themselves in a run; all in seconds.
 
-    ``grace`` is what a pod that hears its driver gets beyond its cap, so that the node can end in order first.
-    ``keep_failed`` and ``keep_unverified`` are how long a pod stays whose node did not pass, or whose results could not
-    be fetched whole; 0: not at all.
+    ``grace`` is the time beyond its cap that a pod gives a driver it hears, so that the node can end properly
+    first. ``keep_failed`` and ``keep_unverified`` are how long a pod stays whose node did not pass, or whose
+    results could not be fetched completely; 0: not at all.
     """
 
     linger: float = 900.0
@@ -102,7 +102,7 @@ class Terms:
 
     @classmethod
     def of(cls, config: Any) -> Terms:
-        """Return the terms that the settings of a run give."""
+        """Return the terms in the settings of a run."""
         if config is None:
             return cls()
         return cls(
@@ -126,10 +126,10 @@ def arm(
     grace_seconds: float = 0.0,
     cluster_id: str = "",
 ) -> int:
-    """Tell the pod's watchdog when to end it, starting the watchdog unless it runs; return the deadline.
+    """Send the pod's watchdog its deadline, starting the watchdog if necessary; return the deadline.
 
-    ``seconds_left`` counts from now on the pod's own clock, by which the deadline (seconds since 1970) is meant too.
-    ``grace_seconds`` more are for a driver that the pod hears. Safe to call again at any time. Raises Unguarded where
+    ``seconds_left`` counts from now; the deadline is in seconds since 1970; both are on the pod's own clock.
+    A driver that the pod hears has ``grace_seconds`` more. Safe to call again at any time. Raise Unguarded if
     the pod could not end itself, ConnectionLost, PodLost.
     """
     numbers = _numbers(seconds_left, linger_seconds, grace_seconds)
@@ -153,7 +153,7 @@ def arm_again(
     grace_seconds: float = 0.0,
     cluster_id: str = "",
 ) -> int:
-    """Do the same as ``arm`` in a much smaller command, where the watchdog runs already."""
+    """Do the same as ``arm`` with a much smaller command, if the watchdog is already running."""
     numbers = _numbers(seconds_left, linger_seconds, grace_seconds)
     said = remote.script(f"{_COMMON}{_AGAIN}\n_rpd_again {numbers}\n", timeout=_ARM_SECONDS)
     if (deadline := _armed(said)) is not None:
@@ -173,7 +173,7 @@ def _numbers(left: float, linger: float, grace: float) -> str:
 
 
 def _armed(said: str) -> int | None:
-    """Return the deadline that a pod says it is armed with."""
+    """Return the deadline that a pod confirms."""
     match = re.search(r"^armed ([0-9]{1,12})$", said, re.MULTILINE)
     return int(match[1]) if match else None
 

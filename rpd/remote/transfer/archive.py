@@ -29,15 +29,15 @@ _TREE, _END = "tree", "end"
 
 
 _WORTH_GOING_ON = 256 << 10
-"""Bytes of a file that are not sent again."""
+"""Least size of a file's beginning, in bytes, that is worth keeping for a resumed transfer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrived:
-    """What a stream that was cut left on the pod: files that are whole there, and beginnings of others.
+    """The content that a cut stream left on the pod: complete files, and beginnings of others.
 
-    ``whole`` is name to sha256, ``parts`` name to bytes: tar has given those neither mode nor time. At most one of them
-    is not as long as it shall be.
+    ``whole`` is name to sha256, ``parts`` name to bytes: tar has set neither mode nor time of those. At most
+    one of them is shorter than it should be.
     """
 
     whole: Mapping[str, str] = field(default_factory=dict)
@@ -48,10 +48,10 @@ class Arrived:
 
 
 class Archive:
-    """A tar stream of staged files but those the pod keeps or has, with the sha256 of each as it goes by.
+    """A tar stream of the staged files that the pod lacks, with the sha256 of each as it passes.
 
-    Everything is under ``tree``. A file that is patched or gone on with is made on the pod instead, by ``plan``, of
-    what is there and of what is under ``new``.
+    Everything is under ``tree``. A file that is patched or resumed is assembled on the pod by ``plan``, from
+    what is there and from what is under ``new``.
     """
 
     def __init__(
@@ -76,20 +76,20 @@ class Archive:
         self._done = 0
         self._total = sum(map(self._size_sent, files))
         self.changed: list[str] = list(arrived.changed)
-        """Files that were others after they were read than when they were listed."""
+        """Files that differed, after they were read, from their state when they were listed."""
         self.incomplete: list[str] = list(arrived.incomplete)
-        """Those of them that ended before the listed size, or were gone: zeros were sent for what is missing."""
+        """Those of them that ended before the listed size, or were gone: zeros were sent for the rest."""
 
     @property
     def part_path(self) -> str:
-        """Where on the pod, below the folder it is received in, the file lies that is gone on with; or nothing."""
+        """The path of the resumed file, below the folder where the stream is received; empty if there is none."""
         for file in self._list:
             if file.name in self._arrived.parts and self._size_sent(file):
                 return self._path(file.name)
         return ""
 
     def about(self) -> dict[str, Any]:
-        """Return digest, number of files and bytes of the tree, once all its blocks were taken."""
+        """Return digest, number of files and bytes of the tree; valid once all blocks were taken."""
         return {
             "tree_sha256": tree_digest(self._contents),
             "files": sum(file.kind is not Kind.FOLDER for file in self._list),
@@ -97,7 +97,7 @@ class Archive:
         }
 
     def arrived(self, sizes: Mapping[str, int]) -> Arrived:
-        """Return what of this archive is on the pod, where files have ``sizes`` after the stream was cut."""
+        """Return the part of this archive that is on the pod, given the ``sizes`` of files after the cut."""
         sums = {file.name: sha256 for file, sha256 in self._contents}
         whole, parts = dict(self._arrived.whole), {}
         there = [
@@ -112,7 +112,7 @@ class Archive:
                 parts[file.name] = file.size
             elif sizes[file.name] == file.size and file.name in sums:
                 whole[file.name] = sums[file.name]
-        # tar writes one file after the other: it may have been busy with the last one.
+        # tar writes one file after the other: the cut may have hit only the last one.
         for file in there[-1:]:
             if _WORTH_GOING_ON <= sizes[file.name] <= file.size:
                 parts[file.name] = sizes[file.name]
@@ -161,7 +161,7 @@ class Archive:
         return file.size - self._arrived.parts.get(file.name, 0)
 
     def _file_blocks(self, file: StagedFile) -> Iterator[bytes]:
-        """Yield what makes one path: itself, or what is new in it; nothing of a file that arrived before."""
+        """Yield one path: all of it, its new part, or nothing if it arrived before."""
         if file.name in self._arrived.whole:
             self._contents.append((file, self._arrived.whole[file.name]))
         elif file.name in self._change.patched:
@@ -172,7 +172,7 @@ class Archive:
             yield from self._member_blocks(self._path(file.name), file)
 
     def _patch_blocks(self, file: StagedFile, patch: delta.Patch) -> Iterator[bytes]:
-        """Yield the new pieces of a file whose other ones lie in the tree that was sent before."""
+        """Yield the new pieces of a file whose other pieces are in the tree that was sent before."""
         new, size = f"new/{len(self._plan)}", new_bytes(patch.pieces)
         yield self._header(new, file, size)
         missing = size
@@ -194,17 +194,17 @@ class Archive:
         self._blocks[file.name] = patch.blocks
 
     def _rest_blocks(self, file: StagedFile) -> Iterator[bytes]:
-        """Yield what is missing of a file whose beginning arrived before."""
+        """Yield the missing end of a file whose beginning arrived before."""
         at, path = self._arrived.parts[file.name], shlex.quote(self._path(file.name))
         new = "new/rest" if at < file.size else f"new/{len(self._plan)}"
         yield self._header(new, file, file.size - at)
         sha256 = yield from self._content_blocks(file, at)
-        # As after a cut: what came is behind the beginning before anything else is done.
+        # First append what came to the beginning, as after a cut; only then do anything else.
         self._make(file, f"cat {new} >>{path} && mv -- {path} made", new, sha256)
         self._contents.append((file, sha256))
 
     def _make(self, file: StagedFile, made: str, new: str, sha256: str) -> None:
-        """Plan to put ``made``, checked, in the place of a file."""
+        """Plan to move ``made`` into the place of a file, after a check."""
         path = self._path(file.name)
         folder = posixpath.dirname(path)
         above = f"mkdir -p -- {shlex.quote(folder)} && " if folder else ""
@@ -223,7 +223,7 @@ class Archive:
         return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
 
     def _folders(self) -> Iterator[bytes]:
-        """Yield an archive of the folders that a change makes or touches: what is done in them changes their times."""
+        """Yield an archive of the folders that a change creates or touches: work inside them changes their times."""
         yield self._root(".")
         for file in self._list:
             if file.kind is Kind.FOLDER and file.name in self._change.folders:
@@ -246,7 +246,10 @@ class Archive:
         self._contents.append((file, content))
 
     def _content_blocks(self, file: StagedFile, at: int = 0) -> Generator[bytes, None, str]:
-        """Yield as many bytes as were listed, from ``at`` on, whatever the file has become; return its sha256."""
+        """Yield exactly the listed number of bytes, from ``at`` on, whatever has become of the file.
+
+        Return its sha256.
+        """
         digest = hashlib.sha256()
         summing = Summing(file.size) if file.size >= LEAST_BYTES else None
         left = file.size
@@ -272,7 +275,7 @@ class Archive:
 
     @contextmanager
     def _reading(self, file: StagedFile) -> Iterator[BinaryIO]:
-        """Open a file, or an empty one where it is gone; note if it is another at the end than when it was listed."""
+        """Open a file, or an empty one if it is gone; note if it differs at the end from its state when listed."""
         try:
             with _open(file.place, "rb", buffering=0) as source:
                 yield source
@@ -302,7 +305,7 @@ def _zeros(size: int) -> Iterator[bytes]:
 
 
 def _copies(pieces: Sequence[Piece], old: str, new: str) -> str:
-    """Return words for sh that write one piece after the other, from file ``old`` or ``new``."""
+    """Return sh commands that write the pieces one after the other, from file ``old`` or ``new``."""
     words = []
     taken = 0
     for piece in pieces:

@@ -1,4 +1,4 @@
-"""sha256 sums: the script that makes them on a pod, and the list of them next to the pulled files."""
+"""sha256 sums: the script that computes them on a pod, and the list of them next to the pulled files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ for name in sys.argv[1:]:
 '; }
 else echo "the pod has nothing that makes sha256 sums (sha256sum, shasum, openssl, python3)" >&2; exit 4; fi
 """
-"""Defines ``_rpd_sum``, which sums the files that standard input names, each ended by NUL; exits where nothing can."""
+"""Defines ``_rpd_sum``, which sums the NUL-terminated file names on standard input; exits if the pod has no
+tool for it.
+"""
 
 QUICK_SUM = r"""
 _rpd_quick_sum() {
@@ -37,22 +39,22 @@ _rpd_quick_sum() {
   else _rpd_sum; fi
 }
 """
-"""Defines ``_rpd_quick_sum`` after ``SUM``: quick with older coreutils too, for names without escapes."""
+"""Defines ``_rpd_quick_sum``, to follow ``SUM``: fast with older coreutils too, for names without escapes."""
 
 
 def is_plain(names: Iterable[str]) -> bool:
-    """Whether names can be written down without escapes."""
+    """Return whether the names can be written without escapes."""
     return not any("\\" in name or "\n" in name for name in names)
 
 
 _SUM_LINE = re.compile(r"(\\?)([0-9a-f]{64}) [ *](.*)")
 _LONGEST_NAME = 16 << 10
 MOST_LIST_BYTES = 512 << 20
-"""A list of sums that is longer is none."""
+"""A longer file is not a list of sums."""
 
 
 def parse_sums(text: str) -> dict[str, str]:
-    """Return the sums by name from what sha256sum, its kin, or ``note_sums`` wrote."""
+    """Return the sums by name from the output of sha256sum, its relatives, or ``note_sums``."""
     sums: dict[str, str] = {}
     digest, is_escaped, lines = "", False, [""]
 
@@ -64,7 +66,7 @@ def parse_sums(text: str) -> dict[str, str]:
     for line in text.removesuffix("\n").split("\n"):
         match = _SUM_LINE.fullmatch(line)
         if match is None:
-            lines.append(line)  # busybox writes a newline in a name as it is
+            lines.append(line)  # busybox does not escape a newline in a name
             continue
         note()
         digest, is_escaped, lines = match[2], bool(match[1]), [match[3]]
@@ -73,7 +75,7 @@ def parse_sums(text: str) -> dict[str, str]:
 
 
 def listed_sums(data: bytes) -> dict[str, str]:
-    """Return the sums in a list that pulls left, by file name."""
+    """Return the sums by file name in a list that pulls left."""
     lines = data.decode("utf-8", "surrogateescape").split("\n")
     return parse_sums("\n".join(line for line in lines if line and not line.startswith("#")))
 
@@ -99,23 +101,23 @@ def sum_lines(sums: Mapping[str, str]) -> list[str]:
 
 
 def note_sums(tree: Tree, name: str, sums: Mapping[str, str], left_out: Mapping[str, str]) -> None:
-    """Merge ``sums`` into the list called ``name``, in the format of sha256sum. Raises OSError."""
-    known: dict[str, str] = {}
+    """Merge ``sums`` into the list called ``name``, in the format of sha256sum. Raise OSError."""
+    merged: dict[str, str] = {}
     remarks: dict[str, None] = {}
     status = tree.status(name)
-    # A pod may have sent something of that name: then it is no list, and makes room for one.
+    # A pod may have sent something of that name. If it is not a list, it is replaced by one.
     if status is not None and stat.S_ISREG(status.st_mode) and status.st_size <= MOST_LIST_BYTES:
         with tree.read(name) as file:
             data = file.read(MOST_LIST_BYTES)
         lines = data.decode("utf-8", "surrogateescape").split("\n")
         remarks.update(dict.fromkeys(line for line in lines if line.startswith("#")))
-        known = listed_sums(data)
-    known.update(sums)
+        merged = listed_sums(data)
+    merged.update(sums)
     remarks.update(
         (f"# left out, a link to elsewhere: {_escape(link)} -> {_escape(target[:_LONGEST_NAME])}", None)
         for link, target in left_out.items()
     )
-    lines = [*remarks, *sum_lines(known)]
+    lines = [*remarks, *sum_lines(merged)]
     temporary = f"{name}.{secrets.token_hex(6)}.tmp"
     try:
         with tree.create(temporary, mode=0o666) as file:

@@ -1,8 +1,8 @@
-"""What of a tree that was sent before lies on the pod as it was sent, so that only the rest has to be.
+"""Compares a tree with the one that was sent before, so that only the difference is sent.
 
-Next to each staged tree's note the pod keeps two lists: what was sent, by the driver that sent it (``sent_list``), and
-what the pod saw of it afterwards (its kinds, modes, sizes, times and inodes; ``STATE``). A file stays if the pod sees
-now what it saw then, and if what was sent is what is here.
+With each staged tree's note the pod keeps two lists: the files that were sent, from the driver
+(``sent_list``), and their state on the pod afterwards (kinds, modes, sizes, times and inodes; ``STATE``). A
+file is kept if its state on the pod is unchanged and if what was sent equals what is here.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ _rpd_state() {
   fi 2>/dev/null
 }
 """
-"""Defines ``_rpd_state TREE``: what a tree looks like without reading it; in whole seconds where find is busybox's."""
+"""Defines ``_rpd_state TREE``, which prints the state of a tree without reading it; busybox's find has whole
+seconds only.
+"""
 
 STOP = r"""
 _rpd_stop() {
@@ -62,7 +64,7 @@ _rpd_stop() {
 }
 _rpd_nap() { sleep 0.1 2>/dev/null || sleep 1; _rpd_n=$((_rpd_n + 1)); }
 """
-"""Defines ``_rpd_stop FOLDER``: ends the program that receives a stream there, unless it is past that."""
+"""Defines ``_rpd_stop FOLDER``: ends the program that receives a stream there, unless it is beyond that point."""
 
 CHECK = (
     STATE
@@ -115,17 +117,17 @@ tar -c -f - $_rpd_lists $_rpd_half 2>/dev/null | gzip -1
 exit 0
 """
 )
-"""$1 target, $2 name of its notes, $3 stamp, $4 the folder of a stream that was cut, or nothing.
+"""The script that compares; $1 target, $2 name of its notes, $3 stamp, $4 the folder of a cut stream, or nothing.
 
-Ends what may still receive that stream. Prints PLAIN where gzip does not work; then SAME and what was sent, or OTHER
-and the lists (of what was sent, of what it looked like then and, where that differs, now, and of what of the stream
-that was cut is there), or nothing.
+Ends a program that may still receive that stream. Prints PLAIN if gzip does not work; then SAME and the note,
+or OTHER and the lists (of what was sent, of its state then and, if that differs, now, and of the files of the
+cut stream), or nothing.
 """
 
 
 @frozen(kw_only=False)
 class Sent:
-    """One file that was sent: its permission bits, size, sha256, and the stamp it had where it was sent from."""
+    """One file that was sent: its permission bits, size, sha256, and the stamp of its source."""
 
     mode: int
     size: int
@@ -135,9 +137,9 @@ class Sent:
 
 
 def sent_list(contents: Sequence[tuple[StagedFile, str]], blocks: Mapping[str, Blocks]) -> bytes:
-    """Return the list of the files in a tree with the sha256 of each, for ``change_of`` another time.
+    """Return the list of the files in a tree with the sha256 of each, for a later ``change_of``.
 
-    Of large ones also the sums of their ``blocks``, as far as they are known.
+    For large files it includes the sums of their ``blocks``, as far as they are known.
     """
     rows = [
         (file.name, file.mode, file.size, sha256, file.stamp, *_noted(blocks.get(file.name)))
@@ -152,14 +154,17 @@ def _noted(blocks: Blocks | None) -> tuple[int, str] | tuple[()]:
 
 
 def most_note_bytes(files: Sequence[StagedFile]) -> int:
-    """Return how long a list of as many files may be; names are seldom longer than 100 bytes, and stand in it twice."""
+    """Return the greatest plausible length of a list of these files.
+
+    Names rarely exceed 100 bytes, and occur twice.
+    """
     blocks = sum(file.size // block_size(file.size) + 1 for file in files if file.size >= LEAST_BYTES)
     return 1024 * len(files) + 2 * SUM_DIGITS * blocks
 
 
 @frozen
 class Patch:
-    """How a large file is made of the one that was sent before: its pieces, and its sums once it is made."""
+    """The way to assemble a large file from the one sent before: its pieces, and the sums of the result."""
 
     pieces: Sequence[Piece]
     sha256: str
@@ -168,11 +173,11 @@ class Patch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """The steps that make the tree on the pod the one here, in addition to sending files.
+    """The steps, besides sending files, that turn the tree on the pod into the one here.
 
-    ``kept`` need not be sent again (name to sha256), of what is ``patched`` only pieces; ``dropped`` has to go, be it
-    for good or to make room; ``folders`` are those that are not as they should be, or will not be once the rest is
-    done. ``blocks`` are sums of large files that are kept.
+    ``kept`` need not be sent again (name to sha256); of ``patched`` files only pieces are sent; ``dropped``
+    are removed, for good or to make room; ``folders`` have the wrong mode or time, or will have it after the
+    other steps. ``blocks`` are sums of large files that are kept.
     """
 
     kept: Mapping[str, str]
@@ -186,9 +191,11 @@ NOTHING_KEPT = Change(kept={})
 
 
 def lists_in(archive: bytes, most: int) -> dict[str, bytes]:
-    """Return the lists that CHECK printed, by name: ``list``, ``state``, ``now``, ``half``; of nonsense, none.
+    """Return the lists printed by CHECK, by name: ``list``, ``state``, ``now``, ``half``.
 
-    The pod is not trusted with this machine's memory: lists of more than ``most`` bytes each are none.
+    Empty if they make no sense.
+
+    A pod must not be able to fill this machine's memory: lists of more than ``most`` bytes each are refused.
     """
     try:
         lists = _members(archive, most)
@@ -205,14 +212,14 @@ def change_of(
     is_folder: bool = True,
     most: int = DEFAULT_MOST_BYTES,
 ) -> Change:
-    """Return how what is on the pod becomes ``files``, by the lists that ``lists_in`` found.
+    """Return the change from the tree on the pod to ``files``, given the lists from ``lists_in``.
 
-    Files here are read only where their stamp is another than it was. Lists that make no sense keep nothing.
+    Local files are read only if their stamp has changed. Lists that make no sense keep nothing.
     """
     try:
         sent = _read_sent(lists["list"], most)
         before = read_state(lists["state"], target)
-        # A state that was not sent is as it was.
+        # The state is sent only if it has changed.
         now = read_state(lists["now"], target) if "now" in lists else before
         known = {
             file.name: sent[file.name]
@@ -251,7 +258,7 @@ def change_of(
 
 
 def _above(name: str) -> Iterator[str]:
-    """Yield the folders a name is in."""
+    """Yield the folders that a name is in."""
     at = name.rfind("/")
     while at > 0:
         yield name[:at]
@@ -259,7 +266,7 @@ def _above(name: str) -> Iterator[str]:
 
 
 def _folder_mode(facts: str) -> int | None:
-    """Return the permission bits in the facts, of either kind of find, of a folder; None where it is none."""
+    """Return the permission bits of a folder from the facts, of either kind of find; None if it is not a folder."""
     kind, mode = facts.split(" ", 2)[:2]
     if kind == "d":
         return int(mode, 8) & 0o7777
@@ -276,11 +283,11 @@ def _is_same(file: StagedFile, sent: Sent) -> bool:
     try:
         return content_digest(file.path) == sent.sha256
     except OSError:
-        return False  # sending it will tell why
+        return False  # sending it will show the reason
 
 
 def _patch(file: StagedFile, sent: Sent) -> Patch | None:
-    """Return how a large file is made of what was sent of it; None where that would hardly be less than all of it."""
+    """Return how to patch a large file, given what was sent of it; None if that saves too little."""
     if sent.blocks is None or file.size < LEAST_BYTES:
         return None
     digest, summing = hashlib.sha256(), Summing(file.size)
@@ -290,19 +297,19 @@ def _patch(file: StagedFile, sent: Sent) -> Patch | None:
                 digest.update(block)
                 summing.update(block)
             blocks = summing.blocks()
-            if not blocks.is_sound():  # it is longer or shorter by now than it was listed
+            if not blocks.is_sound():  # by now it is longer or shorter than listed
                 return None
             pieces = pieces_of_new(blocks, sum_at(source), sent.blocks)
     except OSError:
-        return None  # sending it will tell why
-    # A patch that is cut is sent again, all that is new in it.
+        return None  # sending it will show the reason
+    # If a patch is cut, all of its new bytes are sent again, so it must be clearly smaller.
     if new_bytes(pieces) > file.size // 2:
         return None
     return Patch(pieces=pieces, sha256=digest.hexdigest(), blocks=blocks)
 
 
 def sizes_of(half: bytes, tree: str) -> Mapping[str, int]:
-    """Return how long the files are that a stream left in ``tree`` before it was cut; of nonsense, none."""
+    """Return the sizes of the files that a stream left in ``tree`` before it was cut; empty if they make no sense."""
     try:
         kind, _, rest = half.decode("utf-8", "surrogateescape").partition("\0")
         if kind == "G":
@@ -316,7 +323,7 @@ def sizes_of(half: bytes, tree: str) -> Mapping[str, int]:
 
 
 def _members(archive: bytes, most: int) -> dict[str, bytes]:
-    """Return the files of a compressed tar archive by name. Raises ValueError, zlib.error, Cut, TransferError."""
+    """Return the files of a compressed tar archive by name. Raise ValueError, zlib.error, Cut, TransferError."""
     contents: dict[str, bytes] = {}
     unpacked = _unpacked(archive, (_MOST_LISTS + 1) * most)
     for member, content in members(lambda: next(unpacked, b"")):
@@ -330,7 +337,7 @@ def _members(archive: bytes, most: int) -> dict[str, bytes]:
 
 
 def _unpacked(archive: bytes, most: int) -> Iterator[bytes]:
-    """Yield what a gzip stream holds, bit by bit. Raises ValueError once that is more than ``most`` bytes."""
+    """Yield the content of a gzip stream in pieces. Raise ValueError if it exceeds ``most`` bytes."""
     gunzip = zlib.decompressobj(wbits=31)
     left = archive
     while left and not gunzip.eof:
@@ -354,7 +361,7 @@ def _read_sent(packed: bytes, most: int) -> dict[str, Sent]:
 def _sent(
     mode: int, size: int, sha256: str, stamp: list[int], block: int | None = None, sums: str = ""
 ) -> Sent:
-    """Return what a row of the list says. Raises TypeError, ValueError for a row that is none."""
+    """Return the content of a row of the list. Raise TypeError, ValueError for an invalid row."""
     if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
         raise ValueError("not a sum")
     if block is None:
@@ -367,7 +374,7 @@ def _sent(
 
 
 def read_state(data: bytes, target: str) -> Mapping[str, str]:
-    """Return what ``_rpd_state`` printed of the tree at ``target``: name to facts. Raises ValueError."""
+    """Return the output of ``_rpd_state`` for the tree at ``target``: name to facts. Raise ValueError."""
     kind, _, rest = data.decode("utf-8", "surrogateescape").partition("\0")
     if kind == "G":
         pairs = (record.partition("/") for record in rest.split("\0")[:-1])

@@ -1,4 +1,4 @@
-"""The room on the disk of this machine: a pod may say any size, and must not fill it to the last byte."""
+"""The free space on this machine's disk: a pod may announce any size, and must not fill the disk."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from rpd.errors import LocalTransferError
 from rpd.values.size import format_size
 
 _RESERVE = 256 << 20
-"""Bytes that a pull leaves free, or a hundredth of the disk where that is less."""
+"""Bytes that a pull leaves free, or a hundredth of the disk if that is less."""
 _WORTH_A_LOOK = 16 << 20
-"""The disk is asked about a file that is as large, and again whenever so much more has come."""
+"""Free space is checked for a file of this size, and again after this many bytes have arrived."""
 
 
 class Room:
-    """Watches how much room there is where ``folder`` lies."""
+    """Watches the free space on the disk of ``folder``."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._looked_at = 0
 
     def check(self, size: int, received: int) -> None:
-        """Refuse a file of ``size`` bytes that has no room; ``received`` counts what came before it.
+        """Refuse a file of ``size`` bytes if there is no room; ``received`` counts the bytes before it.
 
-        Raises LocalTransferError; OSError.
+        Raise LocalTransferError, OSError.
         """
         if size < _WORTH_A_LOOK and received - self._looked_at < _WORTH_A_LOOK:
             return

@@ -1,4 +1,4 @@
-"""Files being fetched from the pod, over as many connections as it takes, until each agrees with its sum."""
+"""Fetches files from the pod, over as many connections as it takes, until each matches its checksum."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ from rpd.remote.transfer.staging_folder import Landing
 from rpd.remote.transfer.untar import Content, Cut, Member, Source, members
 
 RESUMABLE_BYTES = 256 << 10
-"""A file larger than that goes on where a broken connection cut it."""
+"""A file larger than this is resumed at the point where a broken connection cut it."""
 
 _CHUNK = 1 << 20
 _MEMBER_BYTES = 64 << 10
 _MOST_PASSED_OVER = 1 << 30
-"""Bytes that may come unasked before the pod counts as one that never stops."""
+"""Unrequested bytes after which the pod counts as one that never stops."""
 
 _TEMP = r"""
 cd -- "$1" || exit 1
@@ -60,9 +60,9 @@ trap 'rm -rf -- "$_rpd_temp"' EXIT
 trap 'exit 1' HUP INT TERM
 """
 
-# $1 the folder, $2 options for tar, $3 what sums; standard input: names (./…), each ended by NUL. Sums are made while
-# tar reads.
-# xargs, because busybox's tar takes no list of names: it may make several archives, one after the other.
+# $1 the folder, $2 options for tar, $3 the function that sums; standard input: names (./…), each ended by
+# NUL. Sums are computed while tar reads. Uses xargs because busybox's tar takes no list of names; so there
+# may be several archives, one after the other.
 _FETCH = (
     _TEMP
     + SUM
@@ -82,7 +82,7 @@ exit 0
 """
 )
 
-# $1 the folder; standard input as above. The sums of files that were received before.
+# $1 the folder; standard input as above. Prints the sums of files that were received before.
 _SUMS = (
     r"""
 cd -- "$1" || exit 1
@@ -94,7 +94,7 @@ exit 0
 """
 )
 
-# $1 the folder, $2 the name, $3 what sums. _rpd_parts writes the parts of the file that are asked for.
+# $1 the folder, $2 the name, $3 the function that sums. _rpd_parts writes the requested parts of the file.
 _PARTS = (
     _TEMP
     + SUM
@@ -110,7 +110,7 @@ exit 0
 """
 )
 
-# $1 the folder, $2 the name, $3 from which byte on, counted from 1.
+# $1 the folder, $2 the name, $3 the first byte, counted from 1.
 _REST = (
     PACK
     + r"""
@@ -122,7 +122,7 @@ tail -c "+$3" -- "$2" | _rpd_pack
 
 @dataclass(slots=True)
 class _Partial:
-    """A file that is being received: where to, how long it is to become, and what is here of it."""
+    """A file that is being received: its name, its final size, and the state of the part that is here."""
 
     name: str
     whole: int
@@ -133,7 +133,7 @@ class _Partial:
 
 
 class Fetching:
-    """One pull under way."""
+    """One pull in progress."""
 
     def __init__(
         self,
@@ -162,11 +162,11 @@ class Fetching:
         self.sums: dict[str, str] = {}
         self.bytes = 0
         self.new_name: str | None = None
-        """What the only file of the listing is called here, if it is to have another name."""
+        """The local name of the only file in the listing, if it differs."""
         self.sums_path = self._landing.sums_path
 
     def fetch_all(self) -> None:
-        """Fetch until each file is here with the sum the pod made; a file that is not, twice, is an error."""
+        """Fetch until each file here matches the pod's sum; a file that fails twice is an error."""
         outside = self._sort_links()
         self._patch_all()
         self._fetch(self._listing.files, "")
@@ -185,7 +185,7 @@ class Fetching:
         return outside
 
     def _patch_all(self) -> None:
-        """Fetch of large files that are here from an earlier time only what is new in them."""
+        """Fetch only the new parts of large files that are here from an earlier pull."""
         names = [
             name
             for name in self._listing.files
@@ -200,10 +200,10 @@ class Fetching:
         except (Disconnected, DeadlinePassed) as error:
             raise TransferBroken(f"{self._source} could not be fetched: {error}") from error
         except TooMuch:
-            return  # they are fetched whole
+            return  # they are fetched completely
 
     def _patch(self, name: str, large: Large) -> None:
-        """Make a file of what is here and what is new. Where it is not right in the end it is fetched whole, later."""
+        """Assemble a file from old and new parts. If the result is wrong, the whole file is fetched later."""
         try:
             with self._landing.earlier(self.new_name or name) as old:
                 pieces = pieces_of_known(sum_at(old), os.fstat(old.fileno()).st_size, large.blocks)
@@ -223,7 +223,7 @@ class Fetching:
     def _go_through(
         self, pieces: Sequence[Piece], old: BinaryIO, file: FileIO, partial: _Partial
     ) -> Mapping[str, str]:
-        """Write one piece after the other, over as many connections as it takes; return the sum the pod made."""
+        """Write one piece after the other, over as many connections as it takes; return the pod's sum."""
         breaks = safe = 0
         while True:
             try:
@@ -239,7 +239,11 @@ class Fetching:
         self, pieces: Sequence[Piece], old: BinaryIO, file: FileIO, partial: _Partial
     ) -> Mapping[str, str]:
         path = f"./{partial.name}"
-        words = [copy_words('"$2"', one.start, one.length) for one in pieces if one.source is None]
+        words = [
+            copy_words('"$2"', piece_sent.start, piece_sent.length)
+            for piece_sent in pieces
+            if piece_sent.source is None
+        ]
         parts = f"_rpd_parts() {{ {'; '.join(words) or ':'}; }}\n"
         summing = "_rpd_quick_sum" if is_plain([path]) else "_rpd_sum"
         script = with_arguments(parts + _PARTS, self._listing.base, path, summing)
@@ -257,22 +261,22 @@ class Fetching:
                         _write(data, file, partial)
             ended = stream.finish()
         except Cut:
-            stream.finish()  # a connection that broke says so; else the file became shorter
+            stream.finish()  # raises if the connection broke; otherwise the file became shorter
             raise
         finally:
             stream.close()
         return parse_sums(ended.stderr.decode("utf-8", "surrogateescape").partition("SUMS\n")[2])
 
     def _fetch(self, names: Sequence[str], options: str) -> None:
-        wanted = [name for name in names if name not in self.sums]
+        missing = [name for name in names if name not in self.sums]
         rounds = breaks = safe = 0
         reasons: dict[str, str] = {}
-        while wanted:
+        while missing:
             try:
                 self._settle()
-                wanted = [name for name in wanted if name not in self.sums]
-                if wanted:
-                    reasons = self._fetch_once(wanted, options)
+                missing = [name for name in missing if name not in self.sums]
+                if missing:
+                    reasons = self._fetch_once(missing, options)
                     rounds += 1
             except Disconnected as error:
                 breaks = 1 if self._safe_bytes > safe else breaks + 1
@@ -286,22 +290,22 @@ class Fetching:
                 ) from error
             except TooMuch as error:
                 raise TransferError(f"{self._source} could not be fetched: {error}") from error
-            wanted = [name for name in wanted if name not in self.sums]
-            if wanted and rounds >= 2:
-                shown = ", ".join(posixpath.join(self._listing.base, name) for name in wanted[:3])
-                more = f" and {len(wanted) - 3} more" if len(wanted) > 3 else ""
+            missing = [name for name in missing if name not in self.sums]
+            if missing and rounds >= 2:
+                shown = ", ".join(posixpath.join(self._listing.base, name) for name in missing[:3])
+                more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
                 raise TransferError(
-                    f"{self._source} is not here whole: {reasons.get(wanted[0], 'not readable')}: {shown}{more}"
+                    f"{self._source} is not here whole: {reasons.get(missing[0], 'not readable')}: {shown}{more}"
                 )
 
     @property
     def _safe_bytes(self) -> int:
-        """How much a broken connection does not lose."""
+        """The number of bytes that a broken connection does not lose."""
         partial = self._partial.size if self._partial else 0
         return self.bytes + partial + sum(size for _, size in self._whole.values())
 
     def _settle(self) -> None:
-        """Go on with the file a broken connection cut, and check what arrived whole over it. Raises Disconnected."""
+        """Resume the file that a broken connection cut, and check files that arrived before. Raise Disconnected."""
         if self._partial is not None:
             self._resume(self._partial)
         if not self._whole:
@@ -323,7 +327,7 @@ class Fetching:
                         break
                 if partial.size == partial.whole:
                     self._received_whole(partial, file)
-            if partial.size <= partial.whole:  # else it became another file: all of it is fetched again
+            if partial.size <= partial.whole:  # otherwise it became another file: all of it is fetched again
                 stream.finish()
         except OSError as error:
             raise self._cannot_be_written(partial.name, error) from error
@@ -332,13 +336,13 @@ class Fetching:
         self._partial = None
 
     def _fetch_once(self, names: Sequence[str], options: str) -> dict[str, str]:
-        """Fetch ``names``; note those whose sums agree, and return why the others failed."""
+        """Fetch ``names``; note those whose sums match, and return why the others failed."""
         summing = "_rpd_quick_sum" if is_plain(names) else "_rpd_sum"
         script = with_arguments(_FETCH, self._listing.base, options, summing)
         stream = self._shell.open(_of_names(script, names))
         self._asked, self._came, self._passed_over = frozenset(names), set(), 0
         try:
-            # A stream that is cut ends early: what is missing is asked for again.
+            # A cut stream ends early: whatever is missing is requested again.
             with contextlib.suppress(Cut):
                 blocks = unpacked(stream.read)
                 for member, content in members(lambda: next(blocks, b"")):
@@ -348,12 +352,12 @@ class Fetching:
             stream.close()
         if ended.exit_code:
             raise TransferError(f"{self._source} could not be fetched: {ended.reason}")
-        self._partial = None  # cut by a file that became shorter, not by the connection
+        self._partial = None  # cut because a file became shorter, not by the connection
         complaints, _, sums = ended.stderr.decode("utf-8", "surrogateescape").partition("SUMS\n")
         return self._verify(names, parse_sums(sums), "; ".join(complaints.strip().splitlines()[-3:]))
 
     def _verify(self, names: Sequence[str], theirs: Mapping[str, str], complaints: str) -> dict[str, str]:
-        """Note which of the files that arrived have the sums the pod made; return why the others failed."""
+        """Note which of the arrived files match the pod's sums; return why the others failed."""
         reasons = {}
         for name in names:
             sha256, size = self._whole.pop(name, ("", 0))
@@ -368,7 +372,7 @@ class Fetching:
 
     def _extract(self, member: Member, content: Content) -> None:
         name = posixpath.normpath(member.name)
-        if name not in self._asked:  # a file that became a folder, say
+        if name not in self._asked:  # such as a file that became a folder
             self._passed_over += member.size + _MEMBER_BYTES
             if self._passed_over > _MOST_PASSED_OVER:
                 raise TransferError(
@@ -395,9 +399,9 @@ class Fetching:
             raise self._cannot_be_written(name, error) from error
 
     def _copy(self, original: str, partial: _Partial) -> None:
-        """Take the content of a file that came before: on the pod they are one, by a hard link."""
+        """Copy the content of an earlier file: on the pod the two are hard links to one."""
         if original not in self._whole:
-            return  # it came another time: alone, this one has its own content
+            return  # it came in another round: requested alone, this one carries its own content
         with self._landing.read(original) as source, self._landing.begin(partial.name) as file:
             while block := source.read(_CHUNK):
                 _write(block, file, partial)
@@ -414,7 +418,7 @@ class Fetching:
         self._whole[partial.name] = (partial.digest.hexdigest(), partial.size)
 
     def keep(self) -> None:
-        """Move what is verified into ``local``, and note its sums."""
+        """Move the verified files into ``local``, and note their sums."""
         listing, sums = self._listing, self.sums
         try:
             if self.new_name is not None:
@@ -433,7 +437,7 @@ class Fetching:
 
     @staticmethod
     def _not_here(message: str, error: OSError) -> TransferError:
-        """Return whose doing it was: a name that leads out is the pod's, all else this machine's."""
+        """Return the error of whoever is at fault: a name that leads out is the pod's, all else this machine's."""
         if isinstance(error, LeadsOut):
             return TransferError(f"{message}: {error.strerror}")
         return LocalTransferError(message, error)
@@ -446,6 +450,6 @@ def _write(block: bytes | memoryview, file: FileIO, partial: _Partial) -> None:
 
 
 def _of_names(script: str, names: Sequence[str]) -> Program:
-    """Return a program that reads names, and has some lines to say of each."""
+    """Return a program that reads names and may print some lines about each."""
     most = 4 * sum(map(len, names)) + 300 * len(names) + MOST_KEPT
     return Program(script, stdin=[nul_ended(names)], stall=STALL_SECONDS, most=most, is_wide=True)

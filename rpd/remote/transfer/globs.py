@@ -1,4 +1,4 @@
-"""Globs on the pod: which part of a path is one, and how sh is to read it."""
+"""Globs on the pod: splitting a path at its glob, and quoting that for sh."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ _GLOB = re.compile(r"[*?]|\[[^]/]+\]")
 
 
 def is_glob(part: str) -> bool:
-    """Whether a part of a path may stand for other names than its own."""
+    """Return whether a part of a path contains a glob."""
     return _GLOB.search(part) is not None
 
 
 def split_glob(path: str) -> tuple[str, str | None]:
-    """Return the folder before the first part with ``*``, ``?`` or ``[``, and the rest; (folder, None) if none has."""
+    """Return the folder before the first part with ``*``, ``?`` or ``[``, and the rest.
+
+    (folder, None) without a glob.
+    """
     parts = path.split("/")
     for index, part in enumerate(parts):
         if is_glob(part):

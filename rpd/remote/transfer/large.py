@@ -11,7 +11,8 @@ from rpd.remote.transfer.paths import nul_ended
 from rpd.remote.transfer.patience import STALL_SECONDS
 from rpd.values.frozen import frozen
 
-# $1 the folder; standard input: names (./…), each ended by NUL. Without Python blocks are larger: each takes programs.
+# $1 the folder; standard input: names (./…), each ended by NUL. Without Python the blocks are larger, since
+# each takes several programs.
 _BLOCKS = r"""
 cd -- "$1" || exit 1
 if command -v python3 >/dev/null 2>&1; then exec python3 -c '
@@ -42,7 +43,7 @@ for _rpd_file do
 done' sh
 """
 _MOST_BYTES = 160 << 10
-"""Bytes that are said of one file."""
+"""Most bytes printed about one file."""
 _FACTS = re.compile(r"FILE (\d{1,15}) ([0-7]{1,5}) (-?\d{1,11}) (\d{1,18})")
 _SUM = re.compile(f"[0-9a-f]{{{SUM_DIGITS}}}")
 
@@ -57,9 +58,9 @@ class Large:
 
 
 def large_files(shell: Shell, base: str, names: Sequence[str]) -> Mapping[str, Large]:
-    """Return what the pod says of files below ``base``; nothing of those it cannot say it of.
+    """Return the pod's information on files below ``base``, without files that it has none on.
 
-    Raises Disconnected, DeadlinePassed, TooMuch.
+    Raise Disconnected, DeadlinePassed, TooMuch.
     """
     program = Program(
         with_arguments(_BLOCKS, base),
@@ -71,7 +72,7 @@ def large_files(shell: Shell, base: str, names: Sequence[str]) -> Mapping[str, L
 
 
 def read_large(said: bytes, names: Sequence[str]) -> Mapping[str, Large]:
-    """Return what the pod said, as far as it makes sense: a paragraph for each of ``names``, in their order."""
+    """Return the valid part of the pod's output: a paragraph for each of ``names``, in their order."""
     paragraphs: list[list[str]] = []
     for line in said.decode("ascii", "replace").splitlines():
         if line.startswith("FILE"):

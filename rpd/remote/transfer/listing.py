@@ -1,4 +1,4 @@
-"""What lies at a path or glob on the pod: files, folders and links by name."""
+"""The files, folders and links at a path or glob on the pod, by name."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from rpd.values.frozen import frozen
 
 MOST_LISTED_BYTES = 64 << 20
 MOST_LISTED = 1_000_000
-"""How much a listing may be: the pod is not trusted with this machine's memory."""
+"""Limit of a listing: a pod must not be able to fill this machine's memory."""
 
 _MOST_FOLLOWED = 40
-"""A link that goes through more others goes in a ring, as Linux has it."""
+"""A link that leads through more links than this counts as a loop, as in Linux."""
 _MOST_STEPS = 5_000_000
-"""After so many parts of links, all together, the rest of them counts as leading elsewhere."""
+"""After this many steps through links in total, the remaining links count as leading out."""
 _LONGEST_TARGET = 4096
 
-# Names are ./name and end with NUL; a word that is no name says what those after it are. Files of one moment with the
-# mark (_rpd_mark) are neither newer nor older for test, but "not newer" for find.
+# Names are ./name and end with NUL; a word that is not a name announces the kind of the names after it. A
+# file with exactly the time of the mark (_rpd_mark) is neither newer nor older for test, but "not newer" for
+# find.
 _LIST = r"""
 cd -- "$1" 2>/dev/null || { printf 'END\0'; exit 0; }
 _rpd_list() {
@@ -59,7 +60,7 @@ _rpd_older() {
 
 @frozen
 class Link:
-    """A symbolic link on the pod: where it points, as written, and whether that leads to a file."""
+    """A symbolic link on the pod: its target, as written, and whether that leads to a file."""
 
     target: str
     is_file: bool
@@ -67,7 +68,7 @@ class Link:
 
 @dataclass(slots=True, kw_only=True)
 class Listing:
-    """What is there, by names relative to the folder the roots are in."""
+    """The files at a path, by names relative to the folder of the roots."""
 
     base: str
     roots: list[str] = field(default_factory=list)
@@ -75,21 +76,21 @@ class Listing:
     files: list[str] = field(default_factory=list)
     links: dict[str, Link] = field(default_factory=dict)
     older: set[str] = field(default_factory=set)
-    """Files that are older than the mark that was given."""
+    """Files that are older than the given mark."""
     others: list[str] = field(default_factory=list)
     """FIFOs, sockets and devices, which are not fetched."""
     is_inside: bool = False
-    """Whether it is the inside of a folder: the names are relative to that, and it is the root of all of them."""
+    """Whether this lists the inside of a folder: names are relative to it, and it is the root of all of them."""
     _folder_names: frozenset[str] | None = None
     _steps_left: int = _MOST_STEPS
 
     @property
     def is_one_folder(self) -> bool:
-        """Whether one folder is there, rather than a file or what a glob found."""
+        """Whether the listing is one folder, rather than a file or the matches of a glob."""
         return len(self.roots) == 1 and self.roots[0] in self.folders
 
     def inside(self) -> Listing:
-        """Return what is in the one folder, by names relative to it."""
+        """Return the contents of the one folder, by names relative to it."""
         (root,) = self.roots
         cut = len(root) + 1
         folders, files = (
@@ -108,7 +109,7 @@ class Listing:
         )
 
     def without(self, exclude: Sequence[str]) -> Listing:
-        """Return what the rules (as in ``.gitignore``, relative to each root) leave."""
+        """Return the listing without matches of the rules (as in ``.gitignore``, relative to each root)."""
         if not exclude:
             return self
         spec = GitIgnoreSpec.from_lines(exclude)
@@ -131,18 +132,18 @@ class Listing:
         )
 
     def root_of(self, name: str) -> str:
-        """Return the root a name is, or lies below; roots are equally deep."""
+        """Return the root that a name is or lies below; all roots have the same depth."""
         if self.is_inside:
             return ""
         depth = self.roots[0].count("/") + 1
         return "/".join(name.split("/", depth)[:depth])
 
     def inner_target(self, name: str) -> str | None:
-        """Return where a link leads as a relative path, if that is below the link's root; else None.
+        """Return the target of a link as a relative path, if it is below the link's root; else None.
 
-        It is followed as the system would, step by step through the links of the listing: the text alone lies, since
-        ``a/..`` is not here where ``a`` is a link. What is returned has no ``..`` after a name, so that it stays inside
-        whatever a later pull makes of the folders it goes through.
+        The link is followed step by step through the links of the listing, as the system would: the text
+        alone can mislead, since ``a/..`` is not here if ``a`` is a link. The returned path has no ``..``
+        after a name, so that it stays inside whatever a later pull makes of the folders on its way.
         """
         root = self.root_of(name)
         end = None if name == root else self._end_of(name)
@@ -151,9 +152,9 @@ class Listing:
         return posixpath.relpath(f"/{end}", f"/{posixpath.dirname(name)}")
 
     def _end_of(self, name: str) -> str | None:
-        """Return where a link leads, as a name of this listing; a last part that is a link itself stays one.
+        """Return the end of a link as a name of this listing; a last part that is a link itself is not followed.
 
-        None where that is outside, or goes in a ring.
+        Return None if it is outside, or if the link leads into a loop.
         """
         target = self._relative_target(name)
         if target is None:
@@ -186,7 +187,7 @@ class Listing:
         return None
 
     def _relative_target(self, name: str) -> str | None:
-        """Return a link's target as a path from the link's own folder; None for one that leads out of ``base``."""
+        """Return a link's target as a path from the link's own folder; None if it leads out of ``base``."""
         target = self.links[name].target
         if not target or len(target) > _LONGEST_TARGET:
             return None
@@ -203,14 +204,14 @@ class Listing:
             self._folder_names = frozenset(self.folders)
         return name in self._folder_names
 
-    def check(self, asked: str, *, globbed: bool) -> None:
-        """Refuse a listing that no pod makes of ``asked``, a name or a glob. Raises TransferError.
+    def check(self, requested: str, *, globbed: bool) -> None:
+        """Refuse a listing that cannot be the answer to ``requested``, a name or a glob. Raise TransferError.
 
         Its names decide where files are written here.
         """
         for root in self.roots:
-            if root != asked and not (globbed and _may_match(root, asked)):
-                raise TransferError(f"the pod lists {root!r}, which is not what was asked for: {asked!r}")
+            if root != requested and not (globbed and _may_match(root, requested)):
+                raise TransferError(f"the pod lists {root!r}, which is not what was asked for: {requested!r}")
         roots = frozenset(self.roots)
         if not roots and (self.folders or self.files or self.links or self.others):
             raise TransferError("the pod lists files of nothing that was asked for")
@@ -235,9 +236,9 @@ class Listing:
 
 
 def list_files(shell: Shell, source: str, since: str = "") -> Listing:
-    """Return what is at ``source`` (absolute), and which of it is older than the mark ``since``.
+    """Return the listing of ``source`` (absolute), and which files are older than the mark ``since``.
 
-    Raises TransferError, Disconnected, DeadlinePassed.
+    Raise TransferError, Disconnected, DeadlinePassed.
     """
     base, pattern = split_glob(source)
     literal_base, literal = posixpath.split(source)
@@ -245,7 +246,7 @@ def list_files(shell: Shell, source: str, since: str = "") -> Listing:
     if pattern is None:
         lines.append(_list_literal(literal))
     else:
-        # A file may be called what looks like a glob.
+        # A file name may look like a glob.
         lines.append(
             f'if [ -e {shlex.quote(source)} ]; then printf "b\\0"; cd -- {shlex.quote(literal_base)} || exit 1; '
             f"{_list_literal(literal)}; else for _rpd_match in ./{glob_words(pattern)}; do "
@@ -264,7 +265,7 @@ def list_files(shell: Shell, source: str, since: str = "") -> Listing:
     complaints = [
         line for line in ended.stderr.decode(errors="replace").splitlines() if line.startswith("find:")
     ]
-    # What vanishes while one looks is not there; what cannot be looked at may be.
+    # Something that vanishes meanwhile is not there; something that cannot be read may be.
     if hidden := [line for line in complaints if "No such file" not in line]:
         raise TransferError(f"{source} could not be listed whole: {hidden[0]}")
     if words[0] == "b":
@@ -275,10 +276,11 @@ def list_files(shell: Shell, source: str, since: str = "") -> Listing:
 
 
 def _may_match(name: str, pattern: str) -> bool:
-    """Whether a glob may stand for ``name``: the parts that are no globs have to be the same."""
-    parts, wanted = name.split("/"), pattern.split("/")
-    return len(parts) == len(wanted) and all(
-        part == one or is_glob(one) for part, one in zip(parts, wanted, strict=True)
+    """Return whether a glob may match ``name``: parts without a glob have to be equal."""
+    parts, pattern_parts = name.split("/"), pattern.split("/")
+    return len(parts) == len(pattern_parts) and all(
+        part == pattern_part or is_glob(pattern_part)
+        for part, pattern_part in zip(parts, pattern_parts, strict=True)
     )
 
 

@@ -1,8 +1,8 @@
 """A stream that is compressed where it pays: consecutive gzip members, each at the best level at that moment.
 
-On the way to the pod all of it is members, at level 0 while the line is quicker than compression. On the way here an
-empty member says how much comes as it is before the next one, in the field for its time, in units of 64 KB: 0 for all
-the rest. A stream that does not begin like gzip comes as it is.
+On the way to the pod everything is in members, at level 0 while the line is faster than compression. On the
+way here, an empty member announces uncompressed data before the next one; its time field has the length in
+units of 64 KB, 0 for all the rest. A stream that does not start like gzip is uncompressed.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 from rpd.errors import TransferError
 
-# Defines _rpd_pack, a filter: members of 4 MB. dd reads a pipe without taking more than it passes on, which head does
-# not everywhere, and says how much that was. A line is slow if less than 7 MB/s go over it compressed: level 6, unless
-# fewer bytes of the tree go over it then. Past 8 MB, which may only have filled the buffers on the way, a line that
-# takes more than 8 MB/s gets 4 MB as they are, and all the rest so if that was quicker. After a block that became less
-# than a twentieth smaller, 8 go as they are, and more each time. Times are hundredths of a second.
+# Defines _rpd_pack, a filter with members of 4 MB. dd reads a pipe without taking more than it passes on,
+# unlike head on some systems, and reports how much that was. A line is slow if less than 7 MB/s of compressed
+# data pass over it: use level 6, unless fewer bytes of the tree pass then. After 8 MB, which may only have
+# filled the buffers on the way, a line faster than 8 MB/s gets 4 MB uncompressed, and all the rest if that
+# was faster. After a block that shrank by less than a twentieth, 8 blocks go uncompressed, and more each
+# time. Times are hundredths of a second.
 PACK = r"""
 _rpd_as_it_is() { printf "\037\213\010\000\\$1\000\000\000\000\003\003\000\000\000\000\000\000\000\000\000"; }
 _rpd_now() { read -r _rpd_time _ </proc/uptime && _rpd_time=${_rpd_time%.*}${_rpd_time#*.}; }
@@ -82,13 +83,13 @@ _UNIT = 64 << 10
 _GIVEN = 256 << 10
 _PIECE = 1 << 20
 _MOST_SILENT = 1 << 20
-"""Bytes of gzip that may hold nothing."""
+"""Most bytes of gzip without any content."""
 
 
 def unpacked(receive: Callable[[], bytes]) -> Iterator[bytes | memoryview]:
-    """Yield what a packed stream holds, in pieces of a megabyte at most where it was compressed.
+    """Yield the content of a packed stream, in pieces of at most a megabyte where it was compressed.
 
-    A stream that is cut just ends; who reads it knows what is missing. Raises TransferError for one that is no gzip.
+    A cut stream just ends; the reader knows what is missing. Raise TransferError for damaged gzip data.
     """
     source = _Pending(receive)
     while source.has(len(_MAGIC)):
@@ -109,7 +110,7 @@ def unpacked(receive: Callable[[], bytes]) -> Iterator[bytes | memoryview]:
 
 
 class _Pending:
-    """What of a stream came and was not used yet."""
+    """The bytes of a stream that have arrived and are not used yet."""
 
     def __init__(self, receive: Callable[[], bytes]) -> None:
         self._receive = receive
@@ -117,23 +118,23 @@ class _Pending:
         self.is_new = True
 
     def has(self, size: int) -> bool:
-        """Whether so many bytes are here, or come."""
+        """Return whether ``size`` bytes are here, waiting for them."""
         while len(self.pending) < size and (data := self._receive()):
             self.pending = memoryview(bytes(self.pending) + data if self.pending else data)
         return len(self.pending) >= size
 
     def member(self) -> Iterator[bytes]:
-        """Yield what the next gzip member holds."""
+        """Yield the content of the next gzip member."""
         self.is_new = False
         silent = 0
         unzip = zlib.decompressobj(wbits=31)
         while not unzip.eof and self.has(1):
-            given = self.pending[:_GIVEN]
+            chunk = self.pending[:_GIVEN]
             try:
-                piece = unzip.decompress(given, _PIECE)
+                piece = unzip.decompress(chunk, _PIECE)
             except zlib.error as error:
                 raise TransferError(f"the pod sent a damaged gzip stream: {error}") from None
-            used = len(given) - len(unzip.unused_data if unzip.eof else unzip.unconsumed_tail)
+            used = len(chunk) - len(unzip.unused_data if unzip.eof else unzip.unconsumed_tail)
             self.pending = self.pending[used:]
             silent = 0 if piece else silent + used
             if silent > _MOST_SILENT:
@@ -142,7 +143,7 @@ class _Pending:
                 yield piece
 
     def plain(self, size: int | None) -> Iterator[memoryview]:
-        """Yield so many bytes as they come, or all."""
+        """Yield ``size`` bytes as they arrive, or all."""
         while (size is None or size > 0) and self.has(1):
             data = self.pending if size is None else self.pending[:size]
             self.pending = self.pending[len(data) :]
@@ -160,14 +161,14 @@ _SWALLOWED = 4 << 20
 """Bytes that windows and sockets take at once; they say nothing about the line."""
 _WINDOW = 1 << 20
 _NEW = 0.5
-"""How much a new measurement counts."""
+"""Weight of a new measurement."""
 _BETTER = 0.9
-"""A higher level must cost less than that share of a lower one."""
+"""A higher level must cost less than this fraction of a lower one."""
 
 
 @dataclass(slots=True)
 class _Effort:
-    """What compressing a byte takes at one level (seconds), and what is left of it."""
+    """The cost of compressing at one level: seconds per byte, and the ratio of the result."""
 
     seconds: float
     ratio: float
@@ -178,9 +179,9 @@ class _Effort:
 
 
 class Gauge:
-    """Chooses the level of compression by how fast the line takes bytes, and how fast they are made fewer.
+    """Chooses the level of compression by the speed of the line and of the compression.
 
-    Until it knows the line, it takes it for a slow one.
+    It assumes a slow line until it has measured one.
     """
 
     def __init__(self) -> None:
@@ -188,12 +189,12 @@ class Gauge:
         self._efforts = {0: _Effort(2e-9, 1.0), 1: _Effort(15e-9, 0.5), 6: _Effort(40e-9, 0.47)}
         self._sent = 0
         self._window = [0, 0.0, 0.0]
-        """Bytes, seconds they took to compress, seconds they took to send."""
+        """Bytes, seconds to compress them, seconds to send them."""
         self._packing = 0.0
 
     @property
     def level(self) -> int:
-        """The level at which a byte costs least; compressing goes on while the line is full, so the longer counts."""
+        """The cheapest level per byte; compressing and sending overlap, so the longer of the two counts."""
         best = 0
         for level in _LEVELS[1:]:
             if self._cost(level) < self._cost(best) * _BETTER:
@@ -205,16 +206,19 @@ class Gauge:
         return max(effort.seconds, self._line * effort.ratio) + effort.seconds / 4
 
     def packed(self, level: int, size: int, result: int, seconds: float, elapsed: float) -> None:
-        """Hear that ``size`` bytes became ``result`` at ``level``, in processor time and by the clock."""
+        """Take a measurement: ``size`` bytes became ``result`` at ``level``, in processor time and by the clock."""
         self.sampled(level, size, result, seconds)
         self._packing += elapsed
 
     def sampled(self, level: int, size: int, result: int, seconds: float) -> None:
-        """Hear the same of bytes that are not sent; how busy this machine is makes no difference to it."""
+        """Take the same for bytes that are not sent.
+
+        Uses processor time, so that a busy machine makes no difference.
+        """
         self._efforts[level].learn(seconds / max(1, size), result / max(1, size))
 
     def sent(self, size: int, seconds: float) -> None:
-        """Hear how long the line took over ``size`` bytes."""
+        """Take a measurement: the line took ``seconds`` for ``size`` bytes."""
         self._sent += size
         if self._sent < _SWALLOWED:
             self._packing = 0.0
@@ -226,7 +230,7 @@ class Gauge:
         self._packing = 0.0
         if window[0] >= _WINDOW:
             both = window[1] + window[2]
-            # Where it had to be waited for at all, the line was full all the while.
+            # If it had to be waited for at all, the line was busy all the time.
             spent = both if window[2] > both / 5 else window[2]
             self._line += (spent / window[0] - self._line) * _NEW
             self._window = [0, 0.0, 0.0]
@@ -235,7 +239,7 @@ class Gauge:
 def packed(
     blocks: Iterable[bytes], gauge: Gauge, clock: Callable[[], float] = time.perf_counter
 ) -> Iterator[bytes]:
-    """Yield ``blocks`` as gzip members; how long it takes until the next is asked for tells how full the line is."""
+    """Yield ``blocks`` as gzip members; the time until the next one is requested shows how busy the line is."""
     since_sample = _SAMPLE_EVERY
     for block in blocks:
         since_sample += len(block)
@@ -263,7 +267,7 @@ def _member(block: bytes, level: int) -> tuple[bytes, float]:
 
 
 def batched(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Join small blocks: each piece handed on costs an SSH packet or a gzip member."""
+    """Join small blocks: each yielded piece costs an SSH packet or a gzip member."""
     pending = bytearray()
     for block in blocks:
         if not pending and len(block) >= _BATCH:

@@ -1,9 +1,10 @@
-"""Patches a large file from the blocks that changed, found by the checksums of its blocks.
+"""Patches a large file: finds its changed blocks by their checksums.
 
-The sums of one of the two files are known, the other one lies here and is read: on the way to the pod the sums were
-noted when the old file was sent, on the way here the pod makes them of the new one. Blocks lie at the same place in
-both files or, where one file is longer, as far from the end: that finds what changed in place, what was appended, and
-one insertion or deletion. Whether the file made of it is right, its sha256 tells.
+The sums of one of the two files are known; the other file is here and is read. On the way to the pod the sums
+were noted when the old file was sent; on the way here the pod computes them from the new one. Blocks are
+compared at the same place in both files or, if one file is longer, at the same distance from the end. That
+finds changes in place, appended data, and one insertion or deletion. The sha256 of the result proves that it
+is right.
 """
 
 from __future__ import annotations
@@ -15,19 +16,21 @@ from typing import BinaryIO, TypeVar
 from rpd.values.frozen import frozen
 
 LEAST_BYTES = 8 << 20
-"""A smaller file goes whole: over 50 Mbit/s that is a second."""
+"""Smaller files are sent whole: over 50 Mbit/s that takes a second."""
 
 _LEAST_BLOCK = 128 << 10
-"""A change of a megabyte that begins anywhere then costs an eighth more, and the sums a thousandth of the file."""
+"""With this size a changed megabyte, wherever it starts, costs an eighth more, and the sums a thousandth of
+the file.
+"""
 _MOST_BLOCKS = 4096
 _READ = 1 << 20
 _DD = 64 << 10
 SUM_DIGITS = 32
-"""Of a sha256: what decides in the end is the sha256 of the file."""
+"""Digits kept of a block's sha256: the sha256 of the whole file decides in the end."""
 
 D = TypeVar("D", bytes, memoryview)
 SumAt = Callable[[int, int], str]
-"""The sum of so many bytes (second) of a file from a place on (first)."""
+"""Returns the sum of a part of a file: from a place (first) on, so many bytes (second)."""
 
 
 @frozen(kw_only=False)
@@ -39,7 +42,7 @@ class Blocks:
     sums: Sequence[str]
 
     def is_sound(self) -> bool:
-        """Whether there is a sum for each block, and not more of them than rpd makes."""
+        """Return whether there is a sum for each block, and no more of them than rpd makes."""
         return (
             self.size >= 0
             and self.block >= _LEAST_BLOCK
@@ -50,7 +53,7 @@ class Blocks:
 
 @frozen(kw_only=False)
 class Piece:
-    """So many bytes of a new file from ``start`` on: those of the old one at ``source``, or None for new ones."""
+    """``length`` bytes of a new file from ``start`` on: those of the old file at ``source``, or None for new ones."""
 
     start: int
     length: int
@@ -58,7 +61,7 @@ class Piece:
 
 
 def block_size(size: int) -> int:
-    """Return how long the blocks of a file of ``size`` bytes are."""
+    """Return the block size for a file of ``size`` bytes."""
     block = _LEAST_BLOCK
     while size > block * _MOST_BLOCKS:
         block *= 2
@@ -66,7 +69,7 @@ def block_size(size: int) -> int:
 
 
 def sum_at(file: BinaryIO) -> SumAt:
-    """Return what sums a part of an open file; it raises OSError."""
+    """Return a function that sums a part of an open file; it raises OSError."""
 
     def add_up(start: int, length: int) -> str:
         file.seek(start)
@@ -80,7 +83,7 @@ def sum_at(file: BinaryIO) -> SumAt:
 
 
 class Summing:
-    """Sums the blocks of a file of ``size`` bytes as it goes by in pieces of any size."""
+    """Sums the blocks of a file of ``size`` bytes as it passes in pieces of any size."""
 
     def __init__(self, size: int) -> None:
         self.block = block_size(size)
@@ -104,54 +107,56 @@ class Summing:
         self._digest, self._left = hashlib.sha256(), self.block
 
     def blocks(self) -> Blocks:
-        """Return the sums once all has gone by."""
+        """Return the sums, after the whole file has passed."""
         if self._left != self.block:
             self._end()
         return Blocks(self._size, self.block, self._sums)
 
 
 def pieces_of_new(new: Blocks, sum_new: SumAt, old: Blocks) -> list[Piece]:
-    """Return what a new file, which lies here, is made of; of the old one the sums are known."""
+    """Return the pieces of a new file that is here; only the sums of the old one are known."""
     noted = {}
     if new.block == old.block:
         places = range(0, new.size, new.block)
         noted = {
-            (at, min(new.block, new.size - at)): wanted for at, wanted in zip(places, new.sums, strict=True)
+            (at, min(new.block, new.size - at)): known_sum
+            for at, known_sum in zip(places, new.sums, strict=True)
         }
     alike = _alike(lambda start, length: noted.get((start, length)) or sum_new(start, length), new.size, old)
     return _pieces(new.size, [(here, there, length) for there, here, length in alike])
 
 
 def pieces_of_known(sum_old: SumAt, size: int, new: Blocks) -> list[Piece]:
-    """Return what a new file, whose sums are known, is made of; the old one, of ``size`` bytes, lies here."""
+    """Return the pieces of a new file whose sums are known; the old one, of ``size`` bytes, is here."""
     return _pieces(new.size, list(_alike(sum_old, size, new)))
 
 
 def _alike(sum_here: SumAt, size: int, known: Blocks) -> Iterator[tuple[int, int, int]]:
-    """Yield blocks that both files have: where in the known one, where in the one that is here, how long."""
+    """Yield blocks that both files have: place in the known one, place in the one here, length."""
     missing = []
-    for number, wanted in enumerate(known.sums):
+    for number, known_sum in enumerate(known.sums):
         start = number * known.block
         length = min(known.block, known.size - start)
-        if start + length <= size and sum_here(start, length) == wanted:
+        if start + length <= size and sum_here(start, length) == known_sum:
             yield start, start, length
         else:
-            missing.append((start, length, wanted))
+            missing.append((start, length, known_sum))
     shift = size - known.size
-    # From the end on, until the first that differs: all before it is there at its own place, or has changed.
-    for start, length, wanted in reversed(missing) if shift else ():
-        if start + shift < 0 or sum_here(start + shift, length) != wanted:
+    # From the end backwards to the first difference: blocks before it are at their own place, or have
+    # changed.
+    for start, length, known_sum in reversed(missing) if shift else ():
+        if start + shift < 0 or sum_here(start + shift, length) != known_sum:
             return
         yield start, start + shift, length
 
 
 def _pieces(size: int, alike: Sequence[tuple[int, int, int]]) -> list[Piece]:
-    """Return the pieces of a new file of ``size`` bytes from what was ``alike``: new place, old place, length."""
+    """Return the pieces of a new file of ``size`` bytes, given the equal blocks: new place, old place, length."""
     pieces: list[Piece] = []
     at = 0
     for start, source, length in sorted(alike):
         if start < at:
-            continue  # lies over another
+            continue  # overlaps another block
         if start > at:
             pieces.append(Piece(at, start - at, None))
         last = pieces[-1] if pieces else None
@@ -166,12 +171,12 @@ def _pieces(size: int, alike: Sequence[tuple[int, int, int]]) -> list[Piece]:
 
 
 def new_bytes(pieces: Sequence[Piece]) -> int:
-    """Return how many bytes are new."""
+    """Return the number of new bytes."""
     return sum(piece.length for piece in pieces if piece.source is None)
 
 
 def remaining(pieces: Sequence[Piece], done: int) -> list[Piece]:
-    """Return what is left of the pieces once the first ``done`` bytes of the new file are there."""
+    """Return the remaining pieces after the first ``done`` bytes of the new file."""
     left = []
     for piece in pieces:
         gone = max(0, done - piece.start)
@@ -182,14 +187,14 @@ def remaining(pieces: Sequence[Piece], done: int) -> list[Piece]:
 
 
 def parts_of(read: Callable[[int], D], length: int) -> Iterator[D]:
-    """Yield so many bytes as ``read`` gives them, fewer if it gives none any more."""
+    """Yield ``length`` bytes from ``read``, fewer if it ends early."""
     while length and (data := read(min(length, _READ))):
         length -= len(data)
         yield data
 
 
 def copy_words(path: str, start: int, length: int) -> str:
-    """Return words for sh that write so many bytes of a file (``path`` is quoted) from ``start`` on."""
+    """Return sh commands that write ``length`` bytes of a file (``path`` is quoted) from ``start`` on."""
     if start % _DD or length % _DD:
         return f"tail -c +{start + 1} -- {path} | head -c {length}"
     return f"dd if={path} bs={_DD} skip={start // _DD} count={length // _DD} 2>/dev/null"

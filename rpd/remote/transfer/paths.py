@@ -1,4 +1,4 @@
-"""Paths on the pod, and names that come from there."""
+"""Paths on the pod, and checks of names that a pod sends."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from rpd.errors import TransferError
 _LONGEST_PART = 255
 _SHOWN = 200
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(?:\..*)?", re.IGNORECASE)
-"""Names that are devices in every folder of Windows, whatever their ending."""
+"""Names that are devices in every folder of Windows, with any extension."""
 
 
 def absolute(remote: str, verb: str) -> str:
-    """Return ``remote`` in its shortest form. Raises TransferError ("cannot be ``verb``") if it is no path below /."""
+    """Return ``remote`` in its shortest form.
+
+    Raise TransferError ("cannot be ``verb``") unless it is a path below /.
+    """
     path = posixpath.normpath(remote)
     if path.startswith("//"):
         path = path[1:]
@@ -27,9 +30,9 @@ def absolute(remote: str, verb: str) -> str:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that could lead out of the folder it is unpacked in; the pod is not trusted with this machine.
+    """Refuse a name that could lead out of the target folder: a pod must not decide where this machine writes.
 
-    Of what only Windows reads otherwise (backslashes, drives, devices) this speaks on Windows alone.
+    Characters that only Windows treats specially (backslashes, drives, devices) are checked on Windows alone.
     """
     parts = name.split("/")
     if "" in parts or "." in parts or ".." in parts or "\0" in name or (os.name == "nt" and _is_odd(parts)):
@@ -48,10 +51,10 @@ def _is_odd(parts: Iterable[str]) -> bool:
 
 
 def is_below(name: str, root: str) -> bool:
-    """Whether ``name`` is ``root`` or lies below it; all names lie below the empty one."""
+    """Return whether ``name`` is ``root`` or below it; all names are below the empty one."""
     return not root or name == root or name.startswith(f"{root}/")
 
 
 def nul_ended(names: Iterable[str]) -> bytes:
-    """Return names relative to a folder as ``xargs -0`` reads them, none of which can be taken for an option."""
+    """Return names relative to a folder as ``xargs -0`` reads them; none of them can be mistaken for an option."""
     return "".join(f"./{name}\0" for name in names).encode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""Files of the pod fetched to this machine: checked by sums made there, and put into place once they agree."""
+"""Pulls files from the pod to this machine: verified by checksums made there, and put in place once they match."""
 
 from __future__ import annotations
 
@@ -31,22 +31,24 @@ def pull(
     seen: Seen | None = None,
     intake: Intake = Intake(),  # noqa: B008 - frozen
 ) -> Pulled | None:
-    """Fetch a file, a folder or a glob (``*``, ``?``, ``[a-z]``) of the pod into the folder ``local``, checked.
+    """Fetch a file, a folder or a glob (``*``, ``?``, ``[a-z]``) of the pod into the folder ``local``, verified.
 
-    ``/w/results`` becomes ``local/results/…``, ``/w/log.txt`` becomes ``local/log.txt``, and a match of ``/w/*/m.json``
-    keeps its path below ``/w``. A path that exists as written is not taken for a glob. Symbolic links that stay inside
-    stay links; one that leads out to a file becomes that file; other links out are left out and named in the list of
-    sums. ``exclude`` holds rules as in ``.gitignore``, relative to what is pulled. Nothing is ever written through a
-    link that lies at or below ``within`` (default: ``local``), no matter what made it: a link where a folder is to be
-    makes room for the folder.
+    ``/w/results`` becomes ``local/results/…``, ``/w/log.txt`` becomes ``local/log.txt``, and a match of
+    ``/w/*/m.json`` keeps its path below ``/w``. A path that exists as written is not treated as a glob.
+    Symbolic links that stay inside remain links; a link that leads out to a file becomes that file; other
+    links that lead out are left out and named in the list of sums. ``exclude`` holds rules as in
+    ``.gitignore``, relative to the pulled path. Nothing is ever written through a link at or below ``within``
+    (default: ``local``), whatever created it: a link in the place of a folder is replaced by the folder.
 
-    The sums made on the pod are kept in ``<local>.sha256`` (those of earlier pulls too), for ``sha256sum -c`` in
-    ``local``. Files of the same name are replaced; nothing else in ``local`` is touched. A file that changes while it
-    is read is fetched again. When the connection breaks, what arrived whole is not fetched again, and a file larger
-    than ``resumable`` (bytes) goes on where it stopped. With ``seen``, files that an earlier pull fetched are left out
-    while they look as they did then. ``intake`` says what else to heed, such as whether ``local`` may be the name of a
-    file. Raises MissingArtifact, TransferError (after what could be verified is in place), LocalTransferError where
-    this machine cannot take it, ConnectionLost, PodLost.
+    The sums computed on the pod are kept in ``<local>.sha256`` (with those of earlier pulls), for ``sha256sum
+    -c`` in ``local``. Files of the same name are replaced; nothing else in ``local`` is touched. A file that
+    changes while it is read is fetched again. If the connection breaks, files that arrived completely are not
+    fetched again, and a file larger than ``resumable`` (bytes) is resumed. With ``seen``, files of an earlier
+    pull are left out while they look unchanged. ``intake`` has further options, such as whether ``local`` may
+    be the name of a file.
+
+    Raise MissingArtifact, TransferError (after everything that could be verified is in place),
+    LocalTransferError if this machine cannot store it, ConnectionLost, PodLost.
     """
     source = absolute(remote, "pulled")
     try:
@@ -66,20 +68,22 @@ def pull(
     if intake.contents and listing.is_one_folder:
         listing = listing.inside()
     new_name = None
-    # The folder all goes below is no name for a file, even before it is there.
+    # The top folder itself is never the name of a file, even before it exists.
     if intake.as_file and local != within and _is_one_file(listing) and not local.is_dir():
         local, new_name, seen = local.parent, local.name, None
     for root in listing.roots:
         intake.take(local / (new_name or root), posixpath.join(listing.base, root))
-    wanted = listing.without(exclude)
+    selected = listing.without(exclude)
     with _put_into(local, source):
         landing = Landing(local, within or local)
-    fetching = Fetching(shell, source, landing, wanted, progress, resumable)
+    fetching = Fetching(shell, source, landing, selected, progress, resumable)
     fetching.new_name = new_name
     try:
         if seen is not None:
             with _put_into(local, source):
-                seen.look(lambda names: facts_of(shell, wanted.base, names, seen.format), wanted.files, local)
+                seen.look(
+                    lambda names: facts_of(shell, selected.base, names, seen.format), selected.files, local
+                )
             fetching.sums.update(seen.unchanged)
             fetching.bytes += seen.unchanged_bytes
         fetching.fetch_all()
@@ -97,13 +101,13 @@ def pull(
         verified=True,
         required=required,
         older=tuple(str(local / (new_name or name)) for name in sorted(listing.older & fetching.sums.keys())),
-        others=tuple(posixpath.join(wanted.base, name) for name in sorted(wanted.others)),
+        others=tuple(posixpath.join(selected.base, name) for name in sorted(selected.others)),
     )
 
 
 @contextmanager
 def _put_into(local: Path, source: str) -> Iterator[None]:
-    """Let an error of this machine say what could not be done."""
+    """Turn an error of this machine into one that says which pull failed."""
     try:
         yield
     except OSError as error:

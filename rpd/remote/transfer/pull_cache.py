@@ -1,4 +1,4 @@
-"""What earlier pulls of a place brought, so that the next one fetches only what changed there since."""
+"""A memory of earlier pulls of a place, so that the next one fetches only changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from rpd.remote.shell import DeadlinePassed, Program, Shell, TooMuch, mended, wi
 from rpd.remote.transfer.paths import nul_ended
 from rpd.remote.transfer.patience import SHORT_SECONDS
 
-# $1 the folder, $2 the format of stat; standard input: names, each ended by NUL. A line for each, in their order.
+# $1 the folder, $2 the format of stat; standard input: names, each ended by NUL. Prints a line for each, in
+# their order.
 _FACTS = r"""
 cd -- "$1" && stat --version 2>/dev/null | grep -q GNU && exec xargs -0 stat -c "$2" --
 cat >/dev/null
@@ -23,9 +24,9 @@ _LONGEST_FACTS = 400
 
 
 class Seen:
-    """The files earlier pulls brought, by what the pod said of them then.
+    """The files of earlier pulls, with their state on the pod at that time.
 
-    With ``linked`` they are hard links that somebody makes and removes, which changes when their inode last changed.
+    ``linked``: they are hard links that are made and removed, which changes their ctime; so ctime is ignored.
     """
 
     def __init__(self, *, linked: bool = False) -> None:
@@ -33,14 +34,14 @@ class Seen:
         self._facts: dict[str, str] = {}
         self._fetched: dict[str, tuple[str, str, int]] = {}
         self.unchanged: dict[str, str] = {}
-        """Of the files there now, those that are here already: name to sha256."""
+        """Files that are on the pod and already here: name to sha256."""
         self.unchanged_bytes = 0
 
     def look(
         self, facts_of: Callable[[Sequence[str]], Mapping[str, str]], names: Sequence[str], local: Path
     ) -> None:
-        """Find out what is here already; ``facts_of`` asks the pod for sizes, times and inodes."""
-        # Before they are read: a change after that shows the next time.
+        """Find out which files are already here; ``facts_of`` asks the pod for sizes, times and inodes."""
+        # Before the files are read: a later change shows in the next pull.
         self._facts = dict(facts_of(names)) if names else {}
         self.unchanged, self.unchanged_bytes = {}, 0
         with closing(Tree(local)) as tree:
@@ -50,7 +51,7 @@ class Seen:
                     self.unchanged_bytes += size
 
     def note(self, sums: Mapping[str, str], local: Path) -> None:
-        """Remember what is here now, verified."""
+        """Remember the verified files that are here now."""
         with closing(Tree(local)) as tree:
             for name, sha256 in sums.items():
                 if name in self._facts and name not in self.unchanged:
@@ -66,7 +67,7 @@ def _size(tree: Tree, name: str) -> int | None:
 
 
 def facts_of(shell: Shell, base: str, names: Sequence[str], facts: str) -> dict[str, str]:
-    """Return sizes, times and inodes by name; of none where one vanished or times are whole seconds."""
+    """Return sizes, times and inodes by name; empty if a file vanished, or if times are whole seconds."""
     program = Program(
         with_arguments(_FACTS, base, facts),
         stdin=[nul_ended(names)],

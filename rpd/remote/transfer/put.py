@@ -1,4 +1,4 @@
-"""A local tree sent to the pod: whole or as it was before, and only what is not there already."""
+"""Sends a local tree to the pod: completely or not at all, and only what is not there already."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from rpd.remote.transfer.paths import absolute
 from rpd.remote.transfer.patience import SHORT_SECONDS, STALL_SECONDS
 from rpd.values.step import Staged
 
-# $1 target, $2 its folder, $3 -z or nothing, $4 name of the tree's notes, $5 "file" or "folder": what comes, $6 the
-# folder it is received in, $7 how often before, $8 what of it goes on with what is under new/rest, $9 seconds that a
-# stream that was cut is kept. A folder never makes way for a file, nor a file for a folder (exit code 6). A plan makes
-# files out of those that are there. Where the stream holds no whole tree but what is other in it (drop, folders,
-# count), the tree that is there is moved aside, changed there, and moved back; exit code 3 means that either could not
-# be done. Else what was there is moved aside for the new one.
+# $1 target, $2 its folder, $3 -z or nothing, $4 name of the tree's notes, $5 "file" or "folder": the kind of
+# what is sent, $6 the folder where it is received, $7 number of earlier streams, $8 the file that new/rest
+# continues, $9 seconds for which a cut stream is kept. A folder is never replaced by a file, nor a file by a
+# folder (exit code 6). A plan assembles files from others that are there. If the stream holds only the
+# changes to a tree (drop, folders, count), the existing tree is moved aside, changed there, and moved back;
+# exit code 3 means that this or the plan failed. Otherwise the existing tree is moved aside for the new one.
 RECEIVE = (
     delta.STATE
     + r"""
@@ -119,7 +119,7 @@ _rpd_clear
 exit 0
 """
 )
-# Where nothing makes sums, no file is made of others.
+# If the pod has no tool for sums, no file is assembled from others.
 CHECKED = (
     SUM.replace("exit 4", ":")
     + QUICK_SUM
@@ -127,7 +127,7 @@ CHECKED = (
 _rpd_check() { [ "$(printf 'made\0' | _rpd_quick_sum | head -c 64)" = "$1" ]; }
 """
 )
-# $1 the folder. The program that makes it may just be starting.
+# $1 the folder. Waits for its pid: the program that creates the folder may just be starting.
 _DISCARD = (
     delta.STOP
     + r"""
@@ -138,11 +138,11 @@ rm -rf -- "$1"
 """
 )
 KEEP_SECONDS = 900
-"""How long a pod keeps what arrived of a stream that was cut; longer than a lost connection is tried again."""
+"""Seconds for which a pod keeps the content of a cut stream; longer than a lost connection is retried."""
 _NOTHING_KEPT = 3
 _CUT_SHORT, _NOT_WRITTEN = 5, 7
 _UNEXPECTED_END = re.compile(rb"unexpected e(?:nd|of)|short read", re.IGNORECASE)
-"""How tar (GNU, busybox) and gzip say that a stream was cut, which they do before anybody looks for its end."""
+"""Messages of tar (GNU, busybox) and gzip about a cut stream, which come before anybody looks for its end."""
 _REFUSED = 6
 _ROUNDS = 3
 """How often at most a file is sent that becomes shorter, or vanishes, while it is read."""
@@ -160,24 +160,7 @@ def put(
     progress: Progress | None = None,
     keep: float = KEEP_SECONDS,
 ) -> Staged:
-    """Send what is staged of ``local`` (see ``project.ignore``) so that ``remote`` (absolute) is exactly that.
-
-    With ``ignored``, what git ignores is staged as well.
-
-    It is unpacked next to ``remote`` and renamed: whole, or as it was before, or gone if the pod dies in the moment of
-    the change. Of a tree that was sent before, only files are sent that changed since on either side (names, modes,
-    contents here; sizes, times, inodes there), and of large ones only what is other in them. The stream is compressed
-    as far as the line is slow. When the connection breaks, what arrived is not sent again; the pod keeps it for
-    ``keep`` seconds.
-
-    A file that changes while it is read is read again. One that only grows, as a log does, then arrives as long as it
-    was listed; ``changed`` of the answer names it. One that becomes shorter each time is an error. A folder on the pod
-    is not replaced by a file, nor a file by a folder.
-
-    Raises UsageError (``local`` does not exist, or something of the other kind is at ``remote``), TransferError,
-    LocalTransferError (a file here cannot be read, or changes each time), ConnectionLost, PodLost and, after
-    ``interrupt``, Interrupted.
-    """
+    """Send the staged files of ``local`` (see ``project.ignore``) so that ``remote`` (absolute) has exactly those."""
     target = absolute(remote, "written")
     sending = _Sending(shell, local, target, interrupt, progress, keep)
     try:
@@ -198,7 +181,7 @@ def put(
 
 
 class _Sending:
-    """One put: asks what is there, and sends what is not."""
+    """One put: asks the pod what it has, and sends the rest."""
 
     def __init__(
         self,
@@ -223,24 +206,24 @@ class _Sending:
         self._zips = True
         """Whether the pod can unpack gzip."""
         self._folder = ""
-        """Where on the pod the tree is received."""
+        """The folder on the pod where the tree is received."""
         self._turn = 0
-        """How many streams were sent there."""
+        """The number of streams sent there."""
         self._last: Archive | None = None
-        """The last of them, while it is not known whether it arrived."""
+        """The last stream, while it is unknown whether it arrived."""
         self._safe = 0
-        """Bytes that have arrived of it."""
+        """Bytes of it that have arrived."""
         self.withheld: tuple[str, ...] = ()
-        """Files of keys and passwords that are not sent."""
+        """Files of keys and passwords, which are not sent."""
         self.changed: dict[str, None] = {}
         """Files that changed while they were sent, in any round."""
         self.unsettled: Sequence[str] = ()
         """Those of the last round."""
         self.incomplete: Sequence[str] = ()
-        """Those of the last round that were shorter than listed, or gone: what was sent in their place is no file."""
+        """Those of the last round that were shorter than listed, or gone: zeros were sent in their place."""
 
     def list_files(self, exclude: Sequence[str], *, ignored: bool = False) -> None:
-        """Look at what is to be sent, as it is now. Raises UsageError."""
+        """List the files to send, in their present state. Raise UsageError."""
         try:
             listing = staging(self._local, exclude, ignored=ignored)
         except OSError as error:
@@ -256,9 +239,9 @@ class _Sending:
         self._turn, self._last, self._safe = 0, None, 0
 
     def send_all(self) -> Staged:
-        """Make the target what is here, over as many connections as it takes while each brings it on.
+        """Send until the target is complete, over as many connections as it takes while each makes progress.
 
-        Raises Disconnected, DeadlinePassed, TooMuch, TransferError, Interrupted.
+        Raise Disconnected, DeadlinePassed, TooMuch, TransferError, Interrupted.
         """
         breaks = safe = 0
         while True:
@@ -275,7 +258,7 @@ class _Sending:
                 raise
 
     def _discard(self) -> None:
-        """Let the pod drop what arrived; it does so by itself in the end."""
+        """Let the pod drop the received data; after a while it does so by itself."""
         if self._turn:
             program = Program(with_arguments(_DISCARD, self._folder), timeout=_DISCARD_SECONDS)
             with contextlib.suppress(RemoteError):
@@ -284,7 +267,7 @@ class _Sending:
     def _send_once(self) -> Staged:
         cut = self._folder if self._last is not None else ""
         script = with_arguments(delta.CHECK, self._target, self._notes, self._stamp, cut)
-        # The notes it answers with were made by this driver or another, of about as many files as there are here.
+        # Its notes were made by this driver or another, for about as many files as there are here.
         most = MOST_KEPT + delta.most_note_bytes(self._files)
         program = Program(script, timeout=SHORT_SECONDS, interrupt=self._interrupt, most=most)
         word, _, rest = self._shell.exec(program).stdout.partition(b"\n")
@@ -305,19 +288,19 @@ class _Sending:
         return self._send() or self._refused()
 
     def _arrived(self, half: bytes) -> Arrived:
-        """Return what the pod has of the last stream, by what it says of it."""
+        """Return the part of the last stream that the pod says it has."""
         if self._last is None:
             return Arrived()
         sizes = delta.sizes_of(half, f"{self._folder}/tree")
         if self._kind == "file":
             sizes = {file.name: sizes[""] for file in self._files if "" in sizes}
         arrived = self._last.arrived(sizes)
-        known = {file.name: file.size for file in self._files}
-        self._safe = sum(known[name] for name in arrived.whole) + sum(arrived.parts.values())
+        sizes_here = {file.name: file.size for file in self._files}
+        self._safe = sum(sizes_here[name] for name in arrived.whole) + sum(arrived.parts.values())
         return arrived
 
     def _as_noted(self, note: bytes) -> Staged | None:
-        """Return what was sent before, by the pod's note of it; None for a note that makes no sense."""
+        """Return the result of an earlier put from the pod's note; None if the note makes no sense."""
         try:
             match json.loads(note):
                 case {"tree_sha256": str(tree_sha256), "files": int(files), "bytes": int(size)}:
@@ -334,7 +317,7 @@ class _Sending:
         return None
 
     def _settle(self) -> None:
-        """Note what of the last stream was other than listed, now that it is known to have arrived."""
+        """Note changes during the last stream, now that it is known to have arrived."""
         if self._last is not None:
             self.unsettled, self.incomplete = self._last.changed, self._last.incomplete
             self.changed.update(dict.fromkeys(self._last.changed))
@@ -343,12 +326,12 @@ class _Sending:
         raise TransferError(f"{self._local} could not be sent to {self._target}: the pod kept nothing of it")
 
     def _send(self, change: delta.Change = delta.NOTHING_KEPT, arrived: Arrived = Arrived()) -> Staged | None:  # noqa: B008
-        """Send all but what the pod keeps or has; return None if it cannot keep that."""
+        """Send everything that the pod lacks; return None if the pod could not keep the rest."""
         archive = Archive(self._local, self._files, self._stamp, change, self._progress, arrived)
         self._last = archive
         ended = self._stream(archive)
         if ended.exit_code not in (_CUT_SHORT, _NOT_WRITTEN):
-            self._turn = 0  # nothing is left there to be discarded
+            self._turn = 0  # nothing is left there to discard
         if ended.exit_code == _NOTHING_KEPT and (change.kept or change.patched or arrived.parts):
             return None
         if ended.exit_code == _REFUSED:

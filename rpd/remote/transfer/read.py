@@ -18,7 +18,7 @@ from rpd.remote.transfer.patience import SHORT_SECONDS
 
 _MISSING, _FOLDER, _TOO_LARGE = 3, 4, 5
 
-# $1 the file, $2 how many bytes it may have. What grows meanwhile is cut there.
+# $1 the file, $2 the most bytes it may have. If it grows meanwhile, it is cut there.
 _READ = r"""
 [ -e "$1" ] || exit 3
 [ ! -d "$1" ] || exit 4
@@ -28,7 +28,7 @@ head -c "$2" <"$1"
 
 
 def read(shell: Shell, remote: str, *, most: int) -> bytes:
-    """Return the bytes of a file. Raises MissingArtifact, TransferError, UsageError for more than ``most`` bytes."""
+    """Return the bytes of a file. Raise MissingArtifact, TransferError, UsageError for more than ``most`` bytes."""
     source = absolute(remote, "read")
     script = with_arguments(_READ, source, str(most))
     program = Program(script, timeout=SHORT_SECONDS, most=max(MOST_KEPT, most))

@@ -1,7 +1,7 @@
-"""Where a pull lands: a folder next to the one it is for, out of which what is verified is moved.
+"""The folder where a pull lands: next to its target, into which verified files are moved.
 
-Pods chose the names in both, and may have made links in the second one by an earlier pull: every file is placed
-through a ``Tree``, which follows none.
+Pods chose the names in both folders, and an earlier pull may have made links in the target. So every file is
+placed through a ``Tree``, which follows no link.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from rpd.remote.transfer.checksums import note_sums
 from rpd.remote.transfer.listing import Listing
 from rpd.remote.transfer.patch import LEAST_BYTES
 
-# Pulls of one node may end at the same time, and go to the same folder with one list of sums.
+# Pulls of one node may end at the same time and share a target folder with one list of sums.
 _KEEPING = threading.Lock()
 
 
 class Landing:
-    """The landing of one pull into ``local``.
+    """The landing folder of one pull into ``local``.
 
-    ``within`` is ``local`` or a folder above it: what is below that was made by pulls, and no link there is followed.
-    Raises OSError.
+    ``within`` is ``local`` or a folder above it: everything below it was made by pulls, and no link there is
+    followed. Raises OSError.
     """
 
     def __init__(self, local: Path, within: Path) -> None:
@@ -42,7 +42,7 @@ class Landing:
         self._landing = f"{above}{slash}.{last}.rpd-{secrets.token_hex(6)}"
         self._begun: set[str] = set()
         self._tops: dict[str, bool] = {}
-        """Of the first parts of names: whether there is anything of an earlier pull."""
+        """First part of a name to whether an earlier pull left anything there."""
         with ExitStack() as opened:
             self._tree = opened.enter_context(closing(Tree(within.parent)))
             self._tree.make_folder(self._name)
@@ -51,23 +51,23 @@ class Landing:
             self._open = opened.pop_all()
 
     def path(self, name: str) -> Path:
-        """Return where a file arrives, for people."""
+        """Return the place where a file arrives, for messages."""
         return self._there.path(name)
 
     def is_large(self, name: str) -> bool:
-        """Whether an earlier pull left a file of that name that is worth comparing."""
+        """Return whether an earlier pull left a file of that name that is worth comparing."""
         top = name.partition("/")[0]
-        if top not in self._tops:  # a first pull has nothing to compare with: that is not asked of each file
+        if top not in self._tops:  # a first pull has nothing to compare: do not ask for each file
             self._tops[top] = self._tree.status(f"{self._name}/{top}") is not None
         status = self._tree.status(f"{self._name}/{name}") if self._tops[top] else None
         return status is not None and stat.S_ISREG(status.st_mode) and status.st_size >= LEAST_BYTES
 
     def earlier(self, name: str) -> BufferedReader:
-        """Open what an earlier pull left. Raises OSError."""
+        """Open the file that an earlier pull left. Raise OSError."""
         return self._tree.read(f"{self._name}/{name}")
 
     def begin(self, name: str) -> FileIO:
-        """Open a file to be written from its beginning. Raises TransferError for one that hides another."""
+        """Open a file to be written from its start. Raise TransferError if it would hide another."""
         if name in self._begun:
             self._there.remove(name)
         try:
@@ -89,11 +89,11 @@ class Landing:
         return self._there.read(name)
 
     def dress(self, name: str, file: FileIO, mode: int, mtime: int) -> None:
-        """Give a file that is whole its permission bits and its time."""
+        """Set the permission bits and the time of a complete file."""
         self._there.dress(name, file, mode, mtime)
 
     def rename(self, name: str, new: str) -> None:
-        """Give a file that arrived, if it did, another name. Raises OSError; nothing is left to land then."""
+        """Rename a file, if it arrived. Raise OSError after removing the landing folder."""
         try:
             if self._there.status(name) is not None:
                 self._there.move(name, self._there, new)
@@ -110,9 +110,9 @@ class Landing:
         links: Mapping[str, str],
         left_out: Mapping[str, str],
     ) -> None:
-        """Move into ``local`` what is verified (has a sum) of a listing and the links, and note the sums.
+        """Move the verified files (those with a sum) of a listing and the links into ``local``, and note the sums.
 
-        Nothing is left to land after that. Raises OSError.
+        The landing folder is removed then. Raise OSError.
         """
         try:
             self._complete(listing, sums, links)
@@ -130,7 +130,7 @@ class Landing:
         self._open.close()
 
     def _complete(self, listing: Listing, sums: Mapping[str, str], links: Mapping[str, str]) -> None:
-        """Make the folder what ``local`` shall have: with folders and links, without what is not verified."""
+        """Make the landing folder the image of ``local``: add folders and links, remove unverified files."""
         for name in self._begun:
             if name not in sums:
                 self._there.remove(name)
@@ -140,7 +140,7 @@ class Landing:
             self._there.link(name, inner)
 
     def _move(self, root: str, folders: list[str], names: list[str]) -> None:
-        """Move one root: at once if there is nothing of its name, else path by path."""
+        """Move one root: in one step if its name is free, else path by path."""
         if self._there.status(root) is None:
             return
         target = f"{self._name}/{root}"
@@ -157,7 +157,8 @@ class Landing:
 def _by_root(listing: Listing, names: Iterable[str]) -> Mapping[str, list[str]]:
     by_root: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        # Inside of one folder links may lead anywhere, so that it is one root for them; what lands are its entries.
+        # Inside one folder, links may lead anywhere in it, so it is one root for them; but its entries are
+        # moved singly.
         root = name.partition("/")[0] if listing.is_inside else listing.root_of(name)
         by_root[root].append(name)
     return by_root

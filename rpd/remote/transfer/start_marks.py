@@ -1,4 +1,4 @@
-"""Marks: empty files on a pod whose time says when a node began there, by the clock that its files are dated by."""
+"""Marks: empty files on a pod whose time says when a node started there, by the clock that dates the pod's files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ def mark_path(name: str) -> str:
 
 
 def make_mark(name: str) -> str:
-    """Return a line for sh that makes the mark unless it is there; where it cannot be made, nothing is said."""
+    """Return a line for sh that makes the mark unless it exists; a failure prints nothing."""
     path = mark_path(name)
     return f"[ -e {path} ] || {{ mkdir -p {_FOLDER} && : >{path}; }} 2>/dev/null\n"

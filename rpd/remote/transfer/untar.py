@@ -1,7 +1,9 @@
-"""The files of a tar stream, one after the other as it arrives; what the stream claims is checked before it is held.
+"""The files of a tar stream, one after the other as they arrive.
 
-``tarfile`` reads a header; what goes round it is done here, because ``tarfile`` keeps whatever size a header names
-in memory (long names, extended headers, maps of sparse files) and all members that it has seen.
+Claims of the stream are checked before they cost memory.
+
+``tarfile`` parses headers; the rest is done here, because ``tarfile`` keeps members it has seen, and data of
+any size that a header announces (long names, extended headers, maps of sparse files), in memory.
 """
 
 from __future__ import annotations
@@ -13,26 +15,26 @@ from rpd.errors import TransferError
 from rpd.values.frozen import frozen
 
 LONGEST_NAME = 16 << 10
-"""Bytes of a name; Linux knows none longer than 4 KiB."""
+"""Most bytes of a name; Linux allows 4 KiB."""
 
 _MOST_EXTENDED = 1 << 20
 _MOST_ZEROS = 1 << 20
-"""Zeros between two archives: padding to a record of tar, which is 10 KB as a rule."""
+"""Most zeros between two archives: padding to a record of tar, usually 10 KB."""
 _FARTHEST = 1 << 33
-"""Seconds from 1970; not every file system can keep a time farther away."""
+"""Greatest distance from 1970 in seconds; not every file system can store times beyond."""
 _BLOCK = tarfile.BLOCKSIZE
 _MOST_PASSED_OVER = 20_000
-"""Headers in a row that are no file's: tar is asked for files alone."""
+"""Most headers in a row that are not files: tar is asked for files alone."""
 _TAKEN = ("path", "linkpath", "size")
 _NAMING = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _EXTENDED = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 _NUMBERS = ((100, 108), (124, 136), (136, 148), (148, 156))
-"""Where mode, size, time and checksum stand in a header."""
+"""Positions of mode, size, time and checksum in a header."""
 _FILES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 
 
 class Cut(Exception):
-    """The stream ended early: what is missing may be asked for again."""
+    """The stream ended early: the missing part may be requested again."""
 
 
 @frozen
@@ -54,21 +56,21 @@ class Content:
         self.left = size
 
     def read(self, most: int) -> memoryview:
-        """Return the next bytes, empty at the end. Raises Cut."""
+        """Return the next bytes, empty at the end. Raise Cut."""
         data = self._source.some(min(most, self.left))
         self.left -= len(data)
         return data
 
 
 class Source:
-    """A stream that arrives in blocks of any size, read in the sizes that are wanted."""
+    """A stream that arrives in blocks of any size and is read in the sizes needed."""
 
     def __init__(self, receive: Callable[[], bytes | memoryview]) -> None:
         self._receive = receive
         self._pending = memoryview(b"")
 
     def some(self, most: int) -> memoryview:
-        """Return at most so many bytes: those that are here, else those that come next. Raises Cut."""
+        """Return at most ``most`` bytes: those that are here, else the next to arrive. Raise Cut."""
         if not most:
             return memoryview(b"")
         if not self._pending:
@@ -79,7 +81,7 @@ class Source:
         return data
 
     def exactly(self, size: int) -> bytes:
-        """Return so many bytes. Raises Cut."""
+        """Return exactly ``size`` bytes. Raise Cut."""
         data = self.some(size)
         if len(data) == size:
             return bytes(data)
@@ -89,22 +91,22 @@ class Source:
         return bytes(parts)
 
     def skip(self, size: int) -> None:
-        """Pass over so many bytes. Raises Cut."""
+        """Skip ``size`` bytes. Raise Cut."""
         while size:
             size -= len(self.some(size))
 
     def is_over(self) -> bool:
-        """Whether nothing comes any more."""
+        """Return whether the stream has ended."""
         if not self._pending:
             self._pending = memoryview(self._receive())
         return not self._pending
 
 
 def members(receive: Callable[[], bytes | memoryview]) -> Iterator[tuple[Member, Content]]:
-    """Yield the files of a tar stream, or of several one after the other; folders, links and devices are passed over.
+    """Yield the files of one tar stream or several in a row; folders, links and devices are skipped.
 
-    What of a content was not read is skipped. Raises Cut if the stream ends early, TransferError for one that is no
-    tar stream or claims what none does.
+    Unread content is skipped. Raise Cut if the stream ends early, TransferError if it is no tar stream or
+    makes implausible claims.
     """
     source = Source(receive)
     zeros = passed_over = 0
@@ -138,7 +140,7 @@ def members(receive: Callable[[], bytes | memoryview]) -> Iterator[tuple[Member,
             records = _records(_content(source, info, _MOST_EXTENDED))
             extended |= {key: records[key] for key in _TAKEN if key in records}
             continue
-        if info.type == tarfile.XGLTYPE:  # of the archive as a whole: nothing that is used here
+        if info.type == tarfile.XGLTYPE:  # about the archive as a whole: nothing that is used here
             _content(source, info, _MOST_EXTENDED)
             continue
         member = _member(info, extended)
@@ -151,9 +153,10 @@ def members(receive: Callable[[], bytes | memoryview]) -> Iterator[tuple[Member,
 
 
 def _plain_file(block: bytes, extended: dict[str, str]) -> Member | None:
-    """Return the file that an ordinary header names; None for all other headers, which ``tarfile`` reads.
+    """Return the file named by an ordinary header; None for all other headers, which ``tarfile`` parses.
 
-    Nearly all headers are of this kind: a regular file, octal numbers, no prefix. It is read as ``tarfile`` would.
+    Nearly all headers are ordinary: a regular file, octal numbers, no prefix. Parsed as ``tarfile`` would,
+    but much faster.
     """
     if block[156:157] != tarfile.REGTYPE or block[345]:
         return None
@@ -171,7 +174,7 @@ def _plain_file(block: bytes, extended: dict[str, str]) -> Member | None:
             mode=int(mode, 8),
             mtime=min(int(mtime, 8), _FARTHEST),
         )
-    except ValueError:  # an 8 or a 9
+    except ValueError:  # a digit 8 or 9
         return None
 
 
@@ -188,7 +191,7 @@ def _header(block: bytes) -> tarfile.TarInfo:
 
 
 def _content(source: Source, info: tarfile.TarInfo, most: int) -> bytes:
-    """Return what follows a header that is no file's."""
+    """Return the data after a header that is not a file's."""
     if info.size > most:
         raise TransferError(f"the pod sent a tar header of {info.size} bytes; {most} is the most")
     data = source.exactly(info.size)

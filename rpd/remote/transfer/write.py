@@ -1,4 +1,4 @@
-"""One small file to the pod, atomically."""
+"""Writes one small file to the pod, atomically."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ exit 1
 
 
 def write(shell: Shell, remote: str, data: bytes, *, mode: int = 0o644) -> None:
-    """Write one file on the pod, atomically; its folder is made. Raises TransferError, ConnectionLost, PodLost."""
+    """Write one file on the pod atomically, creating its folder. Raise TransferError, ConnectionLost, PodLost."""
     target = absolute(remote, "written")
     script = with_arguments(_WRITE, target, posixpath.dirname(target), f"{mode & 0o7777:o}", str(len(data)))
     program = Program(script, stdin=[data], timeout=SHORT_SECONDS)

@@ -29,6 +29,34 @@ class StopLevel(IntEnum):
     """Release every pod now, unpulled."""
 
 
+class Latch:
+    """Something that happens once, and that threads wait for which a stop lets go."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._is_set = False
+
+    def is_set(self) -> bool:
+        """Whether it has happened."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Let all go on that wait."""
+        self._is_set = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Let all that wait look whether they still have to."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def wait_or(self, is_over: Callable[[], bool], seconds: float | None) -> bool:
+        """Wait until it has happened, or ``is_over`` when it is woken, ``seconds`` at most; return if it has."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_set or is_over(), seconds)
+            return self._is_set
+
+
 class Stop:
     """The level a run has come to, with the reason. Thread-safe; listeners run on the thread that raises the level.
 
@@ -100,6 +128,16 @@ class Stop:
         except Overdue:
             self.check()
             raise
+        finally:
+            forget()
+
+    def hold(self, latch: Latch, *, grace: float) -> bool:
+        """Wait for a latch, and for ``grace`` seconds more at most once running work has to end; return if it came."""
+        forget = self.listen(lambda _level: latch.wake())
+        try:
+            if latch.wait_or(lambda: self._level >= StopLevel.END, None):
+                return True
+            return latch.wait_or(lambda: self._level >= StopLevel.ABANDON, grace)
         finally:
             forget()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from rpd.api.call import folder_of
 from rpd.config import Config
-from rpd.errors import AuthError
+from rpd.errors import AuthError, ProviderError
 from rpd.lease import pod_release
 from rpd.pipeline import connect_to_node, orphans
 from rpd.pipeline.orphans import Claim
@@ -22,7 +22,7 @@ from rpd.pipeline.whole_account import WholeAccount
 from rpd.runpod.key import find_key
 from rpd.runpod.plugin import make_provider
 from rpd.values.frozen import frozen, replace
-from rpd.values.pod import PodInfo, Provider
+from rpd.values.pod import PodInfo
 
 
 @frozen
@@ -83,6 +83,8 @@ def pods(root: str | PathLike[str] | None = None) -> tuple[PodView, ...]:
     config = _config(root)
     with _account(config) as provider:
         listed = sorted(provider.list(), key=lambda pod: (not orphans.is_ours(pod), pod.name))
+        for kind, error in provider.failures.items():
+            raise ProviderError(f"{kind} cannot be listed: {error}") from error
     known = orphans.claims(config.runs_path)
     now = time.time()
     return tuple(_view(pod, known.of(pod), now, str(config.rootdir)) for pod in listed)
@@ -109,7 +111,7 @@ def _config(root: str | PathLike[str] | None) -> Config:
 
 
 @contextmanager
-def _account(config: Config) -> Iterator[Provider]:
+def _account(config: Config) -> Iterator[WholeAccount]:
     """Give the provider of the user's key; without one, the emulator of the newest run. Raises AuthError."""
     try:
         find_key()

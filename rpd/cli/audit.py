@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,15 @@ from rpd.audit.rentals import Known, read_known
 from rpd.cli.command_options import AuditOptions
 from rpd.cli.json_document import say_document
 from rpd.cli.output import note, say
-from rpd.cli.provider_session import account
+from rpd.cli.provider_session import account, code_after
 from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, ProviderError, UsageError
 from rpd.hooks import PluginManager
+from rpd.pipeline.whole_account import WholeAccount
 from rpd.runpod.address import EMULATOR
 from rpd.values.frozen import frozen
-from rpd.values.pod import Provider
+from rpd.values.pod import NetworkVolume, PodInfo
 
 
 @frozen
@@ -35,7 +37,10 @@ class _Names:
 
 
 def main(config: Config, manager: PluginManager) -> int:
-    """Print the bill, explained; with ``--exit-code`` the exit code is 1 where something is not."""
+    """Print the bill, explained; with ``--exit-code`` the exit code is 1 where something is not.
+
+    It is 1, too, where pods or volumes could not be listed: then names are missing.
+    """
     own: AuditOptions = config.own
     del manager
     for by in own.by:
@@ -49,12 +54,13 @@ def main(config: Config, manager: PluginManager) -> int:
             raise UsageError(f"{provider.name} does not say what it charges")
         known = _known(folders, provider.name, bill.since)
         names = _names(provider)
+        code = code_after(provider)
     audit = reconcile(bill, known.rentals, now=now)
     if config.output.as_json:
         say_document(_document(audit, names, known, own.by))
     else:
         say("\n".join(_lines(audit, names, known, own.by)))
-    return ExitCode.FAILED if own.exit_code and not audit.is_explained else ExitCode.OK
+    return ExitCode.FAILED if own.exit_code and not audit.is_explained else code
 
 
 def _folders(config: Config) -> list[Path]:
@@ -87,16 +93,23 @@ def _known(folders: Sequence[Path], provider: str, since: float) -> Known:
     return known
 
 
-def _names(provider: Provider) -> _Names:
+def _names(provider: WholeAccount) -> _Names:
     """Return the names of what is there; what cannot be asked has none: the bill is explained all the same."""
-    try:
-        pods = {pod.id: pod.name for pod in provider.list()}
+    pods: Sequence[PodInfo] = ()
+    owners: Mapping[str, str] = {}
+    volumes: Sequence[NetworkVolume] = ()
+    with suppress(ProviderError):
+        pods = provider.list()
+    with suppress(ProviderError):
         owners = provider.owners()
-        volumes = {volume.id: volume.name for volume in provider.volumes() or ()}
-    except ProviderError as error:
-        note(f"rpd: names of pods and volumes are not known: {error}")
-        return _Names(pods={}, owners={}, volumes={}, are_known=False)
-    return _Names(pods=pods, owners=owners, volumes=volumes)
+    with suppress(ProviderError):
+        volumes = provider.volumes() or ()
+    return _Names(
+        pods={pod.id: pod.name for pod in pods},
+        owners=owners,
+        volumes={volume.id: volume.name for volume in volumes},
+        are_known=not provider.unseen,
+    )
 
 
 # --- for people -----------------------------------------------------------------------------------------------------
@@ -259,7 +272,7 @@ def _document(audit: Audit, names: _Names, known: Known, by: Sequence[str]) -> d
                 "until": _utc(each.last),
                 "name": names.pods.get(each.pod_id),
                 "owner": names.owners.get(each.pod_id),
-                "there": each.pod_id in names.pods,
+                "there": each.pod_id in names.pods or (False if names.are_known else None),
             }
             for each in audit.strangers
         ],

@@ -46,6 +46,7 @@ CHECKS = (
 """Every check there is, by the name that ``--skip`` takes."""
 STOCK = "stock"
 """The check that warns of what is sold out."""
+_TRY_AGAIN = "try again, and look at the network and at RUNPOD_API_BASE_URL"
 _MONEY = "add credit at https://console.runpod.io/user/billing"
 
 
@@ -307,7 +308,7 @@ def _gpu_names(source: Source, request: PodRequest, node: Node) -> Iterator[Find
     try:
         known = source.live.catalogue(request.gpu.count)
     except ProviderError as error:
-        yield warn("gpu", f"the catalogue could not be read: {error}")
+        yield fail("gpu", f"the catalogue could not be read: {error}", _TRY_AGAIN)
         return
     for gpu_id in request.gpu.ids:
         if known.complete and gpu_id not in known.gpus:
@@ -330,7 +331,7 @@ def _offers(source: Source, request: PodRequest, node: Node, prices: Prices) -> 
         yield fail(check, f"{where}: {error}")
         return
     except ProviderError as error:
-        yield warn("pods", f"{where}: what is on offer could not be read: {error}")
+        yield fail("pods", f"{where}: what is on offer could not be read: {error}", _TRY_AGAIN)
         return
     if not offers:
         yield fail(

@@ -11,7 +11,7 @@ from pathlib import Path
 from rpd.cli.command_options import PsOptions, StopOptions
 from rpd.cli.json_document import say_document
 from rpd.cli.output import note, say
-from rpd.cli.provider_session import own_account, provider_of
+from rpd.cli.provider_session import code_after, own_account, provider_of
 from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, ProviderError, ReleaseError, UsageError
@@ -19,6 +19,7 @@ from rpd.hooks import PluginManager
 from rpd.lease import pod_release, registries
 from rpd.pipeline import orphans
 from rpd.pipeline.orphans import Claim, Claims, Leftover
+from rpd.pipeline.whole_account import WholeAccount
 from rpd.values.duration import format_duration
 from rpd.values.pod import PodInfo, PodStatus, Provider
 from rpd.values.prices import stopped_usd_per_month
@@ -41,7 +42,7 @@ def ps(config: Config, manager: PluginManager) -> int:
     now = time.time()
     pods = [pod for pod in pods if _is_wanted(pod, known.of(pod), own, now)]
     _print(pods, known, now, as_json=config.output.as_json)
-    return ExitCode.FAILED if pods and own.exit_code else ExitCode.OK
+    return code_after(provider, ExitCode.FAILED if pods and own.exit_code else ExitCode.OK)
 
 
 _STALE = ("stopped", "kept", "left behind", "unclear")
@@ -255,7 +256,7 @@ def stop(config: Config, manager: PluginManager) -> int:
     known = _claims(config.runs_path)
     with provider_of(config, config.args) as provider:
         listed = provider.list()
-        chosen = list(dict.fromkeys(orphans.find(listed, wanted, known) for wanted in config.args))
+        chosen = list(dict.fromkeys(_find(provider, listed, wanted, known) for wanted in config.args))
         foreign = [pod.id for pod in chosen if not orphans.is_ours(pod)]
         if foreign and not config.money.yes and not own.only_show:
             verb = "stop" if own.keep_disk else "delete"
@@ -290,6 +291,18 @@ def stop(config: Config, manager: PluginManager) -> int:
     return code
 
 
+def _find(provider: WholeAccount, listed: Sequence[PodInfo], wanted: str, known: Claims) -> PodInfo:
+    """Return the pod that ``wanted`` names. Raises UsageError, or why not all pods can be seen where it may be one."""
+    try:
+        return orphans.find(listed, wanted, known)
+    except UsageError:
+        for kind, error in provider.failures.items():
+            raise ProviderError(
+                f"{wanted}: whether there is such a pod is not known: {kind} cannot be listed ({error})"
+            ) from error
+        raise
+
+
 def _delete_stopped(config: Config) -> int:
     """Delete the stopped pods that runs here made and no run still uses, and say why others are left alone."""
     own: StopOptions = config.own
@@ -310,7 +323,7 @@ def _delete_stopped(config: Config) -> int:
         say(f"left alone: {pod_id}  {why}")
     if not stopped:
         say("no stopped pods")
-    return code
+    return code_after(provider, code)
 
 
 def _why_kept(pod: PodInfo, claim: Claim | None, older_than: float | None, now: float) -> str:
@@ -328,37 +341,47 @@ def _why_kept(pod: PodInfo, claim: Claim | None, older_than: float | None, now: 
 
 
 def gc(config: Config, manager: PluginManager) -> int:
-    """Show, and with ``--yes`` delete, what killed runs left behind and what was kept for a time that is over."""
+    """Show, and with ``--yes`` delete, what killed runs left behind and what was kept for a time that is over.
+
+    The exit code is 1 where something could not be looked at, or where the journal of a pod's run is damaged.
+    """
     del manager
     with own_account(config) as provider:
         if provider is None:
             return ExitCode.OK
-        listed = provider.list()
-        left = orphans.leftovers(listed, config.runs_path)
-        if config.output.as_json and config.money.yes:
-            raise UsageError("rpd gc --json only shows what would be deleted: leave --yes out")
-        if config.output.as_json:
-            say_document({"pods": list(_gc_documents(listed, left, config.runs_path))})
-            return ExitCode.OK
-        credentials = orphans.left_registries(provider, config.runs_path)
-        _print_reasons(
-            listed,
-            {each.pod.id: f"{each.reason} (run {each.run})" for each in left},
-            config.runs_path,
+        return code_after(provider, _collect_garbage(config, provider))
+
+
+def _collect_garbage(config: Config, provider: Provider) -> int:
+    listed = provider.list()
+    left = orphans.leftovers(listed, config.runs_path)
+    if config.output.as_json and config.money.yes:
+        raise UsageError("rpd gc --json only shows what would be deleted: leave --yes out")
+    known = _claims(config.runs_path)
+    in_doubt = ExitCode.FAILED if any(_is_in_doubt(known.of(pod)) for pod in listed) else ExitCode.OK
+    if config.output.as_json:
+        say_document({"pods": list(_gc_documents(listed, left, known))})
+        return in_doubt
+    credentials = orphans.left_registries(provider, config.runs_path)
+    _print_reasons(listed, {each.pod.id: f"{each.reason} (run {each.run})" for each in left}, known)
+    for path, credential in credentials:
+        say(
+            f"registry credentials {credential.name}  its run ended without deleting them (run {path.parent.name})"
         )
-        for path, credential in credentials:
-            say(
-                f"registry credentials {credential.name}  its run ended without deleting them (run {path.parent.name})"
-            )
-        if not left and not credentials:
-            say("nothing to reap")
-            return ExitCode.OK
-        if not config.money.yes:
-            whole = len(left) + len(credentials)
-            say(f"{whole} of them would be deleted: rpd gc --yes")
-            return ExitCode.OK
-        code = _release([each.pod for each in left], lambda pod: pod_release.delete(provider, pod), "deleted")
-        return code or _forget_registries(provider, credentials)
+    if not left and not credentials:
+        say("nothing to reap")
+        return in_doubt
+    if not config.money.yes:
+        whole = len(left) + len(credentials)
+        say(f"{whole} of them would be deleted: rpd gc --yes")
+        return in_doubt
+    released = _release([each.pod for each in left], lambda pod: pod_release.delete(provider, pod), "deleted")
+    forgotten = _forget_registries(provider, credentials)
+    return released or forgotten or in_doubt
+
+
+def _is_in_doubt(claim: Claim | None) -> bool:
+    return claim is not None and bool(claim.doubt)
 
 
 def _forget_registries(
@@ -378,18 +401,16 @@ def _forget_registries(
 
 
 def _gc_documents(
-    listed: Sequence[PodInfo], left: Sequence[Leftover], runs_path: Path
+    listed: Sequence[PodInfo], left: Sequence[Leftover], known: Claims
 ) -> Iterator[dict[str, object]]:
-    reap = {each.pod.id: each for each in left}
-    known, now = _claims(runs_path), time.time()
+    reap, now = {each.pod.id: each for each in left}, time.time()
     for pod in sorted(filter(orphans.is_ours, listed), key=lambda pod: (pod.id not in reap, pod.name)):
         claim, leftover = known.of(pod), reap.get(pod.id)
         why = leftover.reason if leftover else _why_not(pod, claim)
         yield {**_as_json(pod, claim, now), "would_delete": leftover is not None, "reason": why}
 
 
-def _print_reasons(listed: Sequence[PodInfo], reap: Mapping[str, str], runs_path: Path) -> None:
-    known = _claims(runs_path)
+def _print_reasons(listed: Sequence[PodInfo], reap: Mapping[str, str], known: Claims) -> None:
     rows = []
     for pod in sorted(filter(orphans.is_ours, listed), key=lambda pod: (pod.id not in reap, pod.name)):
         why = reap.get(pod.id) or f"left alone: {_why_not(pod, known.of(pod))}"

@@ -8,16 +8,15 @@ from contextlib import contextmanager
 from rpd.cli.json_document import say_document
 from rpd.cli.output import note, say
 from rpd.config import Config
-from rpd.errors import AuthError, UsageError
+from rpd.errors import AuthError, ExitCode, UsageError
 from rpd.pipeline import connect_to_node
 from rpd.pipeline.whole_account import WholeAccount
 from rpd.values.endpoint import Endpoint
 from rpd.values.frozen import replace
-from rpd.values.pod import Provider
 
 
 @contextmanager
-def account(config: Config, local: Endpoint | None = None) -> Iterator[Provider]:
+def account(config: Config, local: Endpoint | None = None) -> Iterator[WholeAccount]:
     """Give the provider of the user's key, or the emulator at ``local``; what it has to say goes to stderr.
 
     Raises AuthError, UsageError.
@@ -33,7 +32,7 @@ def account(config: Config, local: Endpoint | None = None) -> Iterator[Provider]
 
 
 @contextmanager
-def own_account(config: Config) -> Iterator[Provider | None]:
+def own_account(config: Config) -> Iterator[WholeAccount | None]:
     """Give the provider of the user's key; without one, the emulator of the newest run if that is a local one.
 
     None where that run is over, and its emulator with it: then this has been said, and there are no pods.
@@ -48,6 +47,16 @@ def own_account(config: Config) -> Iterator[Provider | None]:
         yield provider
 
 
+def code_after(provider: WholeAccount, code: int = ExitCode.OK) -> int:
+    """Return the exit code of a command that ends with ``code``: an account that was seen in part only is a failure.
+
+    What could not be looked at is printed to stderr; what the role of the key does not show is no failure.
+    """
+    for kind, error in provider.unseen.items():
+        note(f"rpd: {'error: ' if kind in provider.failures else ''}{kind} cannot be listed: {error}")
+    return code or (ExitCode.FAILED if provider.failures else ExitCode.OK)
+
+
 def _say_over(text: str, *, as_json: bool) -> None:
     note(f"rpd: {text}")
     if as_json:
@@ -57,7 +66,7 @@ def _say_over(text: str, *, as_json: bool) -> None:
 
 
 @contextmanager
-def provider_of(config: Config, wanted: Sequence[str]) -> Iterator[Provider]:
+def provider_of(config: Config, wanted: Sequence[str]) -> Iterator[WholeAccount]:
     """Give the provider of the user's key; without one, the emulator on which the first of the pods ``wanted`` lives.
 
     Raises RpdError where that was a local run which is over, also if the key's account is found not to know the pods.

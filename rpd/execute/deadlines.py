@@ -15,10 +15,13 @@ from rpd.errors import BudgetExceeded, CommandTimeout, Interrupted, JobTimeout
 from rpd.execute.alarms import Alarms
 from rpd.execute.clock import JobClock
 from rpd.remote.telemetry import Silence
-from rpd.stop import Stop
+from rpd.stop import Stop, StopLevel
 from rpd.values.duration import format_duration, parse_duration
 from rpd.values.frozen import frozen
 from rpd.values.node import Node
+
+TEARDOWN_SECONDS = 60.0
+"""How long the teardown of a fixture may go on once the run has to end: it may save something."""
 
 
 @frozen
@@ -87,6 +90,11 @@ class Deadlines:
         if self.clock is not None and self.ends_at is not None:
             self.clock.move(self.ends_at)
 
+    def check(self) -> None:
+        """Raise the error that ends the job if its time is up."""
+        if self.clock is not None:
+            self.clock.check()
+
     def shielded(self) -> AbstractContextManager[None]:
         """Return a context in which no deadline ends the work."""
         return nullcontext() if self.clock is None else self.clock.shielded()
@@ -108,6 +116,35 @@ class Deadlines:
         try:
             with self.clock.heeding(stop, Alarms(), None):
                 yield
+        finally:
+            self.clock = None
+
+    @contextmanager
+    def unwinding(self, stop: Stop, name: str, stuck: Callable[[], None]) -> Iterator[None]:
+        """End the block, the teardown of the fixture ``name``, a while after the run has to end. Raises Interrupted.
+
+        ``stuck`` is called where it does not return then.
+        """
+        if self.clock is not None:
+            yield
+            return
+        wait = format_duration(TEARDOWN_SECONDS)
+        clock = JobClock(
+            lambda: Interrupted(f"the teardown of {name} went on for {wait} after the stop"), stuck
+        )
+
+        def hurry(level: StopLevel) -> None:
+            if level >= StopLevel.END:
+                clock.move(time.monotonic() + TEARDOWN_SECONDS)
+
+        self.clock = clock
+        try:
+            with clock.running(Alarms(), None):
+                forget = stop.listen(hurry)
+                try:
+                    yield
+                finally:
+                    forget()
         finally:
             self.clock = None
 

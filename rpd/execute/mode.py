@@ -47,6 +47,15 @@ class Live:
         """Return a context for fixture code that is interrupted when the run has to end. It raises Interrupted."""
         return deadlines.stoppable(stop)
 
+    def unwinding(
+        self, deadlines: Deadlines, stop: Stop, name: str, stuck: Callable[[], None]
+    ) -> AbstractContextManager[None]:
+        """Return a context for the teardown of the fixture ``name``, which is interrupted a while after a stop.
+
+        ``stuck`` is called if it does not react. The context raises Interrupted.
+        """
+        return deadlines.unwinding(stop, name, stuck)
+
     def ask(self, stop: Stop) -> Ask:
         """Return the function that makes calls to RunPod; a stop cuts a call short."""
         return stop.asked
@@ -100,6 +109,11 @@ class Dry(Live):
         return no_network.everywhere(no_network.DRY_RUN)
 
     def stoppable(self, deadlines: Deadlines, stop: Stop) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def unwinding(
+        self, deadlines: Deadlines, stop: Stop, name: str, stuck: Callable[[], None]
+    ) -> AbstractContextManager[None]:
         return nullcontext()
 
     def timed(

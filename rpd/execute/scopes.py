@@ -15,11 +15,13 @@ from typing import Any
 
 from rpd.errors import CollectionError, UsageError
 from rpd.execute.asked import asked_while_running
+from rpd.execute.deadlines import TEARDOWN_SECONDS
 from rpd.execute.node.current import acting_for
 from rpd.execute.node.run import NodeRun
 from rpd.execute.pod.held import Held
 from rpd.execute.project_folder import PROJECT, checked_project, has_own_project, stages_project
 from rpd.execute.rental_calls import PROVISION
+from rpd.stop import Latch, Stop
 from rpd.values.fixture import FixtureDef, Scope, needs
 from rpd.values.frozen import frozen
 from rpd.values.node import Definition, Node
@@ -38,7 +40,7 @@ class Instance:
     key: Key
     finalizers: list[Finalizer] = field(default_factory=list)
     dependents: list[Instance] = field(default_factory=list)
-    ready: threading.Event = field(default_factory=threading.Event)
+    ready: Latch = field(default_factory=Latch)
     value: Any = None
     error: BaseException | None = None
     order: int = 0
@@ -48,7 +50,7 @@ class Instance:
     """The running nodes that use it."""
     finisher: int | None = None
     """Id of the thread that tears it down; None while it is alive."""
-    gone: threading.Event = field(default_factory=threading.Event)
+    gone: Latch = field(default_factory=Latch)
     """Set when its teardown is over."""
 
 
@@ -65,9 +67,14 @@ class Scopes:
     """The wide values of a run, for the nodes of a plan; ``begins`` is called before each set-up. Thread-safe."""
 
     def __init__(
-        self, nodes: Sequence[Node], begins: Callable[[FixtureDef], object] = lambda _definition: None
+        self,
+        nodes: Sequence[Node],
+        begins: Callable[[FixtureDef], object] = lambda _definition: None,
+        *,
+        stop: Stop | None = None,
     ) -> None:
         self._begins = begins
+        self._stop = stop or Stop()
         self._lock = threading.Lock()
         self._instances: dict[Key, Instance] = {}
         self._made = 0
@@ -96,7 +103,7 @@ class Scopes:
     def acquire(self, definition: FixtureDef, setup: Setup, slot: int) -> Instance:
         """Return the live instance of a wide fixture for a node; the first caller sets it up, the others wait.
 
-        Raise the error of its set-up, for every caller.
+        Raise the error of its set-up, for every caller, and Interrupted.
         """
         key = self._key(definition, setup.node, slot)
         with self._lock:
@@ -107,8 +114,8 @@ class Scopes:
             instance.users.add(setup.run)
         if is_first:
             self._set_up(instance, setup, slot)
-        else:
-            instance.ready.wait()
+        elif not self._stop.hold(instance.ready, grace=0.0):
+            self._stop.check()
         instance.last_user = setup.run
         if instance.error is not None:
             raise instance.error
@@ -209,7 +216,7 @@ class Scopes:
             # Another node is tearing it down. The caller will tear down what it depends on, so wait until it
             # is gone.
             if finisher != threading.get_ident():
-                instance.gone.wait()
+                self._stop.hold(instance.gone, grace=2 * TEARDOWN_SECONDS)
             return []
         try:
             errors: list[TeardownError] = []
@@ -457,7 +464,7 @@ def run_finalizers(
             if user is None:
                 finalizer()
             else:
-                with acting_for(user), user.context.mode.guard():
+                with acting_for(user), user.context.mode.guard(), user.unwinding(definition):
                     finalizer()
         except BaseException as error:  # noqa: BLE001 - part of the report
             errors.append(TeardownError(definition, error, user))

@@ -81,7 +81,7 @@ class Execution:
         self._purse = purse
         self._worst_case = worst_case
         self._hold = hold
-        self._scopes = Scopes(plan.kinds, partial(note_wide_fixture, context))
+        self._scopes = Scopes(plan.kinds, partial(note_wide_fixture, context), stop=context.stop)
         self._runner = Runner(context, self._scopes)
         self._slots = context.mode.slots(context.stop)
         self._lanes = Lanes(plan, context.stop)

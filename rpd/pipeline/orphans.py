@@ -12,7 +12,7 @@ from typing import Any
 
 from rpd.errors import UsageError
 from rpd.journal import journal
-from rpd.journal.driver_alive import is_running
+from rpd.journal.driver_alive import is_driven, is_running
 from rpd.journal.files import journal_paths
 from rpd.journal.journal import Damage
 from rpd.lease import registries
@@ -187,15 +187,10 @@ def left_registries(provider: Provider, runs_path: Path) -> list[tuple[Path, reg
         (path, entry)
         for path in journal_paths(runs_path)
         for entry in registries.stored_by(path)
-        if not _is_driven(path)
+        if not is_driven(path.parent)
     ]
     there = registries.still_there(provider, [entry for _, entry in left])
     return [(path, entry) for path, entry in left if entry in there]
-
-
-def _is_driven(path: Path) -> bool:
-    started = [event for event in journal.read(path) if event["event"] == "run_started"]
-    return bool(started) and is_running(started[-1])
 
 
 def _why_left(claim: Claim, now: float) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 from rpd.errors import NotPermitted, PodNotFound, ProviderError
 from rpd.values.billing import Billing
@@ -24,15 +25,25 @@ from rpd.values.pod import (
 class WholeAccount(Provider):
     """``provider`` with its clusters among its pods. A pod that is a member of one is seen as a part of that only.
 
-    Where clusters cannot be listed, ``notify`` is told so, and the pods are those that are known.
+    Where clusters cannot be listed, the pods are those that are known, and ``unseen`` says so.
     """
 
     def __init__(self, provider: Provider) -> None:
+        self.unseen: dict[str, ProviderError] = {}
+        """Why the last look did not show all of the account: an error for each kind of thing that was not listed.
+
+        What the role of the key does not show is among them.
+        """
         self._pods = provider
         self._clusters = provider.clusters()
         self._cluster_ids: set[str] = set()
         self.sees_clusters = self._clusters is None
         """Whether the last look said which clusters there are: what is not listed is gone only then."""
+
+    @property
+    def failures(self) -> dict[str, ProviderError]:
+        """Those of ``unseen`` that another look may not meet: they are not up to the role of the key."""
+        return {kind: error for kind, error in self.unseen.items() if not isinstance(error, NotPermitted)}
 
     @property
     def name(self) -> str:
@@ -48,13 +59,12 @@ class WholeAccount(Provider):
         return self._pods.create(spec)
 
     def list(self) -> Sequence[PodInfo]:
-        """Return the pods and clusters of the account."""
-        pods = self._pods.list()
-        try:
+        """Return the pods and clusters of the account; only the pods where clusters cannot be listed."""
+        with self._looking_at("pods"):
+            pods = self._pods.list()
+        clusters: Sequence[PodInfo] = ()
+        with suppress(ProviderError), self._looking_at("clusters"):
             clusters = self._look()
-        except ProviderError as error:
-            self.notify(f"clusters cannot be listed, so none is shown: {error}")
-            clusters = ()
         members = {member.id for cluster in clusters for member in cluster.members}
         return [*(pod for pod in pods if pod.id not in members), *clusters]
 
@@ -68,10 +78,20 @@ class WholeAccount(Provider):
             except PodNotFound:  # this API has none
                 pass
             except NotPermitted as error:  # and so none can have been made with this key
-                self.notify(f"clusters cannot be listed, so none is shown: {error}")
+                self.unseen["clusters"] = error
         self._cluster_ids |= {cluster.id for cluster in clusters}
         self.sees_clusters = True
         return clusters
+
+    @contextmanager
+    def _looking_at(self, kind: str) -> Iterator[None]:
+        """Remember whether things of this ``kind`` could be listed, whatever the caller does about the error."""
+        self.unseen.pop(kind, None)
+        try:
+            yield
+        except ProviderError as error:
+            self.unseen[kind] = error
+            raise
 
     def _of(self, pod_id: str) -> Provider:
         # The other API would say of a cluster that it is gone, and it would go on billing.
@@ -106,7 +126,8 @@ class WholeAccount(Provider):
         return self._of(pod_id).output(pod_id, tail=tail)
 
     def volumes(self) -> Sequence[NetworkVolume] | None:
-        return self._pods.volumes()
+        with self._looking_at("network volumes"):
+            return self._pods.volumes()
 
     def add_volume(self, name: str, size_gb: int, datacenter: str, tier: Tier | None) -> NetworkVolume:
         return self._pods.add_volume(name, size_gb, datacenter, tier)
@@ -127,10 +148,12 @@ class WholeAccount(Provider):
         return self._pods.billing(since, until)
 
     def owners(self) -> Mapping[str, str]:
-        return self._pods.owners()
+        with self._looking_at("owners of pods"):
+            return self._pods.owners()
 
     def registries(self) -> Sequence[RegistryAuth] | None:
-        return self._pods.registries()
+        with self._looking_at("registry credentials"):
+            return self._pods.registries()
 
     def add_registry(self, name: str, username: str, password: str) -> str:
         return self._pods.add_registry(name, username, password)

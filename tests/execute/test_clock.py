@@ -9,8 +9,10 @@ from collections.abc import Callable
 import pytest
 
 from rpd.errors import Interrupted, JobTimeout
+from rpd.execute import deadlines
 from rpd.execute.alarms import Alarms
 from rpd.execute.clock import JobClock
+from rpd.stop import Stop, StopLevel
 from tests.waiting import DEADLINE
 
 
@@ -183,3 +185,32 @@ def test_alarms_ring_in_their_order_and_cancelled_ones_not_at_all() -> None:
     cancel()
     wait_for(all_rung)
     assert rung == ["first", "second"]
+
+
+def test_a_teardown_ends_a_while_after_the_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that comes to its end is not disturbed by a stop; one that does not is ended, and its error says why."""
+    monkeypatch.setattr(deadlines, "TEARDOWN_SECONDS", 0.05)
+    stop, held = Stop(), deadlines.Deadlines()
+    with held.unwinding(stop, "data", lambda: None):
+        stop.request(StopLevel.END, "Ctrl-C")
+    with (
+        pytest.raises(Interrupted, match="the teardown of data went on for"),
+        held.unwinding(stop, "data", lambda: None),
+    ):
+        spin()
+    assert held.clock is None
+
+
+def test_own_code_after_a_step_that_outlasted_the_time_is_ended() -> None:
+    """The time is up in a step that comes to its end: the job's own code that follows goes on for no longer."""
+    held = deadlines.Deadlines()
+    held.clock = clock()
+
+    def job() -> None:
+        with held.timed():
+            pass_time(0.2)
+        held.check()
+        spin()
+
+    with pytest.raises(JobTimeout):
+        run(held.clock, job)

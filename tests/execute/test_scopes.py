@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rpd.errors import CollectionError
+from rpd.errors import CollectionError, Interrupted
 from rpd.events import NoEvents
 from rpd.execute.end_notices import Asides
 from rpd.execute.mode import Dry
@@ -24,7 +24,7 @@ from rpd.execute.node.run import NodeRun
 from rpd.execute.scopes import Request, Scopes, Setup, TeardownError
 from rpd.journal.files import DryRunFiles
 from rpd.journal.journal import NoJournal
-from rpd.stop import Stop
+from rpd.stop import Stop, StopLevel
 from rpd.values.fixture import Closure, FixtureDef, Scope
 from rpd.values.job import Job
 from rpd.values.mark import Location
@@ -489,3 +489,42 @@ def test_the_request_tells_who_asks() -> None:
     setup.prepare()
     with pytest.raises(AttributeError, match="asks is not parametrized"):
         _ = seen[1].param
+
+
+@pytest.mark.parametrize("moment", ["set-up", "teardown"])
+def test_a_stop_lets_go_of_who_waits_for_another(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fixture of another node that never returns, as set-up or as teardown, does not hold a node that waits for it."""
+    monkeypatch.setattr("rpd.execute.scopes.TEARDOWN_SECONDS", 0.0)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hang() -> Any:
+        if moment == "teardown":
+            yield 1
+        begun.set()
+        go_on.wait(DEADLINE)
+        yield 1
+
+    wide = fixture("wide", hang, Scope.SESSION, generator=True)
+    above = fixture("above", lambda wide: wide, Scope.SESSION, "wide")
+    node, stop = make_node("a", [wide, above]), Stop()
+    scopes = Scopes([node, node], stop=stop)
+    first, second = Setup(scopes, make_run(node), 0), Setup(scopes, make_run(node), 1)
+
+    def hold() -> None:
+        first.prepare()
+        scopes.all_done()
+
+    holder = threading.Thread(target=hold, daemon=True)
+    holder.start()
+    assert begun.wait(DEADLINE)
+    stop.request(StopLevel.END, "Ctrl-C")
+    if moment == "set-up":
+        with pytest.raises(Interrupted, match="Ctrl-C"):
+            second.prepare()
+    else:
+        instance = first._shared[0]
+        assert instance.definition is wide
+        assert scopes._finish(instance, None) == []
+    go_on.set()
+    holder.join(DEADLINE)
+    assert not holder.is_alive()

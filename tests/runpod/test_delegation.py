@@ -38,6 +38,7 @@ def test_what_may_be_a_cluster_is_not_deleted_as_a_pod() -> None:
     account = WholeAccount(_Account())
     assert account.list() == []
     assert not account.sees_clusters
+    assert list(account.unseen) == ["clusters"]
     for act in (account.delete, account.stop, account.get):
         with pytest.raises(TransientError):
             act("cluster-1")

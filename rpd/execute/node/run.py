@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -18,6 +18,7 @@ from rpd.execute.node.pulls import Pulls
 from rpd.journal.files import NodeFiles
 from rpd.journal.journal import Journal
 from rpd.redaction import NO_SECRETS, Redactor
+from rpd.values.fixture import FixtureDef
 from rpd.values.job import Gpu
 from rpd.values.node import Node
 
@@ -132,6 +133,19 @@ class NodeRun:
     def stoppable(self) -> AbstractContextManager[None]:
         """Return a context for fixture code that is interrupted when the run has to end. It raises Interrupted."""
         return self.context.mode.stoppable(self.deadlines, self.context.stop)
+
+    def unwinding(self, definition: FixtureDef) -> AbstractContextManager[None]:
+        """Return a context for the teardown of a fixture that ends soon after the run has to. It raises Interrupted."""
+        if definition.is_built_in:  # rpd's own teardowns release pods, and have limits of their own
+            return nullcontext()
+
+        def tell_stuck() -> None:
+            self.events.notice(
+                text=f"{self.node.id}: the teardown of {definition.name} ({definition.location}) does not return; "
+                "Ctrl-C again ends the run now"
+            )
+
+        return self.context.mode.unwinding(self.deadlines, self.context.stop, definition.name, tell_stuck)
 
     def close(self, *, sync: bool = True) -> None:
         """Close the files and give up the activities that still run; with ``sync`` the journal is flushed to disk."""

@@ -48,7 +48,8 @@ class Steps:
         """Return the answer of a step, calling ``act`` unless the step was done before.
 
         During a salvage the answer comes from memory, and after the failed step from ``salvaged``. After a
-        resume it comes from the journal. A lost connection is noted on the lease.
+        resume it comes from the journal. A lost connection is noted on the lease. Raises the error that ends the
+        job if its time was up in the meantime: nothing else would tell the job's own code that follows.
         """
         if run.steps.salvaging:
             with run.deadlines.shielded(), no_network.lowered():  # a pull may have to connect again
@@ -68,6 +69,7 @@ class Steps:
                 self._lease.connection_lost()
             raise
         run.steps.keep_answer(lambda: answer)
+        run.deadlines.check()
         return answer
 
     def recorded(self, run: NodeRun, request: StepRequest[Any]) -> AbstractContextManager[StepEnd]:

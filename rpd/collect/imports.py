@@ -96,11 +96,21 @@ class Importer:
         """Where folders stood on the import path that were there already: of the program that calls rpd."""
         self.folders: dict[str, None] = {}
         """What it made importable."""
+        self._mark = ""
+        """In the names of its modules, where another importer may have modules of the same files' names."""
         self._users = 0
         with _lock:
             for other in [each for each in _importers if not each.is_in_use]:
                 _importers.remove(other)
                 other.forget()
+            self._join()
+
+    def _join(self) -> None:
+        """Be one of the importers, also again.
+
+        On another thread, one that is newer may have had this one forgotten before anybody could say that it is in use.
+        """
+        if self not in _importers:
             self._mark = f"{next(_numbers)}:" if _importers else ""
             _importers.append(self)
             for folder in named_by_environment():
@@ -118,6 +128,7 @@ class Importer:
         ``then_forget``: afterwards the import path and the table of modules are as if nothing had been imported.
         """
         with _lock:
+            self._join()
             self._users += 1
         try:
             yield
@@ -152,6 +163,7 @@ class Importer:
 
     @contextmanager
     def _importable(self, *folders: Path) -> Iterator[None]:
+        self._join()
         texts = [str(folder) for folder in dict.fromkeys(folders)]
         for other in self._others():
             other.make_room(texts)
@@ -216,6 +228,7 @@ class Importer:
         """Take the folders and the modules away again, but for folders of an importer that is in use."""
         kept = {folder for other in self._others() for folder in other.folders}
         _namesakes.remove(folder for folder in self.folders if folder not in kept)
+        self.folders.clear()
         if not self._local:
             return  # nothing to forget; Python 3.13 loads ``importlib.metadata`` to invalidate the caches
         for folder in self._local:
@@ -242,11 +255,13 @@ class Importer:
     def _on_path(self, texts: list[str]) -> Iterator[None]:
         """Put folders first on the import path, their modules in ``sys.modules``, and others out of their way."""
         for text in reversed(texts):
-            if text in sys.path:
-                if text not in self._local and not any(text in other.folders for other in self._others()):
-                    self._own_place.setdefault(text, sys.path.index(text))
-                sys.path.remove(text)
+            place = sys.path.index(text) if text in sys.path else None
+            # Before it is taken from its old place: jobs import on other threads meanwhile.
             sys.path.insert(0, text)
+            if place is not None:
+                del sys.path[place + 1]
+                if text not in self._local and not any(text in other.folders for other in self._others()):
+                    self._own_place.setdefault(text, place)
         self._bring_back(Path(texts[-1]))
         self._set_aside(texts)
         before = set(sys.modules)
@@ -278,10 +293,13 @@ class Importer:
         """Note which of the modules that are new came from ``folders`` or from others that are importable by now."""
         homes = dict.fromkeys((*folders, *self._local))
         for name in sys.modules.keys() - before:
-            origin = getattr(sys.modules[name], "__file__", None)
+            module = sys.modules.get(name)
+            origin = getattr(module, "__file__", None)
+            if module is None or not isinstance(origin, str):
+                continue  # of no file, or imported on another thread in vain
             for folder in homes:
-                if isinstance(origin, str) and (name.startswith(_PREFIX) or _is_below(origin, folder, name)):
-                    self._local.setdefault(folder, {})[name] = sys.modules[name]
+                if name.startswith(_PREFIX) or _is_below(origin, folder, name):
+                    self._local.setdefault(folder, {})[name] = module
                     self._present[name] = folder
                     break
 

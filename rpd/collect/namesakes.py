@@ -132,11 +132,12 @@ class Namesakes:
 
     def alias(self, name: str, file: str) -> str | None:
         """Return what the module ``name`` is loaded under where ``file`` imports it; None: under that name."""
-        folders = self._named.get(name.partition(".")[0])
+        # A copy: jobs import on threads of their own, while folders of another project come and go.
+        folders = dict(self._named.get(name.partition(".")[0], {}))
         if not folders or not self._is_users(file):
             return None
         above = [folder for folder in folders if file.startswith(folder + os.sep)]
-        shared = [folder for folder in folders if self._folders[folder]]
+        shared = [folder for folder in folders if self._folders.get(folder)]
         nearest = max(above, key=len) if above else shared[-1] if shared else None
         return None if nearest is None else folders[nearest] + name[len(name.partition(".")[0]) :]
 
@@ -259,8 +260,8 @@ def _is_imported_by_library() -> bool:
 
 def _drop(name: str) -> None:
     """Take a module and those below it out of Python's table."""
-    for each in [loaded for loaded in sys.modules if loaded == name or loaded.startswith(f"{name}.")]:
-        del sys.modules[each]
+    for each in [loaded for loaded in tuple(sys.modules) if loaded == name or loaded.startswith(f"{name}.")]:
+        sys.modules.pop(each, None)
 
 
 def _names(folder: str) -> frozenset[str]:

@@ -7,6 +7,7 @@ import os
 import pickle
 import sys
 import threading
+from contextlib import ExitStack
 
 import pytest
 
@@ -270,6 +271,22 @@ def test_a_program_may_have_it_forgotten_at_once(project, monkeypatch):
     assert {
         name for name in set(sys.modules) - before[2] if name in ("helper", "late") or ":" in name
     } == set()
+
+
+def test_a_project_whose_use_begins_after_another_was_made(tmp_path):
+    """Threads may make their importers first and say only then that they use them: all the same, none is forgotten."""
+    projects = [Project(tmp_path / f"p{number}") for number in range(3)]
+    for project in projects:
+        who = f"WHO = {project.root.name!r}\n"
+        project.write({"deploy_x.py": LATE, "helper.py": who, "late.py": who})
+    importers = [importer_of(project.manager, project.root) for project in projects]
+    with ExitStack() as stack:
+        for importer in importers:
+            stack.enter_context(importer.in_use())
+        jobs = [project.collect().nodes[0].definition for project in projects]
+        assert [job.module.WHO for job in jobs] == ["p0", "p1", "p2"]
+        assert [job.function() for job in jobs] == [(True, f"p{number}") for number in range(3)]
+    importer_of(Project.new_manager(), tmp_path)
 
 
 def test_projects_are_collected_from_several_threads(tmp_path):

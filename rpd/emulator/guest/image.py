@@ -18,6 +18,8 @@ USER_ID = 1000
 """Of the user that an image names, if it is not root."""
 PATH = "/opt/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FACTS = "etc/emulator.json"
+GPUS = "etc/emulator.gpus"
+"""For each GPU a line: name, UUID and memory in MiB."""
 SSHD_TRIGGER = "run/sshd.start"
 """A FIFO: who opens it for writing starts the SSH server."""
 
@@ -76,6 +78,8 @@ def unpack(root: Path, spec: GuestSpec) -> None:
     (root / "etc/hostname").write_text(spec.hostname + "\n")
     (root / "etc/hosts").write_text(f"127.0.0.1 localhost {spec.hostname}\n::1 localhost\n")
     (root / FACTS).write_text(json.dumps(dict(spec.facts)))
+    gpus = (f"{gpu['name']}|{gpu['uuid']}|{gpu['memory_mb']}\n" for gpu in spec.facts.get("gpus", ()))
+    (root / GPUS).write_text("".join(gpus))
     if spec.user != "root":
         _add_user(root, spec.user)
     _install_tools(root, spec)

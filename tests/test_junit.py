@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 import textwrap
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-import xmlschema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,9 +32,16 @@ from rpd.values.report import (
 )
 from tests.cli.conftest import wait_for
 
-SCHEMA = xmlschema.XMLSchema(Path(__file__).parent / "xunit2.xsd")
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SECRET = "hf_TopSecretToken"
+
+
+@cache
+def schema() -> Any:
+    """Return what pytest's own reports are valid against; its library takes a second to load."""
+    import xmlschema
+
+    return xmlschema.XMLSchema(Path(__file__).parent / "xunit2.xsd")
 
 
 def make_report(
@@ -69,7 +77,7 @@ def written(
     """Return the test suite, after checking the whole against the schema."""
     summary = RunSummary(folder="/runs/1", reports=reports, seconds=12.5)
     text = dumps(summary, errors, started=NOW, redactor=redactor)
-    SCHEMA.validate(text)
+    schema().validate(text)
     root = ET.fromstring(text)
     assert root.tag == "testsuites"
     [suite] = root
@@ -267,7 +275,7 @@ def project(folder: Path, text: str = DEPLOY) -> Path:
 
 
 def suite_of(path: Path) -> ET.Element:
-    SCHEMA.validate(str(path))
+    schema().validate(str(path))
     return ET.parse(path).getroot()[0]
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from rpd.emulator import __main__ as emulator_main
 from rpd.emulator.errors import EmulatorError
 from rpd.emulator.launch import Launched, launch
 
@@ -128,6 +127,8 @@ def test_an_emulator_that_cannot_start_pods_says_so_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The error ends its process with a message and no traceback."""
+
+    from rpd.emulator import __main__ as emulator_main  # half a second, for this test alone
 
     def serve(**options: object) -> None:
         raise EmulatorError("cannot start pods: no namespaces")

@@ -17,7 +17,7 @@ from typing import Any
 from rpd.emulator.launch import launch
 from rpd.journal import journal
 from tests.faultlab.case import BLOB, CUT, Case, Ending
-from tests.faultlab.driver import Driver, load_once
+from tests.faultlab.driver import Driver
 from tests.waiting import DEADLINE, wait_until
 
 STAGES = 4
@@ -134,7 +134,6 @@ class Theatre:
     """
 
     def __init__(self, folder: Path, files: Mapping[str, Sequence[Case]]) -> None:
-        load_once()
         # Cases that wait for long take nothing but a stage.
         long = max((sum(case.long for case in cases) for cases in files.values()), default=0)
         width = STAGES + min(STAGES_FOR_LONG, long)

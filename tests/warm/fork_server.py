@@ -10,6 +10,7 @@ difference; ``tests/shape`` looks at cold interpreters.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -21,9 +22,11 @@ import selectors
 import signal
 import socket
 import sys
+import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import rpd
 from rpd.runpod.graphql import sdk
@@ -41,7 +44,26 @@ def main() -> None:
     if request is not None:
         _become(request)
         # Not runpy, which puts sys.argv back at the end and fails where a job emptied it.
-        exec(compile(_PROGRAM.read_bytes(), _PROGRAM, "exec"), {"__name__": "__main__"})
+        program: dict[str, Any] = {"__name__": "__main__"}
+        try:
+            exec(compile(_PROGRAM.read_bytes(), _PROGRAM, "exec"), program)
+        except SystemExit as end:
+            if isinstance(end.code, int):
+                _leave(end.code, program["_open_files"]())
+            raise
+
+
+def _leave(code: int, files: Iterable[IO[Any]]) -> None:
+    """End this child as an interpreter ends, but for taking apart what the server had imported.
+
+    That would copy every page of it first, and be a fifth of all that the tests cost.
+    """
+    threading._shutdown()  # waits for threads that are no daemons
+    atexit._run_exitfuncs()
+    for file in files:
+        with contextlib.suppress(OSError, ValueError):
+            file.flush()
+    os._exit(code)
 
 
 def _warm_up() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import IO
 
 from rpd.testing import Process, StartProcess, start_interpreter
@@ -73,6 +74,7 @@ class ForkServer:
 def warm_processes() -> Iterator[StartProcess]:
     """Yield what starts ``rpd`` from a fork server, which is itself started when it is first needed."""
     servers: list[ForkServer] = []
+    one_at_a_time = Lock()
     with TemporaryDirectory(prefix="rpd-warm-") as place:
 
         def start(
@@ -82,8 +84,9 @@ def warm_processes() -> Iterator[StartProcess]:
             out: IO[bytes],
             err: IO[bytes],
         ) -> Process:
-            if not servers:
-                servers.append(ForkServer(place, environment))
+            with one_at_a_time:
+                if not servers:
+                    servers.append(ForkServer(place, environment))
             begin = servers[0].start if servers[0].serves(environment) else start_interpreter
             return begin(arguments, folder, environment, out, err)
 

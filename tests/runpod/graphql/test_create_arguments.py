@@ -5,13 +5,12 @@ from __future__ import annotations
 import inspect
 
 import pytest
-import runpod
 from graphql import parse
 from hypothesis import given
 from hypothesis import strategies as st
-from runpod.api.mutations.pods import generate_pod_deployment_mutation
 
 from rpd.errors import RequestRejected
+from rpd.runpod.graphql import sdk
 from rpd.runpod.graphql.create_arguments import create_arguments, create_mutation
 from rpd.values.job import SshSource, Storage
 from tests.runpod.conftest import spec
@@ -19,8 +18,16 @@ from tests.runpod.conftest import spec
 TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")) | st.sampled_from('\n"\\{}#'))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _sdk() -> None:
+    """Import the SDK as rpd does: without asking at length which processor the machine has."""
+    sdk.preload().join()
+
+
 def test_the_sdk_takes_every_argument() -> None:
     """No argument is one the installed SDK does not have, and none it has is left to its default by mistake."""
+    import runpod
+
     known = set(inspect.signature(runpod.create_pod).parameters)
     sent = set(create_arguments(spec()))
     assert sent <= known
@@ -32,6 +39,8 @@ def test_any_environment_and_command_make_one_valid_mutation(
     env: dict[str, str], command: str | None
 ) -> None:
     """Quotes, backslashes, braces and lines in values leave the document whole, by the SDK and for spot pods."""
+    from runpod.api.mutations.pods import generate_pod_deployment_mutation
+
     asked = spec(env=env, docker_args=command, ssh=SshSource.IMAGE)
     arguments = create_arguments(asked)
     by_sdk = generate_pod_deployment_mutation(**{**arguments, "country_code": None})

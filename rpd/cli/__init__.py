@@ -25,13 +25,11 @@ Act: TypeAlias = "Callable[[Config, PluginManager], int]"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``rpd`` with ``argv`` (default: the process's own) and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # Ten thousand nodes are mostly live objects without cycles; walking them again and again is a fifth of a dry run.
-    gc.set_threshold(50_000, 20, 100)
     # Names of files and texts of a pod need not be text in the terminal's encoding: shown escaped, as on stderr.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return _main(arguments)
+        return _main(arguments, owns_process=argv is None)
     except RpdError as error:
         return _tell(error)
     except KeyboardInterrupt:
@@ -45,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _tell_defect(error)
 
 
-def _main(argv: list[str]) -> int:
+def _main(argv: list[str], *, owns_process: bool) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         say(overview())
         return ExitCode.OK
@@ -70,6 +68,10 @@ def _main(argv: list[str]) -> int:
 
         manager.register(Trace(config, manager), "trace")
     act: Act = getattr(import_module(chosen.module), chosen.function)
+    if owns_process:
+        # What is loaded stays. Otherwise the first collection comes at the end of loading, walks over all of it (a
+        # tenth of a small dry run) and finds nothing.
+        gc.freeze()
     code = act(config, manager)
     manager.raise_defect()
     return code

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from rpd.cli.output import note, say
@@ -14,6 +13,7 @@ from rpd.query.expression import Expression, names_in
 from rpd.query.rows import Rows, Scope, is_event, read_rows
 from rpd.record import history
 from rpd.record.report_output import report_path, write_report
+from rpd.values.frozen import replace
 from rpd.values.sort_order import Ranking, missing
 from rpd.web.html_report import dumps
 from rpd.web.run_folders import read_run

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack, nullcontext
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ from rpd.stop import Stop
 from rpd.terminal import make_view
 from rpd.terminal.setup_plan import SetupPlan
 from rpd.terminal.streams import own_streams
+from rpd.values.frozen import replace
 
 if TYPE_CHECKING:
     from rpd.pipeline.resume import Resumed

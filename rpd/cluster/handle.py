@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from rpd.remote.commands import is_out_of_memory
 from rpd.remote.protocol import Command, Output
 from rpd.remote.transfer.patience import SHORT_SECONDS
 from rpd.stop import StopLevel
-from rpd.values.frozen import frozen
+from rpd.values.frozen import asdict, frozen, replace
 from rpd.values.job import ClusterType
 from rpd.values.step import Checkpoint, Completed, Pulled, Staged, StepKind, in_short
 

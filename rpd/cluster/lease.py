@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,6 +19,7 @@ from rpd.remote.protocol import Remote
 from rpd.remote.shell import Interrupt
 from rpd.remote.watchdog import arm, arm_again
 from rpd.values.duration import format_duration
+from rpd.values.frozen import replace
 from rpd.values.job import Release
 from rpd.values.pod import PodInfo, PodStatus, Provider
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from rpd.execute.mode import Live
 from rpd.execute.needed import NothingNeeded
 from rpd.execute.pod.lifetimes import Lifetimes
 from rpd.execute.price_ceiling import Cover
-from rpd.execute.saved_environment import Surroundings
 from rpd.execute.uploads import Uploads
 from rpd.execute.user_tracebacks import SHORT, Style
 from rpd.journal.files import NodeFiles, RunFiles
@@ -31,12 +29,13 @@ from rpd.project.source import lock_file_sha256
 from rpd.redaction import Redactor
 from rpd.stop import Stop
 from rpd.values.job import Job, Registry, check_cluster, check_cluster_gpu, check_kind, check_place
+from rpd.values.mutable import fresh, mutable
 from rpd.values.overrides import Overrides
 from rpd.values.pod import Offer, PodRequest, Provider
 from rpd.values.report import SourceRecord
 
 
-@dataclass(kw_only=True)
+@mutable
 class RunContext:
     """State shared by all slots of a run. Every part can be used from several threads.
 
@@ -80,11 +79,11 @@ class RunContext:
     trace_style: Style = SHORT
     config: Any = None
     """What ``request.config`` shows to fixtures."""
-    headroom: Headroom = field(default_factory=Headroom)
-    leases: LeaseBook = field(default_factory=lambda: LeaseBook())
-    bad_offers: set[Offer] = field(default_factory=set)
+    headroom: Headroom = fresh(factory=Headroom)
+    leases: LeaseBook = fresh(factory=LeaseBook)
+    bad_offers: set[Offer] = fresh(factory=set)
     """Offers whose pods never became usable in this run; tried last."""
-    images: Images = field(default_factory=lambda: Images())
+    images: Images = fresh(factory=Images)
     """Images whose pods rpd cannot work on, with the reason."""
     image_of: Callable[[PodRequest], str] = lambda request: request.image
     """Returns the image to create a pod with."""
@@ -92,18 +91,16 @@ class RunContext:
     """Returns the digest of a requested image; empty if it is unknown."""
     registries: Registries | None = None
     """Stores the registry credentials of jobs; None in a dry run."""
-    view: PodView = field(init=False)
     past: Past | None = None
     """The state that an earlier process left, if this run is resumed."""
-    requests: dict[str, Sequence[PodRequest]] = field(default_factory=dict)
+    requests: dict[str, Sequence[PodRequest]] = fresh(factory=dict)
     """The pods that each node requested, by node id."""
-    needed: NothingNeeded = field(default_factory=NothingNeeded)
+    needed: NothingNeeded = fresh(factory=NothingNeeded)
     """The results that nodes take over from other nodes."""
-    asides: Asides = field(default_factory=Asides)
-    surroundings: Surroundings = field(init=False)
-    _projects: dict[str, Path] = field(default_factory=dict)
-    _locks: dict[str, str] = field(default_factory=dict)
-    _requests: dict[int, tuple[Job, PodRequest]] = field(default_factory=dict)
+    asides: Asides = fresh(factory=Asides)
+    _projects: dict[str, Path] = fresh(factory=dict)
+    _locks: dict[str, str] = fresh(factory=dict)
+    _requests: dict[int, tuple[Job, PodRequest]] = fresh(factory=dict)
 
     def __post_init__(self) -> None:
         self.view = PodView(self.provider)

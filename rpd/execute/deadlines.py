@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from rpd.errors import BudgetExceeded, CommandTimeout, Interrupted, JobTimeout
@@ -18,6 +17,7 @@ from rpd.remote.telemetry import Silence
 from rpd.stop import Stop, StopLevel
 from rpd.values.duration import format_duration, parse_duration
 from rpd.values.frozen import frozen
+from rpd.values.mutable import fresh, mutable
 from rpd.values.node import Node
 
 TEARDOWN_SECONDS = 60.0
@@ -44,7 +44,7 @@ class Timeouts:
 NO_TIMEOUTS = Timeouts()
 
 
-@dataclass(slots=True, kw_only=True)
+@mutable
 class Deadlines:
     """The moments at which one job has to end, and the clock that ends it."""
 
@@ -55,7 +55,7 @@ class Deadlines:
     """When its ``max_runtime`` is reached."""
     money_at: float | None = None
     """When the pods it holds will have used up its budget."""
-    caps: Mapping[str, str] = field(default_factory=dict)
+    caps: Mapping[str, str] = fresh(factory=dict)
     """The cap reached at ``runtime_at`` (key ``runtime``) and at ``money_at`` (key ``money``), in words."""
     clock: JobClock | None = None
     """Ends the job when its time is up; None while no job runs, or if it has no limit."""

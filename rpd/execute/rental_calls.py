@@ -10,7 +10,6 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from types import FunctionType, ModuleType
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 from rpd.errors import DefinitionError
 from rpd.execute.asked import asked_while_running
 from rpd.values.fixture import FixtureDef, Scope, needs
-from rpd.values.frozen import frozen
+from rpd.values.frozen import EMPTY, frozen
 from rpd.values.job import Budget, Gpu, Job, Lifecycle, Storage
 from rpd.values.mark import Location
 from rpd.values.node import Definition
@@ -48,7 +47,7 @@ class Argument:
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Rental:
     """One pod: the job it is rented with (None: the node's own), and the fields that are changed.
 
@@ -57,7 +56,7 @@ class Rental:
 
     holder: FixtureDef | None
     job: object = None
-    changes: Mapping[str, object] = field(default_factory=dict)
+    changes: Mapping[str, object] = EMPTY
 
     @property
     def arguments(self) -> tuple[str, ...]:

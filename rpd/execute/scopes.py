@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from rpd.errors import CollectionError, UsageError
@@ -24,6 +23,7 @@ from rpd.execute.rental_calls import PROVISION
 from rpd.stop import Latch, Stop
 from rpd.values.fixture import FixtureDef, Scope, needs
 from rpd.values.frozen import frozen
+from rpd.values.mutable import fresh, mutable
 from rpd.values.node import Definition, Node
 
 Finalizer = Callable[[], object]
@@ -32,25 +32,25 @@ _OWN = ("pod", "cluster")
 """The fixtures whose pods stand in a node's record, whatever else it uses."""
 
 
-@dataclass(eq=False)
+@mutable
 class Instance:
     """One live value of a wide fixture."""
 
     definition: FixtureDef
     key: Key
-    finalizers: list[Finalizer] = field(default_factory=list)
-    dependents: list[Instance] = field(default_factory=list)
-    ready: Latch = field(default_factory=Latch)
+    finalizers: list[Finalizer] = fresh(factory=list)
+    dependents: list[Instance] = fresh(factory=list)
+    ready: Latch = fresh(factory=Latch)
     value: Any = None
     error: BaseException | None = None
     order: int = 0
     """Sequence number of its set-up's end; the values it depends on have lower ones."""
     last_user: NodeRun | None = None
-    users: set[NodeRun] = field(default_factory=set)
+    users: set[NodeRun] = fresh(factory=set)
     """The running nodes that use it."""
     finisher: int | None = None
     """Id of the thread that tears it down; None while it is alive."""
-    gone: Latch = field(default_factory=Latch)
+    gone: Latch = fresh(factory=Latch)
     """Set when its teardown is over."""
 
 
@@ -110,7 +110,7 @@ class Scopes:
             instance = self._instances.get(key)
             is_first = instance is None
             if instance is None:
-                instance = self._instances[key] = Instance(definition, key)
+                instance = self._instances[key] = Instance(definition=definition, key=key)
             instance.users.add(setup.run)
         if is_first:
             self._set_up(instance, setup, slot)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from rpd.errors import UsageError
@@ -12,9 +11,10 @@ from rpd.execute.project_folder import check_weight
 from rpd.project.keyfiles import is_secret_file, secret_rules
 from rpd.project.own_output import OwnOutput
 from rpd.project.upload_size import Scales, Weight
+from rpd.values.mutable import fresh, mutable
 
 
-@dataclass(kw_only=True)
+@mutable
 class Uploads:
     """What is known of the folders that nodes send, once for the whole run. Thread-safe."""
 
@@ -24,8 +24,8 @@ class Uploads:
     """How much ``staged_dir`` may send, in MB."""
     secret_files: tuple[Path, ...] = ()
     """Files that secrets are read from; they are never sent to a pod."""
-    scales: Scales = field(default_factory=Scales)
-    own: OwnOutput = field(default_factory=OwnOutput)
+    scales: Scales = fresh(factory=Scales)
+    own: OwnOutput = fresh(factory=OwnOutput)
     """The files this process writes itself, so that they are not sent."""
 
     def weigh(self, local: Path, exclude: tuple[str, ...], *, ignored: bool = False) -> Weight:

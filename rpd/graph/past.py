@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from rpd.errors import UsageError
@@ -12,6 +11,7 @@ from rpd.journal import journal
 from rpd.record import history
 from rpd.record.verify import check
 from rpd.runpod.address import EMULATOR
+from rpd.values.frozen import replace
 from rpd.values.report import CACHED, NodeReport, Outcome, Result
 
 PASSED = (Outcome.PASSED, Outcome.XPASSED)

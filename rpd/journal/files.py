@@ -6,13 +6,13 @@ import contextlib
 import os
 import re
 import secrets
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rpd.errors import UsageError
 from rpd.journal import journal
 from rpd.journal.series import SERIES_FILE
+from rpd.values.frozen import frozen
 from rpd.values.node import Node
 
 LONGEST_NAME = 100
@@ -86,7 +86,7 @@ def _make_private(folder: Path, *, exist_ok: bool = False) -> None:
     folder.chmod(0o700)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class RunFiles:
     """The folder of one run, made by and for this process alone."""
 
@@ -184,7 +184,7 @@ def _is_pointer(path: Path) -> bool:
     return path.is_file() and _RUN_ID.fullmatch(path.read_text(errors="replace").strip()) is not None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class NodeFiles:
     """The folder of one node."""
 

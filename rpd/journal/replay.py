@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from rpd.errors import Cause
 from rpd.journal import journal
 from rpd.journal.files import RunFiles
 from rpd.journal.journal import Damage
-from rpd.values.frozen import frozen
+from rpd.values.frozen import EMPTY, frozen, replace
+from rpd.values.mutable import fresh, mutable
 from rpd.values.pod import Cloud, Offer
 from rpd.values.report import AttemptRecord, Outcome
 
@@ -74,12 +74,12 @@ class PastLease:
     offer: Offer | None
 
 
-@dataclass(kw_only=True)
+@mutable
 class Past:
     """What can be carried on with. Each pod is given out once. Thread-safe."""
 
-    leases: list[PastLease] = field(default_factory=list)
-    nodes: Mapping[str, PastNode] = field(default_factory=dict)
+    leases: list[PastLease] = fresh(factory=list)
+    nodes: Mapping[str, PastNode] = EMPTY
     damage: Sequence[Damage] = ()
     """What of the journals could not be read."""
     wide_fixtures: frozenset[str] = frozenset()

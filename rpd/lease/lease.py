@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
@@ -45,7 +44,7 @@ from rpd.remote.watchdog import arm, arm_again
 from rpd.stop import Stop, StopLevel
 from rpd.threads import Overdue
 from rpd.values.duration import format_duration
-from rpd.values.frozen import frozen
+from rpd.values.frozen import asdict, frozen, replace
 from rpd.values.job import Registry, Release
 from rpd.values.pod import Offer, PodInfo, PodRequest, PodSpec, PodStatus, Provider, SshEndpoint
 from rpd.values.prices import disks_usd_per_hr

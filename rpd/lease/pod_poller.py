@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from rpd.errors import ProviderError
+from rpd.values.frozen import EMPTY, frozen
 from rpd.values.pod import PodInfo, Provider
 
 FEW = 2
@@ -19,12 +19,12 @@ PATIENCE_SECONDS = 5.0
 """How long to wait for a list in progress; after that a pod is read by itself."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class _Reading:
     """A list as it was answered, or the error."""
 
     begun: float = float("-inf")
-    pods: Mapping[str, PodInfo] = field(default_factory=dict)
+    pods: Mapping[str, PodInfo] = EMPTY
     failure: ProviderError | None = None
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from rpd.journal import journal
 from rpd.journal.files import RunFiles, journal_paths
 from rpd.journal.replay import offer_of
-from rpd.values.frozen import frozen
+from rpd.values.frozen import frozen, replace
 from rpd.values.job import Release
 from rpd.values.pod import Offer, PodInfo, PodStatus, Provider
 

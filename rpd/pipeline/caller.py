@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 
 from rpd.errors import UsageError
 from rpd.stop import Stop
+from rpd.values.mutable import fresh, mutable
 
 
 def nobody(worst_case_usd: float, limit_usd: float) -> bool:
@@ -18,7 +18,7 @@ def nobody(worst_case_usd: float, limit_usd: float) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@mutable
 class Caller:
     """Who has a run carried out. By default a program that goes on with other things meanwhile, on other threads.
 
@@ -32,5 +32,5 @@ class Caller:
 
     owns_process: bool = False
     confirm: Callable[[float, float], bool] = nobody
-    stop: Stop = field(default_factory=Stop)
+    stop: Stop = fresh(factory=Stop)
     while_executing: Callable[[], AbstractContextManager[object]] = nullcontext

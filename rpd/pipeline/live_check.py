@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 from rpd.errors import BalanceError, ImpossibleRequest
 from rpd.events import Events
@@ -14,6 +13,7 @@ from rpd.runpod.catalogue.images import WHAT_TO_DO, Answer, ask
 from rpd.runpod.catalogue.model import IN_STOCK
 from rpd.runpod.catalogue.offers import find_volume
 from rpd.values.dryrun import Outlook
+from rpd.values.frozen import replace
 from rpd.values.job import Gpu, Registry
 from rpd.values.node import Node
 from rpd.values.pod import Account, Offer, PodRequest, Provider, renter_of

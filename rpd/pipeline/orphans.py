@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from rpd.journal.journal import Damage
 from rpd.lease import registries
 from rpd.lease.naming import is_named_by
 from rpd.redaction import NO_SECRETS
-from rpd.values.frozen import frozen
+from rpd.values.frozen import frozen, replace
 from rpd.values.pod import NAME_PREFIX, PodInfo, PodStatus, Provider
 from rpd.values.prices import HOURS_PER_MONTH, running_usd_per_hr, stopped_usd_per_month
 

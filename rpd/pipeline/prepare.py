@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +28,7 @@ from rpd.project.own_output import OwnOutput
 from rpd.project.upload_size import Scales
 from rpd.record.report_output import report_path, write_report
 from rpd.redaction import Redactor
-from rpd.values.frozen import frozen
+from rpd.values.frozen import frozen, replace
 from rpd.values.overrides import Overrides
 from rpd.values.plan import Earlier, Plan
 from rpd.values.report import NodeReport

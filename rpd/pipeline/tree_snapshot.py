@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import replace
 
 from rpd.config import Config
 from rpd.hooks import PluginManager
@@ -14,7 +13,7 @@ from rpd.pipeline.dry_run_backend import TRACING
 from rpd.pipeline.run import run
 from rpd.redaction import Redactor
 from rpd.stop import Stop
-from rpd.values.frozen import frozen
+from rpd.values.frozen import frozen, replace
 from rpd.values.node import Node
 from rpd.values.report import NodeReport, Outcome
 

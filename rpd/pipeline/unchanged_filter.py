@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from rpd.project.fingerprint import IMAGE_VERSION, fingerprint, sent_parts
 from rpd.project.own_output import OwnOutput
 from rpd.project.source import lock_file_sha256
 from rpd.record import history
+from rpd.values.frozen import replace
 from rpd.values.node import Node
 from rpd.values.report import CACHED, NodeReport, Outcome, Result, Skip
 

@@ -14,7 +14,6 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ from rpd.project.gitindex import git_folder, tracked_files
 from rpd.project.keyfiles import is_key_file, is_key_folder
 from rpd.user_text import read_text
 from rpd.values.frozen import frozen
+from rpd.values.mutable import fresh, mutable
 from rpd.values.runfolder import is_run_folder
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def staging(root: Path, exclude: Sequence[str] = (), *, ignored: bool = False) -
     tracked = _tracked(root, repository) if repository else frozenset()
     # If you send a folder of credentials by its name, you mean the files in it.
     rule_files = (".rpdignore",) if ignored else RULE_FILES
-    walk = _Walk(last, tracked, rule_files, withholds=not is_key_folder(root.name))
+    walk = _Walk(last=last, tracked=tracked, rule_files=rule_files, withholds=not is_key_folder(root.name))
     walk.folder(str(root), "", outer, None)
     return Staging(
         files=sorted(walk.files, key=lambda file: file.name.split("/")),
@@ -168,7 +168,7 @@ def _decided(rules: Sequence[_Rules], name: str, *, is_tracked: bool) -> bool | 
     return None
 
 
-@dataclass(slots=True)
+@mutable
 class _Walk:
     """One walk over a tree: what git tracks in it, rules with the last word, and what was found so far.
 
@@ -179,9 +179,9 @@ class _Walk:
     tracked: frozenset[str]
     rule_files: tuple[str, ...]
     withholds: bool
-    files: list[StagedFile] = field(default_factory=list)
-    withheld: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    files: list[StagedFile] = fresh(factory=list)
+    withheld: list[str] = fresh(factory=list)
+    left_out: list[str] = fresh(factory=list)
 
     def folder(self, place: str, prefix: str, rules: tuple[_Rules, ...], own: StagedFile | None) -> None:
         """Add what is staged of the folder at ``place``, whose entries are called ``prefix`` and their name.

@@ -8,14 +8,13 @@ import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
 from rpd.events import Events
 from rpd.project.keyfiles import is_key_path
 from rpd.project.owner import tidy
 from rpd.redaction import Redactor
-from rpd.values.frozen import frozen
+from rpd.values.frozen import frozen, replace
 from rpd.values.report import SourceRecord
 from rpd.values.size import format_size
 

@@ -6,13 +6,12 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rpd.errors import Cause
 from rpd.record.atomic_write import write_whole
-from rpd.values.frozen import frozen
+from rpd.values.frozen import EMPTY, frozen
 
 FOLDER = ".rpd_cache"
 FILE_NAME = "nodes.jsonl"
@@ -36,7 +35,7 @@ class Stepwise:
     behind: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Remembered:
     """What is known of nodes by their ids.
 
@@ -45,10 +44,10 @@ class Remembered:
     ``known`` are all that ever began.
     """
 
-    failed: Mapping[str, Cause] = field(default_factory=dict)
-    seconds: Mapping[str, float] = field(default_factory=dict)
+    failed: Mapping[str, Cause] = EMPTY
+    seconds: Mapping[str, float] = EMPTY
     known: frozenset[str] = frozenset()
-    stepwise: Stepwise = field(default_factory=Stepwise)
+    stepwise: Stepwise = Stepwise()
 
 
 class Memory:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from rpd.record import manifest_index
 from rpd.record.atomic_write import write_whole
 from rpd.record.toml_records import from_table, shown, to_table, toml_value
 from rpd.redaction import Redactor
+from rpd.values.frozen import replace
 from rpd.values.report import (
     SCHEMA_VERSION,
     ArtifactRecord,

@@ -6,7 +6,6 @@ import datetime as dt
 import platform
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import rpd
@@ -18,6 +17,7 @@ from rpd.record import manifest, manifest_index, results, run
 from rpd.record.atomic_write import write_whole
 from rpd.record.run import RunInfo
 from rpd.redaction import Redactor
+from rpd.values.frozen import replace
 from rpd.values.node import Node
 from rpd.values.plan import Plan
 from rpd.values.report import NodeReport, Outcome, RunSummary

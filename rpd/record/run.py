@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import tomli_w
@@ -11,7 +10,7 @@ import tomli_w
 from rpd.record.atomic_write import write_whole
 from rpd.record.manifest import parse, read_text
 from rpd.record.toml_records import from_table, to_table
-from rpd.values.frozen import EMPTY, frozen
+from rpd.values.frozen import EMPTY, frozen, replace
 from rpd.values.report import SCHEMA_VERSION
 
 FILE_NAME = "run.toml"

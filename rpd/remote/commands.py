@@ -34,13 +34,12 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import cache
 
 from rpd.errors import CommandTimeout, ConnectionLost, Interrupted, PodLost, RemoteError
 from rpd.remote.protocol import Command, Output
 from rpd.remote.shell import DeadlinePassed, Disconnected, Interrupt, Program, Shell, TooMuch
-from rpd.values.frozen import frozen
+from rpd.values.frozen import frozen, replace
 from rpd.values.step import Completed
 
 TAIL_LINES = 20

@@ -6,12 +6,11 @@ The package ``ssh`` implements them over SSH; ``dry_run`` does nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from rpd.remote.shell import Interrupt
-from rpd.values.frozen import frozen
+from rpd.values.frozen import EMPTY, frozen
 from rpd.values.step import Completed, Pulled, Staged
 
 Output = Callable[[bytes], None]
@@ -21,7 +20,7 @@ Progress = Callable[[int, int], None]
 """Takes the number of bytes transferred so far and in total (0: unknown). Called on any thread."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Command:
     """One command to run on the pod, detached from the connection.
 
@@ -34,8 +33,8 @@ class Command:
     text: str
     before: str = ""
     cwd: str | None = None
-    env: Mapping[str, str] = field(default_factory=dict)
-    secrets: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = EMPTY
+    secrets: Mapping[str, str] = EMPTY
     timeout: float | None = None
     grace: float = 10.0
     stand_in: str = ""

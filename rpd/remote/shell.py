@@ -9,7 +9,6 @@ import shlex
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, TypeVar
 
 from rpd.errors import Cause, ConnectionLost, Interrupted, RemoteError
@@ -105,7 +104,7 @@ class Interrupt:
                 self._wakers.remove(wake)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=False)
 class Program:
     """A script for POSIX sh, and its limits.
 
@@ -119,7 +118,7 @@ class Program:
     those bytes.
     """
 
-    script: str = field(kw_only=False)
+    script: str
     stdin: Iterable[bytes] | None = None
     timeout: float | None = None
     stall: float | None = None

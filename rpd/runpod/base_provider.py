@@ -7,7 +7,6 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import TypeVar
 
 from rpd.errors import NotPermitted, PodNotFound, ProviderError, TransientError
@@ -25,6 +24,7 @@ from rpd.runpod.rest.catalogue import DATACENTERS, read_places
 from rpd.runpod.rest.client import Rest
 from rpd.runpod.rest.pods import read_logs, read_owners
 from rpd.values.billing import Billing
+from rpd.values.frozen import replace
 from rpd.values.job import Tier
 from rpd.values.pod import NetworkVolume, Offer, Place, PodRequest, Quota
 

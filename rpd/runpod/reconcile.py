@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from rpd.errors import AmbiguousCreate, ProviderError, TransientError
-from rpd.values.frozen import frozen
+from rpd.values.frozen import frozen, replace
 from rpd.values.pod import PodInfo, PodSpec, PodStatus
 
 

@@ -6,11 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rich.cells import cell_len
-
 from rpd.terminal.curves import sparkline
 from rpd.terminal.progress import elapsed
-from rpd.terminal.styles import Ink, fit, fit_middle, money
+from rpd.terminal.styles import Ink, cell_len, fit, fit_middle, money
 from rpd.values.frozen import frozen
 
 _MOST_ROWS = 40

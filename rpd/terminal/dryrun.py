@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import groupby
 
 from rpd.terminal.styles import Ink, counted, money
 from rpd.values.dryrun import DryRunNode, Outlook
+from rpd.values.frozen import replace
 from rpd.values.pod import Offer
 from rpd.values.step import Step, StepKind
 

@@ -6,13 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.cells import cell_len
-
 from rpd.disk.regular import is_regular, tail_of
 from rpd.errors import Cause
 from rpd.terminal.end_tables import outcomes_of
 from rpd.terminal.line_buffer import OutputLines
-from rpd.terminal.styles import OUTCOME_STYLES, Ink, counted, money, rule, shorten
+from rpd.terminal.styles import OUTCOME_STYLES, Ink, cell_len, counted, money, rule, shorten
 from rpd.values.duration import format_duration
 from rpd.values.frozen import frozen
 from rpd.values.report import Failure, NodeReport, Outcome, RunSummary

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,6 +20,7 @@ from rpd.terminal.styles import fit_middle, money
 from rpd.terminal.view import View
 from rpd.threads import Repeater
 from rpd.values.duration import format_duration
+from rpd.values.frozen import replace
 from rpd.values.node import Node
 from rpd.values.plan import Plan
 from rpd.values.pod import PodInfo

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rich.cells import cell_len
 from rich.control import Control
 from rich.segment import ControlType
 
+from rpd.terminal.styles import cell_len
 from rpd.values.safe_text import plain
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from rich.cells import cell_len
-
 from rpd.terminal.screen import Screen
-from rpd.terminal.styles import fit_middle, money, short_gpu, shorten
+from rpd.terminal.styles import cell_len, fit_middle, money, short_gpu, shorten
 from rpd.values.duration import format_duration
 from rpd.values.report import NodeReport, PodRecord
 

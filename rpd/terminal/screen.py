@@ -7,17 +7,15 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import TextIO
-
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
+from typing import TYPE_CHECKING, TextIO
 
 from rpd.redaction import NO_SECRETS, Redactor
-from rpd.terminal.reflow import Reflow
 from rpd.terminal.streams import OwnCopy
 from rpd.terminal.styles import Ink
 from rpd.values.safe_text import colored
+
+if TYPE_CHECKING:
+    from rich.live import Live
 
 _INTERVAL = 0.25
 """Seconds between two drawings of the board."""
@@ -133,6 +131,8 @@ class Screen:
 
     def _framed(self, live: Live, draw: Callable[[], str]) -> Callable[[], str]:
         """Return ``draw`` behind the door, and without ghosts where the terminal became narrower since."""
+        from rpd.terminal.reflow import Reflow
+
         reflow = Reflow()
 
         def frame() -> str:
@@ -147,6 +147,10 @@ class Screen:
         return frame
 
     def _make_live(self) -> Live:
+        # Not at the top: without a board no line needs rich, which takes a tenth of a short dry run to import.
+        from rich.console import Console
+        from rich.live import Live
+
         console = Console(file=self._file, force_terminal=True, highlight=False, markup=False, emoji=False)
         # What user code prints on this machine has to go above the board too.
         redirect = self._file is sys.stdout or isinstance(self._file, OwnCopy)
@@ -181,6 +185,8 @@ class Screen:
             self._write_waiting()
 
     def _draw(self, live: Live, draw: Callable[[], str]) -> None:
+        from rich.text import Text
+
         board = Text.from_ansi(draw(), no_wrap=True, end="")
         with self._lock:
             waiting, self._waiting = self._waiting, []

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
-
-from rich.cells import cell_len, set_cell_size
-from rich.color import ColorSystem
-from rich.style import Style
 
 from rpd.redaction import NO_SECRETS, Redactor
 from rpd.values.report import Outcome
@@ -37,11 +34,7 @@ class Ink:
     def __call__(self, text: str, style: str = "") -> str:
         """Return ``text``, masked, in a style such as ``bold red``."""
         masked = self.legible(text)
-        return (
-            _style(style).render(masked, color_system=ColorSystem.STANDARD)
-            if self.color and style
-            else masked
-        )
+        return _pen(style)(masked) if self.color and style else masked
 
     def legible(self, text: str) -> str:
         """Return ``text``, masked, without what a terminal acts on."""
@@ -71,15 +64,34 @@ def _current_folder() -> str:
 
 
 @functools.cache
-def _style(definition: str) -> Style:
-    return Style.parse(definition)
+def _pen(style: str) -> Callable[[str], str]:
+    # Here and below rich is loaded by what needs it: lines without colour do not, and most are ASCII.
+    from rich.color import ColorSystem
+    from rich.style import Style
+
+    return functools.partial(Style.parse(style).render, color_system=ColorSystem.STANDARD)
+
+
+def cell_len(text: str) -> int:
+    """Return how many columns ``text`` takes."""
+    if text.isascii():
+        return len(text)
+    from rich import cells
+
+    return cells.cell_len(text)
+
+
+def _set_cell_size(text: str, width: int) -> str:
+    from rich import cells
+
+    return cells.set_cell_size(text, width)
 
 
 def fit(text: str, width: int) -> str:
     """Return ``text`` in exactly ``width`` columns, cut with an ellipsis or filled with spaces."""
     if cell_len(text) <= width:
         return text + " " * (width - cell_len(text))
-    return set_cell_size(text, width - 1) + "…" if width else ""
+    return _set_cell_size(text, width - 1) + "…" if width else ""
 
 
 def fit_middle(text: str, width: int) -> str:
@@ -90,7 +102,7 @@ def fit_middle(text: str, width: int) -> str:
     end = text[-tail:]
     while cell_len(end) > tail:
         end = end[1:]
-    return fit(f"{set_cell_size(text, width - 1 - cell_len(end))}…{end}", width)
+    return fit(f"{_set_cell_size(text, width - 1 - cell_len(end))}…{end}", width)
 
 
 def shorten(text: str, width: int) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
-from rpd.values.frozen import frozen
+from rpd.values.frozen import EMPTY, frozen
 
 HOUR = 3600.0
 
@@ -35,7 +34,7 @@ class VolumeBill:
     usd: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Billing:
     """A bill for the hours from ``since`` until ``until`` (s since 1970, whole hours).
 
@@ -46,4 +45,4 @@ class Billing:
     until: float
     pods: tuple[PodBill, ...] = ()
     volumes: tuple[VolumeBill, ...] = ()
-    others: Mapping[str, float] = field(default_factory=dict)
+    others: Mapping[str, float] = EMPTY

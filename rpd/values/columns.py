@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+
+from rpd.values.frozen import frozen, replace
 
 GAP = "  "
 Measure = Callable[[str], int]
@@ -19,7 +20,7 @@ def cells(text: str) -> int:
     return len(text) + wide - sum(unicodedata.combining(character) > 0 for character in text)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Column:
     """One column: title and cells. ``right`` aligns it, as numbers are.
 
@@ -34,7 +35,7 @@ class Column:
     least: int = 0
     rank: int = 0
     says_little: bool = False
-    width: int = field(default=-1)
+    width: int = -1
     """Measured once: there may be thousands of cells."""
 
     def __post_init__(self) -> None:

@@ -11,16 +11,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache, partial
+from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast, dataclass_transform, overload
 
 if TYPE_CHECKING:
+    from dataclasses import asdict as asdict
     from dataclasses import replace as replace
 else:
 
     def replace(value, /, **changes):
         """Return ``value`` with some of its fields changed: ``dataclasses.replace``, without loading that."""
+        if not hasattr(value, "__declared__"):
+            return import_module("dataclasses").replace(value, **changes)
         return type(value)(**{name: getattr(value, name) for name in field_names(type(value))} | changes)
+
+    def asdict(value):
+        """Return the fields of ``value`` by name: ``dataclasses.asdict``, which is loaded when it is used."""
+        return import_module("dataclasses").asdict(value)
 
 
 T = TypeVar("T")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from rpd.values.frozen import frozen
+from rpd.values.frozen import frozen, replace
 from rpd.values.job import Budget, CloudChoice, Gpu, Job
 from rpd.values.pod import PodRequest
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 
 from rpd.errors import ImpossibleRequest
 from rpd.values.billing import Billing
-from rpd.values.frozen import frozen
+from rpd.values.frozen import EMPTY, frozen
 from rpd.values.job import CloudChoice, Cluster, Gpu, Registry, SshSource, Storage, Tier
 
 NAME_PREFIX = "rpd-"
@@ -18,14 +17,14 @@ OWNER_VARIABLE = "RPD_OWNER"
 """The variable in which a pod says whose it is."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PodRequest:
     """One kind of pod that a node needs: a job's fields after flags and fixtures had their say. Sizes are GB."""
 
     image: str
     gpu: Gpu | None
     cluster: Cluster | None = None
-    storage: Storage = field(default_factory=Storage)
+    storage: Storage = Storage()
     mount: str = "/workspace"
     datacenters: tuple[str, ...] = ()
     cloud: CloudChoice = CloudChoice.SECURE
@@ -41,11 +40,17 @@ class PodRequest:
     compliance: tuple[str, ...] = ()
     global_network: bool = False
     ports: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict, hash=False)
+    env: Mapping[str, str] = EMPTY
     docker_args: str | None = None
     registry: Registry | str | None = None
     ssh: SshSource = SshSource.AUTO
     template_id: str | None = None
+
+    def __hash__(self) -> int:
+        """By what requests of one run differ in; the environment may be a dict, which has none."""
+        return hash(
+            (self.image, self.gpu, self.cluster, self.storage, self.datacenters, self.cloud, self.cpu)
+        )
 
     @property
     def nodes(self) -> int:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
-from rpd.values.frozen import EMPTY, frozen
+from rpd.values.frozen import EMPTY, asdict, frozen
 
 
 @frozen

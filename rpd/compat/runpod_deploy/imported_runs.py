@@ -14,7 +14,6 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from rpd.journal import journal
 from rpd.journal.files import folder_name, ignore_itself
 from rpd.record import manifest, run
 from rpd.record.run import RunInfo
-from rpd.values.frozen import frozen
+from rpd.values.frozen import frozen, replace
 from rpd.values.number_bounds import MOST_USD
 from rpd.values.report import (
     ArtifactRecord,

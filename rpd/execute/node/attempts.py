@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 
 from rpd.errors import Cause, PodNotReady
 from rpd.values.job import Gpu
+from rpd.values.mutable import fresh, mutable
 from rpd.values.retry import RetryPolicy
 
 NOT_READY_RETRIES = 1
 
 
-@dataclass(kw_only=True)
+@mutable
 class Attempts:
     """The attempts of one node so far: the retries used up, and the changes for the next one."""
 
     policy: RetryPolicy
-    used: Counter[str] = field(default_factory=Counter)
+    used: Counter[str] = fresh(factory=Counter)
     number: int = 1
     skip_gpus: int = 0
     """How many GPUs at the front of the job's list to skip."""

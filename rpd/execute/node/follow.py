@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cached_property
 
 from rpd.errors import Interrupted, JobTimeout
@@ -19,6 +18,7 @@ from rpd.remote.protocol import Command, Output, Remote
 from rpd.remote.telemetry import Silence, look_at_crash
 from rpd.stop import Stop, StopLevel
 from rpd.values.duration import format_duration
+from rpd.values.frozen import replace
 from rpd.values.node import Node
 from rpd.values.step import Completed
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from rpd.errors import (
@@ -28,6 +27,7 @@ from rpd.execute.node.verdict import Verdict
 from rpd.execute.scopes import TeardownError
 from rpd.project.fingerprint import sent_parts
 from rpd.stop import StopLevel
+from rpd.values.frozen import replace
 from rpd.values.report import Failure, Outcome
 from rpd.values.skip_and_fail import Failed, Skipped
 

@@ -7,7 +7,6 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from rpd.events import Events
 from rpd.execute.node.output_log import Follow, OutputLog
 from rpd.journal.files import NodeFiles
 from rpd.redaction import Redactor
+from rpd.values.frozen import replace
 from rpd.values.node import Node
 from rpd.values.telemetry import Sample
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from dataclasses import replace
 from typing import Any
 
 from rpd.errors import Cause, ProviderError, ProvisioningError, ReleaseError
 from rpd.execute.node.verdict import Verdict
+from rpd.values.frozen import replace
 from rpd.values.mark import Mark
 from rpd.values.node import Node
 from rpd.values.printable import tellable

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from rpd.execute.deadlines import Deadlines
 from rpd.lease.lease import Lease
 from rpd.values.duration import format_duration
 from rpd.values.job import Budget
+from rpd.values.mutable import fresh, mutable
 from rpd.values.node import Node
 
 
-@dataclass(slots=True)
+@mutable
 class Bill:
     """The charges of one attempt of a node so far: pod time in seconds, and USD.
 
@@ -31,7 +31,7 @@ class Bill:
         self.usd += usd
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@mutable
 class PodUse:
     """One attempt of ``node`` as those see it that rent pods to it, keep them alive for it and charge it.
 
@@ -40,14 +40,14 @@ class PodUse:
 
     node: Node
     budget: Budget
-    bill: Bill = field(default_factory=Bill)
-    deadlines: Deadlines = field(default_factory=Deadlines)
-    began: float = field(default_factory=time.monotonic)
+    bill: Bill = fresh(factory=Bill)
+    deadlines: Deadlines = fresh(factory=Deadlines)
+    began: float = fresh(factory=time.monotonic)
     gpus: tuple[int, ...] = ()
     """Indices of the pod's GPUs that the node has to itself; empty: all of them."""
     share: float = 1.0
     """The node's part of the pod, 0 to 1."""
-    leases: list[Lease] = field(default_factory=list)
+    leases: list[Lease] = fresh(factory=list)
     """The pods it used, in order."""
     own_lease: Lease | None = None
     """The lease of its fixture ``pod``."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +14,7 @@ from rpd.lease.lease import Lease
 from rpd.project.fingerprint import fingerprint
 from rpd.project.owner import owner
 from rpd.remote.telemetry import NVIDIA_SMI, PACKAGES
+from rpd.values.frozen import replace
 from rpd.values.pod import PodInfo
 from rpd.values.printable import tellable
 from rpd.values.report import (

@@ -6,7 +6,6 @@ import hashlib
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from functools import cached_property
 
 from rpd.events import Events
@@ -20,6 +19,7 @@ from rpd.journal.journal import Journal
 from rpd.redaction import NO_SECRETS, Redactor
 from rpd.values.fixture import FixtureDef
 from rpd.values.job import Gpu
+from rpd.values.mutable import fresh, mutable
 from rpd.values.node import Node
 
 PROGRESS_SECONDS = 0.1
@@ -42,7 +42,7 @@ class Progress:
             self._events.transfer_progress(node=self._node, done=done, total=total)
 
 
-@dataclass(kw_only=True, eq=False)
+@mutable
 class NodeRun:
     """The live side of a node: job functions and fixtures act on it through the pod handle; the runner reads it."""
 
@@ -63,7 +63,7 @@ class NodeRun:
     """The exception that ended it, if any."""
     holder: str = ""
     """The wide fixture that is being set up; empty during the node's own set-up."""
-    pulls: Pulls = field(default_factory=Pulls)
+    pulls: Pulls = fresh(factory=Pulls)
 
     def __post_init__(self) -> None:
         self.deadlines = self.use.deadlines

@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
@@ -19,13 +18,15 @@ from rpd.execute.node.series import NodeSeries
 from rpd.journal.journal import Journal
 from rpd.journal.replay import PastStep
 from rpd.redaction import Redactor
+from rpd.values.frozen import EMPTY, frozen, replace
+from rpd.values.mutable import mutable
 from rpd.values.node import Node
 from rpd.values.step import Step, StepKind, StepMark
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StepRequest(Generic[T]):
     """A step as a job requests it. ``about`` is whatever distinguishes it beyond kind and command.
 
@@ -40,7 +41,7 @@ class StepRequest(Generic[T]):
     keep: Callable[[T], Mapping[str, Any]]
     recall: Callable[[Mapping[str, Any]], T]
     about: object = None
-    detail: Mapping[str, Any] = field(default_factory=dict)
+    detail: Mapping[str, Any] = EMPTY
     """Further fields for the journal, so that ``rpd ssh`` can open a shell in the same directory and environment."""
 
     @property
@@ -65,7 +66,7 @@ MOST_MARKS = 1000
 """Most marks kept per node: a pod must not be able to fill the journal."""
 
 
-@dataclass(slots=True)
+@mutable
 class StepEnd:
     """The end of a step: its exit code, if it has one, and a function that makes its answer JSON for the journal.
 

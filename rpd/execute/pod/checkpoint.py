@@ -6,7 +6,6 @@ import posixpath
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from rpd.remote.shell import Interrupt, with_arguments
 from rpd.remote.transfer.checksums import MOST_LIST_BYTES, listed_sums
 from rpd.remote.transfer.globs import is_glob
 from rpd.values.duration import format_duration
-from rpd.values.frozen import frozen
+from rpd.values.frozen import asdict, frozen, replace
 from rpd.values.size import format_size
 from rpd.values.step import Checkpoint, Pulled, StepKind
 

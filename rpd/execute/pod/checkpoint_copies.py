@@ -15,11 +15,11 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from rpd.disk.regular import open_regular, read_regular
 from rpd.remote.transfer.checksums import MOST_LIST_BYTES, listed_sums
+from rpd.values.frozen import frozen
 
 _NUMBERED = re.compile(r"\d{4,9}")
 _INCOMING = ".incoming"
@@ -75,7 +75,7 @@ def _wrong_file(copy: Path) -> str | None:
     return None
 
 
-@dataclass(slots=True)
+@frozen(kw_only=False)
 class Copies:
     """The copies of one place, of which the newest ``keep`` are kept; for one process at a time.
 

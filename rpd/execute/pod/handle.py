@@ -9,7 +9,6 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -42,6 +41,7 @@ from rpd.remote.shell import Interrupt
 from rpd.remote.transfer.globs import split_glob
 from rpd.stop import Stop, StopLevel
 from rpd.values.duration import parse_duration
+from rpd.values.frozen import asdict, replace
 from rpd.values.pod import PodInfo
 from rpd.values.series import LinePatterns
 from rpd.values.step import Checkpoint, Completed, Pulled, Staged, StepKind, in_short

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from rpd.values.mutable import fresh, mutable
 
 
-@dataclass(slots=True)
+@mutable
 class Prelude:
     """Variables of commands, and files sourced before them; ``files`` maps a path to whether it must exist."""
 
-    env: dict[str, str] = field(default_factory=dict)
-    files: dict[str, bool] = field(default_factory=dict)
+    env: dict[str, str] = fresh(factory=dict)
+    files: dict[str, bool] = fresh(factory=dict)
 
     def under(self, inner: Prelude) -> Prelude:
         """Return this prelude followed by ``inner``, whose variables win."""
-        return Prelude({**self.env, **inner.env}, {**self.files, **inner.files})
+        return Prelude(env={**self.env, **inner.env}, files={**self.files, **inner.files})
 
     @property
     def lines(self) -> str:

@@ -6,7 +6,6 @@ import contextlib
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from rpd.remote.periodic_pull import PeriodicPull
 from rpd.remote.protocol import Intake, Remote
 from rpd.remote.transfer.globs import split_glob
 from rpd.values.duration import format_duration
-from rpd.values.frozen import frozen
+from rpd.values.frozen import asdict, frozen, replace
 from rpd.values.step import Pulled, StepKind
 
 

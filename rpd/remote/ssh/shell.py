@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from rpd.remote.ssh.forward import Forward
 from rpd.remote.ssh.hostkey import PinnedHostKey
 from rpd.remote.ssh.stream import SshStream
 from rpd.remote.ssh.telemetry_channel import SshFeed
+from rpd.values.frozen import replace
 from rpd.values.pod import SshEndpoint
 
 GIVE_UP_SECONDS = 300.0

@@ -9,7 +9,6 @@ import posixpath
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from rpd.errors import LocalTransferError, RemoteError, TransferBroken, TransferError, UsageError
@@ -33,6 +32,7 @@ from rpd.remote.transfer.checksums import QUICK_SUM, SUM
 from rpd.remote.transfer.packing import Gauge, batched, packed
 from rpd.remote.transfer.paths import absolute
 from rpd.remote.transfer.patience import SHORT_SECONDS, STALL_SECONDS
+from rpd.values.frozen import replace
 from rpd.values.step import Staged
 
 # $1 target, $2 its folder, $3 -z or nothing, $4 name of the tree's notes, $5 "file" or "folder": the kind of

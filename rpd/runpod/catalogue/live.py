@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from rpd.errors import ApiRetired, AuthError, ProviderError, TransientError
 from rpd.runpod.catalogue.cache import CatalogueStore
@@ -15,7 +14,7 @@ from rpd.runpod.rate_limit import Retry
 from rpd.runpod.response import understood
 from rpd.runpod.rest import catalogue
 from rpd.runpod.rest.client import Rest
-from rpd.values.frozen import frozen
+from rpd.values.frozen import frozen, replace
 from rpd.values.pod import PodRequest
 
 

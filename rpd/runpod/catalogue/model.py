@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from rpd.runpod.response import identifier, needed_tables, price, tables, text, whole
-from rpd.values.frozen import frozen
+from rpd.values.frozen import EMPTY, frozen
 from rpd.values.gpus import KNOWN_GPU_TYPES, GpuType
 from rpd.values.pod import Cloud, NetworkVolume, Place
 
@@ -47,7 +46,7 @@ class GpuRow:
         return bid if spot and bid is not None else on_demand
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Catalogue:
     """All that RunPod offers. ``stock``: GPU id -> data centre -> ``high``, ``medium`` or ``low``, for one count.
 
@@ -58,12 +57,12 @@ class Catalogue:
     """
 
     gpus: Mapping[str, GpuRow]
-    stock: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
+    stock: Mapping[str, Mapping[str, str]] = EMPTY
     stock_known: bool = False
     complete: bool = False
     volumes: tuple[NetworkVolume, ...] | None = None
     offered: Mapping[str, frozenset[str]] | None = None
-    cpu_usd_per_vcpu_hr: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    cpu_usd_per_vcpu_hr: Mapping[str, float] = EMPTY
     places: tuple[Place, ...] | None = None
 
     def row(self, gpu_id: str) -> GpuRow | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from rpd.errors import ImpossibleRequest
 from rpd.runpod.catalogue.cpu import cpu_price
 from rpd.runpod.catalogue.model import Catalogue, GpuRow
 from rpd.values.datacenters import KNOWN_DATACENTERS, country_of
+from rpd.values.frozen import replace
 from rpd.values.job import CloudChoice, Cluster, Gpu
 from rpd.values.pod import Cloud, NetworkVolume, Offer, Place, PodRequest
 

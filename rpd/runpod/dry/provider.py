@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rpd.errors import PodNotFound
 from rpd.runpod.catalogue import offers
 from rpd.runpod.catalogue.model import shipped_catalogue
+from rpd.values.frozen import replace
 from rpd.values.pod import Account, Offer, PodInfo, PodRequest, PodSpec, PodStatus, Provider, SshEndpoint
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from operator import attrgetter
 from types import ModuleType
 from typing import Any, TypeVar
@@ -29,6 +28,7 @@ from rpd.runpod.key import ENVIRONMENT_NAME
 from rpd.runpod.rate_limit import TokenBucket
 from rpd.runpod.reconcile import UnsureCreate
 from rpd.runpod.response import understood
+from rpd.values.frozen import replace
 
 T = TypeVar("T")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -18,6 +17,7 @@ from rpd.runpod.reconcile import Patience, UnsureCreate, as_asked, living, recon
 from rpd.runpod.response import identifier, table, tables, text, understood, whole
 from rpd.runpod.rest import pods
 from rpd.runpod.rest.client import NotThere, Rest
+from rpd.values.frozen import replace
 from rpd.values.pod import (
     Account,
     Cloud,

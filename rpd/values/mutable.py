@@ -1,0 +1,55 @@
+"""Mutable classes: named fields that change, whose definition costs next to nothing.
+
+They are to ``dataclass(eq=False)`` what the classes of ``rpd.values.frozen`` are to ``dataclass(frozen=True)``: nothing
+is written or compiled for them. To type checkers they are dataclasses (PEP 681).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast, dataclass_transform
+
+T = TypeVar("T")
+
+
+class _Fresh:
+    """A default of which every instance gets its own."""
+
+    __slots__ = ("make",)
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self.make = make
+
+
+def fresh(*, factory: Callable[[], T]) -> T:
+    """Give a field a default that ``factory`` makes for each instance."""
+    return cast("T", _Fresh(factory))
+
+
+@dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(fresh,))
+def mutable(cls: type[T]) -> type[T]:
+    """Make the annotated names of a class its fields: given by keyword, compared by identity, changed at will.
+
+    Plain defaults are shared by all instances. ``__post_init__`` is called. Fields are not inherited.
+    """
+    made: Any = cls
+    known = frozenset(cls.__annotations__)
+    given = {name: vars(cls)[name] for name in known & vars(cls).keys()}
+    makers = {name: value.make for name, value in given.items() if isinstance(value, _Fresh)}
+    shared = {name: value for name, value in given.items() if name not in makers}
+    check = getattr(cls, "__post_init__", None)
+
+    def __init__(self: Any, /, **values: Any) -> None:  # noqa: N807
+        for name in makers.keys() - values.keys():
+            values[name] = makers[name]()
+        values = {**shared, **values}
+        if values.keys() != known:
+            wrong = ", ".join(sorted(values.keys() ^ known))
+            raise TypeError(f"{cls.__qualname__}.__init__() takes every required field and no other: {wrong}")
+        # Into the instance: a function that is a default would be a method, if it were found in the class.
+        self.__dict__.update(values)
+        if check is not None:
+            check(self)
+
+    made.__init__ = __init__
+    return cls

@@ -125,7 +125,7 @@ def prepare(
     variables = read_variables(config.collect, config.invocation_dir)
     check_variables(config.collect, gathered.nodes, variables, events)
     overrides = make_overrides(config)
-    needs_pods = any(uses_pod(node) for node in gathered.nodes) or resumed is not None
+    needs_pods = any(map(uses_pod, gathered.nodes)) or (resumed is not None and resumed.has_rented)
     if needs_pods:
         backend.prepare(gathered.nodes)
     foresight = Foresight(config, gathered.nodes)

@@ -13,6 +13,7 @@ from rpd.journal.files import RunFiles
 from rpd.journal.journal import Damage
 from rpd.journal.lock import RunLock
 from rpd.journal.replay import Past
+from rpd.lease.registries import stored_by
 from rpd.record import history, manifest
 from rpd.record.run import RunInfo
 from rpd.values.frozen import EMPTY, frozen
@@ -53,6 +54,11 @@ class Resumed:
     added: tuple[Mapping[str, Any], ...] = ()
     """What its journal tells of the nodes that were added."""
     taken: Taken = NOTHING_TAKEN
+
+    @property
+    def has_rented(self) -> bool:
+        """Whether something may be left at RunPod: pods, or credentials; damage in the journals may hide some."""
+        return bool(self.past.leases or self.past.damage or stored_by(self.files.journal))
 
     @property
     def damage(self) -> tuple[str, ...]:

@@ -230,6 +230,32 @@ def test_nothing_to_resume(rpd: RpdRun, project: Project) -> None:
     assert "there is nothing to resume" in result.err
 
 
+DIES_ONCE = """
+import os, signal
+from pathlib import Path
+import rpd
+
+@rpd.job
+@rpd.mark.parametrize("n", [1, 2])
+def fit(n):
+    if n == 2 and not Path("died").exists():
+        Path("died").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_run_without_pods_needs_no_key(
+    rpd: RpdRun, project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing of it is at RunPod, so RunPod is not asked: the run needed no key, nor does its resuming."""
+    monkeypatch.delenv("RUNPOD_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = project({"deploy_a.py": DIES_ONCE})
+    assert rpd(folder).exit_code == -signal.SIGKILL
+    resumed = rpd(folder, command="resume")
+    assert (resumed.exit_code, "2 passed" in resumed.out) == (0, True), resumed.out + resumed.err
+
+
 HANGS_ONCE = """
 from pathlib import Path
 import rpd

@@ -2,16 +2,18 @@
 
 The methods are the hooks without their prefix: ``events.notice(…)`` calls every ``rpd_notice``. Observers are
 guarded where plugins are registered (``PluginManager.register``): what one raises never reaches the caller. Deciders
-(``configure``, ``modify_plan``, ``run_node`` …) raise what the plugin raised.
+(``configure``, ``modify_plan``, ``run_node`` …) raise what the plugin raised, and UsageError for an answer of another
+kind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from rpd.errors import UsageError
 from rpd.hooks import PROJECT, PluginManager, make_plugin_manager
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from rpd.values.report import NodeReport, RunSummary, Skip
     from rpd.values.step import Step
     from rpd.values.telemetry import Sample
+
+T = TypeVar("T")
 
 
 class Events:
@@ -51,7 +55,7 @@ class Events:
     def collect_file(self, *, path: Path, config: Config) -> ModuleType | None:
         """Call ``rpd_collect_file``."""
         answer: ModuleType | None = self._hook.rpd_collect_file(path=path, config=config)
-        return answer
+        return _checked("rpd_collect_file", answer, ModuleType, "a module")
 
     def modify_nodes(self, *, config: Config, nodes: list[Node]) -> None:
         """Call ``rpd_modify_nodes``."""
@@ -73,7 +77,15 @@ class Events:
     def make_sources(self, *, config: Config, nodes: list[Node], earlier: Earlier) -> tuple[Source, ...]:
         """Call ``rpd_make_sources``."""
         answers = self._hook.rpd_make_sources(config=config, nodes=nodes, earlier=earlier)
-        return tuple(source for sources in answers for source in sources)
+        if not answers:
+            return ()
+        from rpd.values.plan import Source  # few runs have one
+
+        lists = [_checked("rpd_make_sources", each, (list, tuple), "a list of sources") for each in answers]
+        sources = [source for each in lists for source in each]
+        for source in sources:
+            _checked("rpd_make_sources", source, Source, "sources (rpd.values.plan.Source)")
+        return tuple(sources)
 
     def pod_kind(self, *, job: Job) -> object | None:
         """Call ``rpd_pod_kind``."""
@@ -102,7 +114,11 @@ class Events:
     def skip_node(self, *, node: Node) -> Skip | None:
         """Call ``rpd_skip_node``."""
         answer: Skip | None = self._hook.rpd_skip_node(node=node)
-        return answer
+        if answer is None:
+            return None
+        from rpd.values.report import Skip  # most nodes are not passed over
+
+        return _checked("rpd_skip_node", answer, Skip, "an rpd.values.report.Skip")
 
     def fixture_setup(self, *, node: Node, fixture: FixtureDef) -> None:
         """Call ``rpd_fixture_setup``."""
@@ -128,6 +144,8 @@ class Events:
     def command_environment(self, *, node: Node) -> dict[str, str]:
         """Call ``rpd_command_environment``; of a name that two plugins give, that of the last one registered counts."""
         answers = self._hook.rpd_command_environment(node=node)
+        for answer in answers:
+            _checked("rpd_command_environment", answer, Mapping, "a dict of variables")
         return {name: value for answer in reversed(answers) if answer for name, value in answer.items()}
 
     def step_started(self, *, node: Node, step: Step) -> None:
@@ -157,7 +175,7 @@ class Events:
     def prune(self, *, node: Node, name: str, step: float, value: float) -> str | None:
         """Call ``rpd_prune``."""
         answer: str | None = self._hook.rpd_prune(node=node, name=name, step=step, value=value)
-        return answer
+        return _checked("rpd_prune", answer, str, "the reason as a text")
 
     def step_finished(self, *, node: Node, step: Step) -> None:
         """Call ``rpd_step_finished``."""
@@ -194,6 +212,13 @@ class Events:
     def run_finished(self, *, config: Config, summary: RunSummary) -> None:
         """Call ``rpd_run_finished``."""
         self._hook.rpd_run_finished(config=config, summary=summary)
+
+
+def _checked(hook: str, answer: T, kind: type | tuple[type, ...], expected: str) -> T:
+    """Return the answer of a hook, if it is None or of that ``kind``. Raises UsageError."""
+    if answer is None or isinstance(answer, kind):
+        return answer
+    raise UsageError(f"{hook}: expected {expected} or None, got {answer!r}")
 
 
 class NoEvents(Events):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from rpd import hooks
+from rpd.errors import UsageError
 from rpd.events import Events, NoEvents
 
 ELSEWHERE = {"rpd_addoption", "rpd_generate_nodes", "rpd_make_parametrize_id"}
@@ -26,6 +29,29 @@ def test_a_method_takes_what_its_hook_takes(name: str) -> None:
     assert [each.annotation for each in [*method.parameters.values()][1:]] == [
         each.annotation for each in spec.parameters.values()
     ]
+
+
+WRONG = {
+    "collect_file": ({"path": Path("a.py"), "config": None}, 3),
+    "make_sources": ({"config": None, "nodes": [], "earlier": None}, [3]),
+    "skip_node": ({"node": None}, "maintenance"),
+    "command_environment": ({"node": None}, ["A=1"]),
+    "prune": ({"node": None, "name": "loss", "step": 1.0, "value": 2.0}, False),
+}
+"""Hooks that decide, what they are called with, and an answer that means nothing."""
+
+
+@pytest.mark.parametrize("hook", WRONG)
+def test_an_answer_that_is_none_is_the_plugins_mistake(hook: str) -> None:
+    """``return value > 3`` in ``rpd_prune`` must not end every node because False is not None."""
+    given, answer = WRONG[hook]
+    spec = inspect.signature(getattr(hooks, f"rpd_{hook}"))
+    names: dict[str, object] = {}
+    exec(f"def rpd_{hook}({', '.join(spec.parameters)}): return answer", {"answer": answer}, names)
+    manager = hooks.make_plugin_manager()
+    manager.register(SimpleNamespace(**names), "plugin")
+    with pytest.raises(UsageError, match=f"rpd_{hook}: expected .* or None, got"):
+        getattr(Events(manager), hook)(**given)
 
 
 def test_plugins_hear_what_is_said() -> None:

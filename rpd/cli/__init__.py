@@ -107,8 +107,15 @@ def _tell_defect(error: Exception) -> int:
 
 
 def _is_raised_here(error: Exception) -> bool:
-    """Return whether rpd's own code raised ``error``, rather than what it called."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
+    """Return whether rpd's own code raised ``error``, rather than what it called.
+
+    A value (``rpd/values``) that refuses what is done with it leaves the blame with who did that.
+    """
+    package = Path(rpd.__file__).parent
+    trace, files = error.__traceback__, []
+    while trace is not None:
+        files.append(trace.tb_frame.f_code.co_filename)
         trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_code.co_filename.startswith(str(Path(rpd.__file__).parent))
+    while files and files[-1].startswith(str(package / "values")):
+        files.pop()
+    return bool(files) and files[-1].startswith(str(package))

@@ -6,7 +6,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Hashable
 
-from rpd.errors import RpdError
+from rpd.errors import RpdError, UsageError
 from rpd.stop import Stop, StopLevel
 from rpd.values.node import Node
 from rpd.values.plan import Ahead, Lane, Plan, Source
@@ -36,8 +36,12 @@ class Lanes:
         self._running = 0
         self._added: Counter[int] = Counter()
         self.has_failed = False
-        """Whether a source found that the run is pointless."""
+        """Whether a source found that the run is pointless, or does not keep to what it said before the run."""
         self._known = frozenset(node.id for node in plan.nodes) if plan.sources else frozenset()
+        self._planned = (
+            frozenset(node.id for lane in plan.lanes for node in lane.nodes) if plan.sources else frozenset()
+        )
+        """Those of them that no source hands out."""
 
     def take(self, before_waiting: Callable[[], object]) -> Lane | None:
         """Return the next lane, None if there will be no more; hand it back with ``done``.
@@ -139,7 +143,6 @@ class Lanes:
                 source = self._sources[0]
                 self._sources.rotate(-1)  # sources take turns
                 while (handed := self._next_of(source)) is not None:
-                    self._note(source, handed)
                     if self._held.isdisjoint(handed.shares):
                         return handed
                     self._put_off.append(handed)
@@ -148,19 +151,42 @@ class Lanes:
 
     def _next_of(self, source: Source) -> Lane | None:
         try:
-            return source.next()
+            lane = source.next()
+            if lane is not None:
+                self._accept(source, lane)
         except RpdError as error:
             self.has_failed = True
             self._stop.request(StopLevel.DRAIN, str(error))
             return None
+        return lane
 
-    def _note(self, source: Source, lane: Lane) -> None:
+    def _accept(self, source: Source, lane: Lane) -> None:
+        """Note the nodes of a lane. Raises UsageError for what the source said before the run that it would not do."""
+        name = type(source).__name__
+        if not isinstance(lane, Lane) or not lane.nodes:
+            raise UsageError(
+                f"{name}.next: expected an rpd.values.plan.Lane of some nodes or None, got {lane!r}"
+            )
         for node in lane.nodes:
+            # Two nodes of one id would have one folder, one report, and one place in what the run may cost.
+            if node.id in self._from or node.id in self._planned:
+                raise UsageError(
+                    f"{name}.next: the run has a node {node.id} already; give each that you add its own id"
+                )
             self._from[node.id] = source
             if node.id not in self._known:
-                ahead = source.ahead_of(node)
-                self._added[id(ahead)] += 1
-                assert self._added[id(ahead)] <= ahead.most, f"{source!r} adds more than it was priced for"
+                self._count(name, source, node)
+
+    def _count(self, name: str, source: Source, node: Node) -> None:
+        """Count an added node: no more may be added than were priced. Raises UsageError."""
+        ahead = source.ahead_of(node)
+        if not any(ahead is each for each in source.ahead):
+            raise UsageError(f"{name}.ahead_of: expected one of {name}.ahead for {node.id}, got {ahead!r}")
+        self._added[id(ahead)] += 1
+        if self._added[id(ahead)] > ahead.most:
+            raise UsageError(
+                f"{name}.next: {node.id} is one more than the {ahead.most} that it said it may add"
+            )
 
     def _drop_finished(self) -> bool:
         """Drop finished sources and tell the others; return whether any is left that may now go on."""
@@ -184,5 +210,6 @@ class Lanes:
         if self._running:
             return True
         names = ", ".join(type(source).__name__ for source in self._sources)
+        self.has_failed = True
         self._stop.request(StopLevel.DRAIN, f"{names} has nothing to hand out, and nothing runs")
         return False

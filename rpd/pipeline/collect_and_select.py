@@ -65,7 +65,7 @@ def gather(
         Events(manager).notice(f"{file} is skipped: {reason}")
     nodes = list(collection.nodes)
     Events(manager).modify_nodes(config=config, nodes=nodes)
-    _check_changed(nodes, "rpd_modify_nodes")
+    check_nodes(nodes, "rpd_modify_nodes")
     graph = _graph(config, manager, collection, nodes)
     safe, exposed = split_exposed((*graph.nodes, *graph.others) if graph else nodes)
     if graph:
@@ -81,7 +81,7 @@ def gather(
     if graph:
         left = graph.with_needs(left)
     Events(manager).select_nodes(config=config, nodes=left)
-    _check_changed(left, "rpd_select_nodes")
+    check_nodes(left, "rpd_select_nodes")
     if graph:
         left = graph.complete(left, done())
     selected = sum(map(graph.was_asked_for, left)) if graph else len(left)
@@ -138,7 +138,7 @@ def _masked(errors: Sequence[CollectionError], nodes: Iterable[Node]) -> tuple[C
     return masked(errors, nodes, api_key())
 
 
-def _check_changed(nodes: Sequence[Node], hook: str) -> None:
+def check_nodes(nodes: Sequence[Node], hook: str) -> None:
     """Raise UsageError for what a hook has put among the nodes and is none, or is there twice."""
     ids: set[str] = set()
     for node in nodes:
@@ -200,7 +200,7 @@ def with_plugin_markers(config: Config, manager: PluginManager) -> Config:
     """Return ``config`` with the marks that plugins register added to its ``markers``. Raises UsageError."""
     markers: list[str] = []
     for lines in Events(manager).markers(config=config):
-        if isinstance(lines, str) or not all(isinstance(line, str) for line in lines):
+        if not isinstance(lines, list | tuple) or not all(isinstance(line, str) for line in lines):
             raise UsageError(f'rpd_markers: expected a list such as ["slow: takes hours"], got {lines!r}')
         markers += lines
     if not markers:

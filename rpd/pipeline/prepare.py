@@ -15,7 +15,7 @@ from rpd.pipeline.backend import Backend
 from rpd.pipeline.caller import Caller
 from rpd.pipeline.check_datacenters import check_datacenters
 from rpd.pipeline.check_upload_size import check_staging, own_output
-from rpd.pipeline.collect_and_select import Gathered, gather
+from rpd.pipeline.collect_and_select import Gathered, check_nodes, gather
 from rpd.pipeline.expected_pods import Foresight
 from rpd.pipeline.image_digests import ImageDigests
 from rpd.pipeline.open_files import allow_files
@@ -256,6 +256,11 @@ def _plan(config: Config, events: Events, gathered: Gathered, prices: Prices, ea
     sources = events.make_sources(config=config, nodes=nodes, earlier=earlier)
     plan = make_plan(nodes, width=config.run.width, worst_case=prices.ceiling, sources=sources)
     changed: Plan | None = events.modify_plan(config=config, plan=plan)
-    if not isinstance(changed, Plan | None):
+    if changed is None:
+        return plan
+    if not isinstance(changed, Plan):
         raise UsageError(f"rpd_modify_plan: expected a Plan or None, got {changed!r}")
-    return plan if changed is None else changed
+    if changed.width < 1:
+        raise UsageError(f"rpd_modify_plan: width: expected 1 or more, got {changed.width!r}")
+    check_nodes(changed.nodes, "rpd_modify_plan")
+    return changed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -141,17 +142,49 @@ def test_a_source_that_waits_for_nothing_ends_the_run() -> None:
     assert "Graph has nothing to hand out" in stop.reason
 
 
-def test_nobody_is_given_more_than_was_priced() -> None:
-    class Greedy(Adding):
-        is_over = False  # type: ignore[assignment]
+class Wrong(Adding):
+    """Hands out ``lane`` each time, or lanes without end."""
 
-    greedy = Greedy("s", 1)
-    lanes = Lanes(Plan(lanes=(), sources=(greedy,)), Stop())
-    first = lanes.take(would_wait)
-    assert first is not None
-    lanes.ended(first.nodes[0], report(first.nodes[0]))
-    with pytest.raises(AssertionError, match="more than it was priced for"):
-        lanes.take(would_wait)
+    is_over = False  # type: ignore[assignment]
+
+    def __init__(self, lane: Any) -> None:
+        super().__init__("s", 2)
+        self._lane = lane
+
+    def next(self) -> Lane | None:
+        return super().next() if self._lane == "more" else self._lane  # type: ignore[no-any-return]
+
+
+class Unpriced(Wrong):
+    """Says that its nodes are of a kind that nobody priced."""
+
+    def ahead_of(self, node: Node) -> Ahead:
+        return Ahead(nodes=(node,), most=9)
+
+
+@pytest.mark.parametrize(
+    ("source", "handed", "sentence"),
+    [
+        (Wrong("more"), 2, "f.py::s[3] is one more than the 2 that it said it may add"),
+        (Wrong(Lane(nodes=(node("s"),))), 1, "the run has a node f.py::s already"),
+        (Wrong(Lane(nodes=(node("p"),))), 0, "the run has a node f.py::p already"),
+        (Wrong(42), 0, "expected an rpd.values.plan.Lane of some nodes or None, got 42"),
+        (Wrong(Lane(nodes=())), 0, "of some nodes"),
+        (Unpriced("more"), 0, "Unpriced.ahead_of: expected one of Unpriced.ahead"),
+    ],
+    ids=["more", "twice", "planned", "junk", "empty", "unpriced"],
+)
+def test_a_source_that_breaks_its_word_ends_the_run(source: Source, handed: int, sentence: str) -> None:
+    """Nothing is started that was not priced, nor twice; the run has failed, and says whose doing it is."""
+    stop = Stop()
+    lanes = Lanes(Plan(lanes=(Lane(nodes=(node("p"),)),), sources=(source,)), stop)
+    taken = 0
+    while (lane := lanes.take(would_wait)) is not None:
+        taken += 1
+        lanes.ended(lane.nodes[0], report(lane.nodes[0]))
+        lanes.done(lane)
+    assert (taken, lanes.has_failed, stop.level) == (1 + handed, True, StopLevel.DRAIN)
+    assert sentence in stop.reason
 
 
 def test_a_stopped_run_hands_out_nothing() -> None:

@@ -46,7 +46,7 @@ def main(config: Config, manager: PluginManager) -> int:
     for by in own.by:
         if by not in BY:
             raise UsageError(f"--by {by}: expected any of {', '.join(BY)}")
-    folders = _folders(config)
+    folders = _folders(config.args, config.invocation_dir) or [config.runs_path]
     now = time.time()
     with account(config) as provider:
         bill = provider.billing(now - own.since, now)
@@ -63,13 +63,13 @@ def main(config: Config, manager: PluginManager) -> int:
     return ExitCode.FAILED if own.exit_code and not audit.is_explained else code
 
 
-def _folders(config: Config) -> list[Path]:
+def _folders(args: Sequence[str], invocation_dir: Path) -> list[Path]:
     """Return the folders of run folders that the command line names, else this project's. Raises UsageError."""
-    named = [config.invocation_dir / Path(text).expanduser() for text in config.args]
+    named = [invocation_dir / Path(text).expanduser() for text in args]
     for folder in named:
         if not folder.is_dir():
             raise UsageError(f"{folder}: expected a folder of run folders")
-    return named or [config.runs_path]
+    return named
 
 
 def _known(folders: Sequence[Path], provider: str, since: float) -> Known:

@@ -349,20 +349,25 @@ def gc(config: Config, manager: PluginManager) -> int:
     with own_account(config) as provider:
         if provider is None:
             return ExitCode.OK
-        return code_after(provider, _collect_garbage(config, provider))
+        return code_after(
+            provider,
+            _collect_garbage(
+                provider, config.runs_path, as_json=config.output.as_json, is_sure=config.money.yes
+            ),
+        )
 
 
-def _collect_garbage(config: Config, provider: Provider) -> int:
+def _collect_garbage(provider: Provider, runs_path: Path, *, as_json: bool, is_sure: bool) -> int:
     listed = provider.list()
-    left = orphans.leftovers(listed, config.runs_path)
-    if config.output.as_json and config.money.yes:
+    left = orphans.leftovers(listed, runs_path)
+    if as_json and is_sure:
         raise UsageError("rpd gc --json only shows what would be deleted: leave --yes out")
-    known = _claims(config.runs_path)
+    known = _claims(runs_path)
     in_doubt = ExitCode.FAILED if any(_is_in_doubt(known.of(pod)) for pod in listed) else ExitCode.OK
-    if config.output.as_json:
+    if as_json:
         say_document({"pods": list(_gc_documents(listed, left, known))})
         return in_doubt
-    credentials = orphans.left_registries(provider, config.runs_path)
+    credentials = orphans.left_registries(provider, runs_path)
     _print_reasons(listed, {each.pod.id: f"{each.reason} (run {each.run})" for each in left}, known)
     for path, credential in credentials:
         say(
@@ -371,7 +376,7 @@ def _collect_garbage(config: Config, provider: Provider) -> int:
     if not left and not credentials:
         say("nothing to reap")
         return in_doubt
-    if not config.money.yes:
+    if not is_sure:
         whole = len(left) + len(credentials)
         say(f"{whole} of them would be deleted: rpd gc --yes")
         return in_doubt

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from rpd.cli.command_options import VolumeOptions
@@ -21,6 +21,7 @@ from rpd.values.pod import NetworkVolume, Provider
 from rpd.values.prices import volume_usd_per_month
 from rpd.values.suggestions import closest
 
+_VERBS = ("ls", "create", "rm")
 LEAST_GB, MOST_GB = 10, 4096
 """Sizes of volumes that REST v2 makes."""
 
@@ -29,9 +30,8 @@ def main(config: Config, manager: PluginManager) -> int:
     """List the network volumes, make one, or delete some."""
     del manager
     verb, *names = config.args or ["ls"]
-    act = _ACTIONS.get(verb)
-    if act is None:
-        close = closest(verb, _ACTIONS)
+    if verb not in _VERBS:
+        close = closest(verb, _VERBS)
         meant = f": did you mean {close}?" if close else ""
         raise UsageError(f"rpd volume {verb}: expected ls, create or rm{meant}")
     own: VolumeOptions = config.own
@@ -42,7 +42,11 @@ def main(config: Config, manager: PluginManager) -> int:
     with own_account(config) as provider:
         if provider is None:
             return ExitCode.OK
-        return act(config, provider, names)
+        if verb == "ls":
+            return _list(provider, names, as_json=config.output.as_json)
+        if verb == "create":
+            return _create(own, provider, names, yes=config.money.yes)
+        return _remove(provider, names, yes=config.money.yes)
 
 
 def _volumes(provider: Provider) -> Sequence[NetworkVolume]:
@@ -56,11 +60,11 @@ def _volumes(provider: Provider) -> Sequence[NetworkVolume]:
 # --- ls ---------------------------------------------------------------------------------------------------------------
 
 
-def _list(config: Config, provider: Provider, names: Sequence[str]) -> int:
+def _list(provider: Provider, names: Sequence[str], *, as_json: bool) -> int:
     if names:
         raise UsageError(f"rpd volume ls lists all of them: it takes no {names[0]!r}")
     volumes = sorted(_volumes(provider), key=lambda volume: (volume.name, volume.id))
-    if config.output.as_json:
+    if as_json:
         rows = [{**asdict(volume), "usd_per_month": volume_usd_per_month(volume)} for volume in volumes]
         say_document({"volumes": rows})
     elif not volumes:
@@ -101,8 +105,7 @@ def _price(volume: NetworkVolume) -> str:
 # --- create -----------------------------------------------------------------------------------------------------------
 
 
-def _create(config: Config, provider: Provider, names: Sequence[str]) -> int:
-    own: VolumeOptions = config.own
+def _create(own: VolumeOptions, provider: Provider, names: Sequence[str], *, yes: bool) -> int:
     if len(names) != 1 or not names[0].strip():
         raise UsageError(
             "rpd volume create takes one name: rpd volume create NAME --size GB --datacenter-id ID"
@@ -123,7 +126,7 @@ def _create(config: Config, provider: Provider, names: Sequence[str]) -> int:
         id="", name=name, datacenter=place, size_gb=own.size_gb, tier=tier or Tier.STANDARD
     )
     question = f"A network volume of {own.size_gb} GB in {place} costs {_costs(planned)} until it is deleted"
-    if not confirmed(question, "rpd volume create makes something that costs money", yes=config.money.yes):
+    if not confirmed(question, "rpd volume create makes something that costs money", yes=yes):
         return ExitCode.OK
     made = provider.add_volume(name, own.size_gb, place, tier)
     say(
@@ -166,7 +169,7 @@ def _place(provider: Provider, wanted: str | None, tier: Tier | None) -> str:
 # --- rm ---------------------------------------------------------------------------------------------------------------
 
 
-def _remove(config: Config, provider: Provider, names: Sequence[str]) -> int:
+def _remove(provider: Provider, names: Sequence[str], *, yes: bool) -> int:
     if not names:
         raise UsageError("rpd volume rm needs the names or ids of network volumes (see `rpd volume ls`)")
     volumes = _volumes(provider)
@@ -175,16 +178,9 @@ def _remove(config: Config, provider: Provider, names: Sequence[str]) -> int:
         f"{volume.name} ({volume.id}, {volume.size_gb} GB in {volume.datacenter})" for volume in chosen
     )
     why = "rpd volume rm deletes files for good"
-    if not confirmed(f"All files go with {listed}", why, yes=config.money.yes):
+    if not confirmed(f"All files go with {listed}", why, yes=yes):
         return ExitCode.OK
     for volume in chosen:
         provider.remove_volume(volume.id)
         say(f"deleted network volume {volume.name} ({volume.id})")
     return ExitCode.OK
-
-
-_ACTIONS: Mapping[str, Callable[[Config, Provider, Sequence[str]], int]] = {
-    "ls": _list,
-    "create": _create,
-    "rm": _remove,
-}

@@ -496,6 +496,11 @@ class Config:
     loading: LoadingSettings = LoadingSettings()
 
     @property
+    def own_kind(self) -> type:
+        """The class that declares the options only this command has."""
+        return type(self.own)
+
+    @property
     def runs_path(self) -> Path:
         """The folder of the run folders."""
         return self.rootdir / self.run.runs_dir
@@ -537,12 +542,7 @@ def section_of(name: str, own: type = NoOptions) -> str:
 
 def value_of(config: Config, name: str) -> Any:
     """Return the value of the setting ``name``."""
-    return getattr(getattr(config, section_of(name, own_kind(config))), name)
-
-
-def own_kind(config: Config) -> type:
-    """Return the class that declares the options only the command of ``config`` has."""
-    return type(config.own)
+    return getattr(getattr(config, section_of(name, config.own_kind)), name)
 
 
 def config_of(

@@ -278,7 +278,7 @@ class Backend:
 
     def lifetimes(self) -> Lifetimes:
         """Return what tells pods how long they may live."""
-        return Lifetimes(Terms.of(self._config))
+        return Lifetimes(Terms.of(self._config.pods))
 
     def registries(
         self, files: RunFiles, journal: Journal, secrets: Mapping[str, Value], *, is_resumed: bool

@@ -27,27 +27,30 @@ def own_output(config: Config, environ: Mapping[str, str] = os.environ) -> OwnOu
 
 
 def check_staging(
-    config: Config,
+    rootdir: Path,
     nodes: Iterable[Node],
     foresight: Foresight,
     scales: Scales,
     events: Events,
+    *,
+    limit_mb: float,
+    is_verbose: bool,
 ) -> None:
     """Weigh each project folder that ``staged_dir`` will send.
 
     Raises UsageError for one above the limit, and for one that nobody means to send. A ``project_dir`` that is known
     only while the run goes on is checked then, before the pod of its node is rented.
     """
-    for folder in dict.fromkeys(_folders(config.rootdir, nodes, foresight)):
-        weight = check_weight(folder, config.pods.stage_limit_mb, scales)
+    for folder in dict.fromkeys(_folders(rootdir, nodes, foresight)):
+        weight = check_weight(folder, limit_mb, scales)
         if text := scales.news(folder, weight.withheld):
             events.notice(text)
-        if weight.bytes > LARGE_BYTES or config.output.verbose > 0:
+        if weight.bytes > LARGE_BYTES or is_verbose:
             largest = f"; largest: {weight.heaviest}" if weight.bytes > LARGE_BYTES else ""
             events.notice(f"staging {weight} from {folder}{largest}")
-        text = weight.left_out.sentence(every=config.output.verbose > 0) if weight.left_out else ""
+        text = weight.left_out.sentence(every=is_verbose) if weight.left_out else ""
         if text:
-            events.notice(f"staging {folder}: {text}{'' if config.output.verbose > 0 else ' (-v names all)'}")
+            events.notice(f"staging {folder}: {text}{'' if is_verbose else ' (-v names all)'}")
 
 
 def _folders(rootdir: Path, nodes: Iterable[Node], foresight: Foresight) -> Iterator[Path]:

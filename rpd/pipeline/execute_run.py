@@ -85,7 +85,7 @@ def _drive(prepared: Prepared, files: RunFiles) -> tuple[ExitCode, RunSummary]:
             for pod in context.leases.try_again():
                 events.notice(f"pod {pod} is released after all")
             _release_rest(context)
-            for text in context.registries.remove_all() if context.registries else ():
+            for text in context.renting.registries.remove_all() if context.renting.registries else ():
                 events.notice(text)
             context.journal.close()
         summary = RunSummary(
@@ -138,7 +138,7 @@ def _release_rest(context: RunContext) -> None:
     """Delete the pods of an earlier process that no node had a use for any more."""
     for left in context.past.rest() if context.past else ():
         try:
-            account = WholeAccount(context.provider())
+            account = WholeAccount(context.renting.provider())
             pod = next((pod for pod in account.list() if pod.name == left.name), None)
             if pod is not None:
                 pod_release.delete(account, pod)

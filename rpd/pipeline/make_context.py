@@ -6,6 +6,7 @@ from rpd.config.config import OutputSettings
 from rpd.execute.context import RunContext
 from rpd.execute.local_disk import Disk
 from rpd.execute.needed import NothingNeeded
+from rpd.execute.pod.renting import Renting
 from rpd.execute.run_budget import Purse
 from rpd.execute.uploads import Uploads
 from rpd.execute.user_tracebacks import Style
@@ -26,33 +27,36 @@ def make_context(prepared: Prepared, files: RunFiles, stop: Stop, purse: Purse) 
         mode=backend.mode,
         lifetimes=backend.lifetimes(),
         rootdir=config.rootdir,
-        runs_path=config.runs_path,
         run_id=files.run_id,
         files=files,
         journal=journal,
         new_journal=lambda node: backend.journal(node, redactor, disk),
-        image_of=prepared.digests.to_create_with,
         digest_of=prepared.digests.of,
-        registries=backend.registries(
-            files, journal, prepared.secrets, is_resumed=prepared.resumed is not None
-        ),
         events=events,
         stop=stop,
         disk=disk,
-        provider=backend.provider,
-        connect=session.connect,
-        connect_again=session.connect_again,
-        recycler=backend.recycler(files),
         overrides=prepared.overrides,
         cover=backend.cover(prepared.prices.ceiling, prepared.overrides, prepared.plan.worst_case_usd, purse),
         variables=prepared.variables,
         redactor=redactor,
         secrets=prepared.secrets,
-        pod_env=session.pod_env,
         past=prepared.resumed.past if prepared.resumed else None,
-        stock_seconds=config.money.wait_for_stock or 0.0,
-        any_gpu=config.run.gpus,
         trace_style=_trace_style(config.output),
+        renting=Renting(
+            provider=backend.provider,
+            connect=session.connect,
+            connect_again=session.connect_again,
+            overrides=prepared.overrides,
+            env=session.pod_env,
+            recycler=backend.recycler(files),
+            registries=backend.registries(
+                files, journal, prepared.secrets, is_resumed=prepared.resumed is not None
+            ),
+            image_of=prepared.digests.to_create_with,
+            stock_seconds=config.money.wait_for_stock or 0.0,
+            any_gpu=config.run.gpus,
+            end_with_run=config.run.local,
+        ),
         uploads=Uploads(
             rootdir=config.rootdir,
             events=events,

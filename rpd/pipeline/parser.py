@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from rpd.config import Config, Setting, settings, value_of
-from rpd.config.config import NoOptions, PodSettings, RunSettings, own_kind
+from rpd.config.config import NoOptions, PodSettings, RunSettings
 from rpd.config.options import OptionGroup
 from rpd.errors import UsageError
 from rpd.hooks import PluginManager
@@ -284,7 +284,7 @@ def check_together(run: RunSettings, pods: PodSettings, *, command: str = "run")
 def describe(config: Config) -> list[str]:
     """Return one line a setting for ``--show-config``: name, value, where it came from."""
     lines = [f"root folder: {config.rootdir}", f"configuration file: {config.config_file or 'none'}"]
-    values: Mapping[str, Any] = {field: value_of(config, field) for field in settings(own_kind(config))}
+    values: Mapping[str, Any] = {field: value_of(config, field) for field in settings(config.own_kind)}
     for field, value in values.items():
         shown = (
             dict(value) if isinstance(value, Mapping) else list(value) if isinstance(value, tuple) else value

@@ -154,7 +154,15 @@ def prepare(
     if outlooks is not None:
         outlooks.look(kinds, plan.worst_case_usd)
     scales = Scales(chosen.own)
-    check_staging(config, kinds, foresight, scales, events)
+    check_staging(
+        config.rootdir,
+        kinds,
+        foresight,
+        scales,
+        events,
+        limit_mb=config.pods.stage_limit_mb,
+        is_verbose=config.output.verbose > 0,
+    )
     if needs_pods:
         for text in backend.check_images(kinds, secrets, digests):
             events.notice(text)

@@ -11,8 +11,8 @@ import math
 import re
 import shlex
 from functools import cache
-from typing import Any
 
+from rpd.config.config import PodSettings
 from rpd.errors import RemoteError
 from rpd.remote.protocol import Remote
 from rpd.values.frozen import frozen
@@ -101,16 +101,14 @@ class Terms:
     telemetry_interval: float = 5.0
 
     @classmethod
-    def of(cls, config: Any) -> Terms:
+    def of(cls, pods: PodSettings) -> Terms:
         """Return the terms in the settings of a run."""
-        if config is None:
-            return cls()
         return cls(
-            linger=config.pods.watchdog_linger,
-            grace=config.pods.watchdog_grace,
-            keep_failed=config.pods.keep_failed or 0.0,
-            keep_unverified=config.pods.keep_unverified,
-            telemetry_interval=config.pods.telemetry_interval,
+            linger=pods.watchdog_linger,
+            grace=pods.watchdog_grace,
+            keep_failed=pods.keep_failed or 0.0,
+            keep_unverified=pods.keep_unverified,
+            telemetry_interval=pods.telemetry_interval,
         )
 
 

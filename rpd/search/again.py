@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -55,9 +55,9 @@ def find(config: Config, node: Node, study: Study, begun: str) -> Again | None:
         return _of(_held(Path(begun), node))
     trials = None
     if config.search.trial is not None:
-        trials = _named(config, config.search.trial, node, study)
+        trials = _named(config.runs_path, config.search.trial, node, study)
     elif config.select.last_failed:
-        trials = _failed(config, node, study)
+        trials = _failed(config.rootdir, config.runs_path, config.select.last_failed, node, study)
     if trials and study.confirm is None and any(line.get("confirms") for line in trials.lines):
         raise UsageError(
             f"{node.id}: {trials.names} of run {trials.run} ran on the GPU of confirm=…, which is gone"
@@ -65,9 +65,9 @@ def find(config: Config, node: Node, study: Study, begun: str) -> Again | None:
     return trials
 
 
-def recorded(config: Config, run: str, node: Node, flag: str) -> tuple[RunInfo, record.Recorded]:
+def recorded(runs_path: Path, run: str, node: Node, flag: str) -> tuple[RunInfo, record.Recorded]:
     """Return a run by its id, and the study of ``node`` in it. Raise UsageError if there is no such run or study."""
-    info = lookup.run_named(history.runs(config.runs_path), run)
+    info = lookup.run_named(history.runs(runs_path), run)
     studies = record.read(Path(info.folder))
     recorded_study = next((each for each in studies if each.id == node.id), None)
     if recorded_study is None:
@@ -92,11 +92,11 @@ def remember(memory: Memory, source: StudySource, reports: Mapping[str, NodeRepo
     memory.close()
 
 
-def _named(config: Config, reference: str, node: Node, study: Study) -> Again:
+def _named(runs_path: Path, reference: str, node: Node, study: Study) -> Again:
     run, _, name = reference.rpartition(":")
     if not run or not name:
         raise UsageError(f"--trial: expected RUN:TRIAL, such as 20261128T103937Z:7, got {reference!r}")
-    info, recorded_study = recorded(config, run, node, "--trial")
+    info, recorded_study = recorded(runs_path, run, node, "--trial")
     if wrong := record.difference(recorded_study, study, only_space=True):
         raise UsageError(f"--trial {reference}: the study of {node.id} {wrong}")
     line = record.named(recorded_study.lines, name)
@@ -106,15 +106,14 @@ def _named(config: Config, reference: str, node: Node, study: Study) -> Again:
     return Again(run=info.id, lines=(line,))
 
 
-def _failed(config: Config, node: Node, study: Study) -> Again | None:
+def _failed(rootdir: Path, runs_path: Path, causes: Container[str], node: Node, study: Study) -> Again | None:
     """Return the failed trials of the last run that began the study and of the runs that repeated some since."""
-    causes = config.select.last_failed
-    failed = {key for key, cause in Memory(config.rootdir).read().failed.items() if cause in causes}
+    failed = {key for key, cause in Memory(rootdir).read().failed.items() if cause in causes}
     if node.id not in failed:
         return None  # it was chosen for another reason
     lines: dict[str, Line] = {}
     first = ""
-    for info in history.runs(config.runs_path):
+    for info in history.runs(runs_path):
         recorded_study = _held(Path(info.folder), node)
         if recorded_study is None:
             continue
@@ -134,7 +133,7 @@ def _failed(config: Config, node: Node, study: Study) -> Again | None:
             break
     if not lines:
         raise UsageError(
-            f"--lf: no run in {config.runs_path} has the failed trials of {node.id}. Leave --lf out to begin anew"
+            f"--lf: no run in {runs_path} has the failed trials of {node.id}. Leave --lf out to begin anew"
         )
     return Again(run=first, lines=tuple(sorted(lines.values(), key=lambda line: int(line["trial"]))))
 

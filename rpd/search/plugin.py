@@ -114,7 +114,15 @@ class Search:
             study = study_of(mark, trials=config.search.trials, seed=config.search.search_seed)
             self._check_same(earlier, node, study)
             chosen = again.find(config, node, study, earlier.folder)
-            source = self._source(config, node, chosen.study(study) if chosen else study, is_whole=not chosen)
+            before = None if chosen else config.search.continue_study
+            source = StudySource(
+                node,
+                chosen.study(study) if chosen else study,
+                tell=self._events.notice,
+                curve_of=partial(_curve, study.objective.metric),
+                earlier=self._continued(config.runs_path, before, node, study) if before else (),
+                is_dry=not config.run.runs_jobs,
+            )
             reports = record.reports_by_id(earlier.reports)
             if chosen:
                 source.take_up(chosen.lines, reports)
@@ -129,17 +137,6 @@ class Search:
             nodes.remove(node)
         return list(self._sources.values())
 
-    def _source(self, config: Config, node: Node, study: Study, *, is_whole: bool) -> StudySource:
-        goes_on = is_whole and config.search.continue_study
-        return StudySource(
-            node,
-            study,
-            tell=self._events.notice,
-            curve_of=partial(_curve, study.objective.metric),
-            earlier=self._continued(config, node, study) if goes_on else (),
-            is_dry=not config.run.runs_jobs,
-        )
-
     def _check_same(self, earlier: Earlier, node: Node, study: Study) -> None:
         """Raise UsageError if the resumed run searched another space or objective."""
         if not earlier.folder:
@@ -152,11 +149,9 @@ class Search:
                 f"{node.id} cannot be carried on: its study {wrong}. Undo the change, or begin a new run"
             )
 
-    def _continued(self, config: Config, node: Node, study: Study) -> list[Trial]:
+    def _continued(self, runs_path: Path, run: str, node: Node, study: Study) -> list[Trial]:
         """Return the trials of the run named by ``--continue-study``. Raise UsageError."""
-        run = config.search.continue_study
-        assert run is not None
-        info, recorded_study = again.recorded(config, run, node, "--continue-study")
+        info, recorded_study = again.recorded(runs_path, run, node, "--continue-study")
         if wrong := record.difference(recorded_study, study):
             raise UsageError(f"--continue-study {run}: the study of {node.id} {wrong}")
         source = StudySource(

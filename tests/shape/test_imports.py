@@ -294,6 +294,43 @@ def _own_imports(path: Path, names: Collection[str]) -> Iterator[str]:
                     yield node.module
 
 
+MOST_SETTINGS = 3
+"""A function that reads no more settings than this takes their values, or their section."""
+
+
+def test_functions_take_the_settings_that_they_read() -> None:
+    """Who takes the whole Config reads more of it than a few settings, or passes it on.
+
+    Hooks take it because their signatures are public, entries of commands because all are called in the same way.
+    """
+    entries = {(command.module, command.function) for command in COMMANDS.values()}
+    wide = [
+        f"{path.relative_to(ROOT)}:{function.lineno} {function.name}"
+        for path in MODULES
+        for function in ast.walk(tree(path))
+        if isinstance(function, ast.FunctionDef) and not function.name.startswith("rpd_")
+        if (_module(path), function.name) not in entries
+        for parameter in (*function.args.args, *function.args.kwonlyargs)
+        if parameter.annotation is not None and ast.unparse(parameter.annotation) == "Config"
+        if len(_settings_read(function, parameter.arg)) <= MOST_SETTINGS
+    ]
+    assert not wide
+
+
+def _settings_read(function: ast.FunctionDef, config: str) -> Collection[str]:
+    """Return the settings that a function reads of its parameter; more than a few where it passes that on."""
+    inside = {child: parent for parent in ast.walk(function) for child in ast.iter_child_nodes(parent)}
+    read = set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Name) and node.id == config:
+            member = inside[node]
+            if not isinstance(member, ast.Attribute):
+                return range(MOST_SETTINGS + 1)
+            further = inside[member]
+            read.add(ast.unparse(further if isinstance(further, ast.Attribute) else member))
+    return read
+
+
 def test_the_module_of_a_fixture_is_asked_for_at_one_place() -> None:
     """A function made by ``exec`` has none: ``FixtureDef.module`` and ``is_built_in`` know."""
     reads = [

@@ -98,7 +98,7 @@ def _rented(job: Job, run: NodeRun, context: RunContext, kind: PodKind) -> Lease
         raise
     except (PodNotReady, ConnectionLost):
         if lease.offer is not None:
-            context.bad_offers.add(lease.offer)
+            context.renting.bad_offers.add(lease.offer)
         raise
     return lease
 
@@ -126,18 +126,22 @@ def _adopted(job: Job, run: NodeRun, context: RunContext, kind: PodKind) -> Leas
 def _recycled(job: Job, run: NodeRun, context: RunContext) -> Lease | None:
     """Return a stopped pod of the same kind from an earlier node, if the job allows that and the pod starts."""
     wants = job.lifecycle.on_success is Release.RECYCLE
-    if not wants or context.recycler is None or context.connect_again is None:
+    if not wants or context.renting.recycler is None or context.renting.connect_again is None:
         return None
-    kind = kind_of(context.request(job))
+    kind = kind_of(context.renting.request(job))
     _delete_unwanted(kind, run, context)
-    stopped = context.recycler.take(kind, context.provider())
+    stopped = context.renting.recycler.take(kind, context.renting.provider())
     if stopped is None:
         _tell_outgrown(kind, run, context)
         return None
     if stopped.offer is not None:
-        context.cover.admit(run.use, context.request(job), [stopped.offer])
+        context.cover.admit(run.use, context.renting.request(job), [stopped.offer])
     lease = _enter(
-        lambda: stopped.name, job, run, context, connect=context.connect_again(stopped.key, stopped.pod_id)
+        lambda: stopped.name,
+        job,
+        run,
+        context,
+        connect=context.renting.connect_again(stopped.key, stopped.pod_id),
     )
     try:
         lease.revive(stopped.pod_id, stopped.offer, before=stopped.before)
@@ -155,12 +159,12 @@ def _recycled(job: Job, run: NodeRun, context: RunContext) -> Lease | None:
 
 def _delete_unwanted(kind: str, run: NodeRun, context: RunContext) -> None:
     """Delete stopped pods that only ``--force-fresh`` keeps from being reused: nobody wants them, and they bill."""
-    assert context.recycler is not None
-    for stopped in context.recycler.unwanted(kind, run.node.id, context.provider()):
+    assert context.renting.recycler is not None
+    for stopped in context.renting.recycler.unwanted(kind, run.node.id, context.renting.provider()):
         try:
-            pod = context.provider().get(stopped.pod_id)
+            pod = context.renting.provider().get(stopped.pod_id)
             if pod is not None:
-                pod_release.delete(context.provider(), pod)
+                pod_release.delete(context.renting.provider(), pod)
         except ReleaseError as error:
             context.leases.lost(error)
         else:
@@ -171,10 +175,10 @@ def _delete_unwanted(kind: str, run: NodeRun, context: RunContext) -> None:
 
 def _tell_outgrown(kind: str, run: NodeRun, context: RunContext) -> None:
     """Name the pods that were stopped for this node and no longer fit it: nobody will use them, and they bill."""
-    assert context.recycler is not None
+    assert context.renting.recycler is not None
     # This is only a hint: if RunPod cannot be reached, renting a pod will report it.
     with suppress(ProviderError):
-        for old in context.recycler.outgrown(kind, run.node.id, context.provider()):
+        for old in context.renting.recycler.outgrown(kind, run.node.id, context.renting.provider()):
             context.events.notice(
                 text=f"{run.node.id}: stopped pod {old.pod_id} was made for another request (its image, GPUs, data "
                 "centres, disks, ports, environment or start command differ); renting a fresh one. Give it back: "
@@ -191,7 +195,7 @@ def _enter(
     connect: Connect | None = None,
     kind: PodKind = SINGLE,
 ) -> Lease:
-    lease = _lease(new_name, job, run, context, connect or context.connect, kind)
+    lease = _lease(new_name, job, run, context, connect or context.renting.connect, kind)
     context.leases.add(lease)
     run.use.leases.append(lease)
     return lease
@@ -226,8 +230,8 @@ def _lease(
             pod_name=detail.get("pod_name", ""), event=event, detail={"node": run.node.id, **detail}
         )
 
-    request = context.request(job)
-    provider = renter_of(context.provider(), request)
+    request = context.renting.request(job)
+    provider = renter_of(context.renting.provider(), request)
     admit = partial(context.cover.admit, run.use, request)
     if kind is SINGLE and provider.rents_nothing and not context.mode.keeps_records:
         return DryLease(
@@ -237,30 +241,30 @@ def _lease(
             connect=connect,
             stop=context.stop,
             admit=admit,
-            env=context.pod_env,
+            env=context.renting.env,
             is_wide=bool(holder),
         )
     return kind.lease(
         new_name=new_name,
         request=request,
         provider=provider,
-        view=context.view if kind is SINGLE else None,
+        view=context.renting.view if kind is SINGLE else None,
         connect=connect,
         record=record,
         stop=context.stop,
-        bad_offers=context.bad_offers,
+        bad_offers=context.renting.bad_offers,
         admit=admit,
-        stock_seconds=context.stock_seconds,
-        any_gpu=context.any_gpu,
+        stock_seconds=context.renting.stock_seconds,
+        any_gpu=context.renting.any_gpu,
         headroom=context.headroom,
         holder=run.node.id,
         ready_seconds=context.overrides.budget(job.budget).ssh_ready_seconds,
-        env=context.pod_env,
-        images=context.images,
+        env=context.renting.env,
+        images=context.renting.images,
         ask=context.mode.ask(context.stop),
         is_wide=bool(holder),
-        image_of=context.image_of,
-        registry_id=context.registries.id_of if context.registries else lambda _wanted: None,
+        image_of=context.renting.image_of,
+        registry_id=context.renting.registries.id_of if context.renting.registries else lambda _wanted: None,
     )
 
 
@@ -334,7 +338,7 @@ def _say_it_stays(pod: Held, lease: Lease, fate: Fate, run: NodeRun, context: Ru
         if lease.unverified
         else f"Open it:\n  {pod.ssh_command}"
     )
-    if context.config is not None and context.config.run.local:
+    if context.renting.end_with_run:
         until = "until this --local run and its emulator end"
         context.events.notice(f"{run.node.id}: pod {pod.id} stays ({fate.why}) {until}. {rescue}")
         return

@@ -1,1 +1,1 @@
-"""THE JOURNAL: what a run writes down while it is under way, and what a later process reads there."""
+"""THE JOURNAL: the events a run writes while it is running, and their reading by a later process."""

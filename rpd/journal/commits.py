@@ -1,7 +1,8 @@
 """Group commits: one system call makes the writes of many nodes durable, instead of three for each.
 
-Only for nodes that hold no pod. What a power cut takes of the last quarter of a second is a node that starts again, and
-costs nothing; a process that is killed loses nothing. Whatever is rented is on the disk before and after, at once.
+Only for nodes that hold no pod. If a power cut takes the last quarter of a second, such a node starts again
+and costs nothing; a killed process loses nothing. Events about rented pods are synced at once, before and
+after the fact.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from rpd.threads import thread
 
 GROUP_SECONDS = 0.25
 FEW = 4
-"""So many folders are synced file by file: the whole file system may have much to write that is not ours."""
+"""Up to this many folders are synced file by file: the file system as a whole may have much of others to write."""
 
 
 class Commits:
     """Makes folders durable a moment after they were written. Thread-safe.
 
-    ``failed`` hears why one could not be.
+    ``failed`` is called with the folder and the error if that fails.
     """
 
     def __init__(self, failed: Callable[[Path, OSError], object]) -> None:
@@ -34,7 +35,7 @@ class Commits:
         self._hurry = threading.Event()
 
     def soon(self, folder: Path) -> None:
-        """Make the files that lie in ``folder``, and itself, durable within a moment."""
+        """Make ``folder`` and the files in it durable within a moment."""
         with self._lock:
             self._waiting.append(folder)
             if self._thread is not None:
@@ -71,12 +72,12 @@ class Commits:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Sync the files that lie in a folder, then itself. One that is gone by now needs nothing."""
+    """Sync the files in a folder, then the folder. Do nothing if it is gone."""
     with suppress(FileNotFoundError):
         for path in folder.iterdir():
             if path.is_file() and not path.is_symlink():
                 _sync(path, os.O_RDWR)
-        if os.name != "nt":  # which lets no folder be opened
+        if os.name != "nt":  # where folders cannot be opened
             _sync(folder, os.O_RDONLY)
 
 
@@ -89,7 +90,7 @@ def _sync(path: Path, how: int) -> None:
 
 
 def _sync_file_system(path: Path) -> bool:
-    """Sync all that was written to the file system that has ``path``; return whether the system can do that."""
+    """Sync the whole file system of ``path``; return whether the system can do that."""
     call = _syncfs()
     if call is None:
         return False
@@ -104,10 +105,10 @@ def _sync_file_system(path: Path) -> bool:
 
 
 def _syncfs() -> Callable[[int], Any] | None:
-    """Return Linux's ``syncfs``, which Python does not have; None where there is none."""
+    """Return Linux's ``syncfs``, which Python does not provide; None on other systems."""
     try:
-        import ctypes  # not at the top: few runs need it
+        import ctypes  # imported here because few runs need it
 
         return getattr(ctypes.CDLL(None), "syncfs", None)
-    except (ImportError, OSError, TypeError):  # the first one: a job may have emptied sys.path
+    except (ImportError, OSError, TypeError):  # ImportError: a job may have emptied sys.path
         return None

@@ -1,4 +1,4 @@
-"""The writer of a journal: whether the process of a run is still there."""
+"""The process that writes a journal: its identity, and whether it is still alive."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PROC = Path("/proc")
 
 
 def identity() -> dict[str, Any]:
-    """Return by what the event ``run_started`` tells which process writes a journal."""
+    """Return the fields of the event ``run_started`` that identify the process writing a journal."""
     return {"pid": os.getpid(), "host": _host(), "process": birth(os.getpid()) or ""}
 
 
@@ -28,7 +28,7 @@ def is_running(event: Mapping[str, Any]) -> bool:
     born = birth(pid)
     if born is None:
         return False
-    # Ids of processes are used again, after a restart of the machine soon.
+    # Process ids are reused, soon after a restart of the machine.
     process = event.get("process")
     return not process or not born or process == born
 
@@ -40,16 +40,17 @@ def _host() -> str:
 
 
 def is_driven(run_folder: Path) -> bool:
-    """Whether the process of a run is still there."""
+    """Return whether the process of a run is still alive."""
     path = run_folder / journal.FILE_NAME
     started = [event for event in journal.read(path) if event["event"] == "run_started"]
     return bool(started) and is_running(started[-1])
 
 
 def birth(pid: int) -> str | None:
-    """Return when a process began, in words that no other process of that id ever has.
+    """Return the start of a process in a form that no other process with that id ever has.
 
-    Empty where the system does not tell, None where no such process runs. No clock that can be set is in it.
+    Empty if the system does not tell, None if no such process is running. It does not depend on any clock
+    that can be set.
     """
     if sys.platform == "win32":
         return _birth_on_windows(pid)
@@ -72,9 +73,9 @@ def _birth_on_linux(pid: int) -> str | None:
         return None
     except OSError:
         return ""
-    # From the third field of proc(5) on: its state, ..., and as the 22nd its start, in ticks since the boot.
+    # From the third field of proc(5) on: its state, …, and as the 22nd its start, in ticks since the boot.
     state, *fields = stat.rpartition(")")[2].split()
-    # One that has ended, but was never waited for, is listed all the same.
+    # An ended process that was never waited for is still listed.
     return None if state in ("Z", "X") else f"{boot} {fields[18]}"
 
 

@@ -1,4 +1,4 @@
-"""Where the files of a run lie: every file and folder name that rpd chooses."""
+"""The places of a run's files: every file and folder name that rpd chooses."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=,+-]+")
 _FAITHFUL = re.compile(r"(?:\w+/)*\w+\.py::\w+(?:\[[\w.=,+-]*[\w=,+]\])?", re.ASCII)
 _CAPITALISED = re.compile("true|false|none")
-"""Words that stand in ids as Python writes them: usual enough that they should need no hash."""
+"""Words that ids contain in Python's spelling: too common to need a hash each time."""
 
 
 def folder_name(node_id: str) -> str:
     """Return a folder name for a node: readable, at most 100 characters, safe in every shell and on every system.
 
-    Where something had to be left out, or where capitals alone may tell two ids apart (which not every disk does), a
-    hash of the id keeps it unique. ``_UNSAFE`` runs become one ``-``.
+    If something had to be left out, or if only capitals may distinguish two ids (which some disks ignore), a
+    hash of the id keeps it unique. Runs of ``_UNSAFE`` characters become one ``-``.
     """
     path, _, job = node_id.partition("::")
     plain = _UNSAFE.sub("-", f"{path.removesuffix('.py')}.{job}").strip("-.") or "node"
@@ -42,19 +42,19 @@ def folder_name(node_id: str) -> str:
 
 
 def _is_faithful(node_id: str) -> bool:
-    """Whether its name alone gives the id, however it is capitalised.
+    """Return whether the name alone identifies the id, even on a disk that ignores capitals.
 
-    No part holds what stands between the parts in the name, nor ends in it, and of all ids that differ in capitals only
-    this is the one that is spelled as usual.
+    No part may contain or end in the separators of the name, and among ids that differ only in capitals, only
+    the usual spelling counts.
     """
     usual = _CAPITALISED.sub(lambda name: name[0].capitalize(), node_id.lower())
     return node_id == usual and _FAITHFUL.fullmatch(node_id) is not None
 
 
 def journal_paths(runs_path: Path) -> list[Path]:
-    """Return where the journals of the runs in a folder are, or should be, the oldest first.
+    """Return the paths of the journals in a folder of runs, existing or not, the oldest first.
 
-    A folder that may not be looked into is among them: that its journal cannot be read is for the reader to tell.
+    Unreadable run folders are included: reporting that is left to the reader.
     """
     try:
         folders = [entry.path for entry in os.scandir(runs_path) if entry.is_dir(follow_symlinks=False)]
@@ -64,15 +64,17 @@ def journal_paths(runs_path: Path) -> list[Path]:
 
 
 def ignore_itself(run_folder: Path) -> None:
-    """Have git ignore the folder of runs, private keys above all; the run folder alone where users keep more there.
+    """Make git ignore the folder of runs, which holds private keys.
 
-    Raises OSError.
+    Only the run folder if users keep other files there.
+
+    Raise OSError.
     """
     runs_path = run_folder.parent
     is_shared = not all(map(_is_ours, runs_path.iterdir()))
     rules = (run_folder if is_shared else runs_path) / ".gitignore"
     if not rules.exists():
-        # Not exclusively: two runs that begin at once write the same.
+        # Not opened exclusively: two runs that start at once write the same content.
         rules.write_text("*\n", encoding="utf-8")
 
 
@@ -81,21 +83,21 @@ def _is_ours(path: Path) -> bool:
 
 
 def _make_private(folder: Path, *, exist_ok: bool = False) -> None:
-    """Make a folder for this user alone, whatever the umask is. Raises OSError."""
+    """Create a folder for this user alone, whatever the umask is. Raise OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=exist_ok)
     folder.chmod(0o700)
 
 
 @frozen(kw_only=False)
 class RunFiles:
-    """The folder of one run, made by and for this process alone."""
+    """The folder of one run, created by and for this process alone."""
 
     folder: Path
     run_id: str
 
     @classmethod
     def create(cls, runs_path: Path) -> RunFiles:
-        """Make a new run folder, named by the UTC second and a random part. Raises UsageError."""
+        """Create a new run folder, named by the UTC second and a random part. Raise UsageError."""
         for _ in range(10):
             run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
             folder = runs_path / run_id
@@ -112,10 +114,10 @@ class RunFiles:
         raise UsageError(f"cannot make a run folder of its own in {runs_path}")
 
     def _point_latest(self) -> None:
-        """Let ``latest``, next to the run folder, lead to it: a link, or where there are none, a file with its name.
+        """Point ``latest``, next to the run folder, to it: a link, or, without links, a file with its name.
 
-        Of runs that begin at the same time, one is the latest. Something else of that name stays as it is; where the
-        pointer cannot be made, there is none.
+        If several runs start at the same time, any of them is the latest. Another file of that name is left
+        alone; a pointer that cannot be made is left out.
         """
         pointer = self.folder.parent / LATEST
         made = pointer.with_name(f".{LATEST}.{secrets.token_hex(4)}")
@@ -128,14 +130,14 @@ class RunFiles:
                 made.unlink()
 
     def node(self, node: Node) -> NodeFiles:
-        """Make and return the folder of one node."""
+        """Create and return the folder of one node."""
         folder = self.folder / folder_name(node.id)
         _make_private(folder, exist_ok=True)
         return NodeFiles(folder)
 
     @property
     def on_disk(self) -> Path | None:
-        """The folder; None where nothing is written."""
+        """The folder; None if nothing is written."""
         return self.folder
 
     @property
@@ -160,7 +162,7 @@ class RunFiles:
 
     @property
     def emulator(self) -> Path:
-        """How the emulator of a local run is reached, while the run goes on."""
+        """The address of a local run's emulator, while the run lasts."""
         return self.folder / ".emulator.json"
 
     def forget_keys(self) -> None:
@@ -178,7 +180,7 @@ def _make_pointer(path: Path, run_id: str) -> None:
 
 
 def _is_pointer(path: Path) -> bool:
-    """Whether ``path`` is a pointer that rpd made, and not something of the user's own. Raises OSError."""
+    """Return whether ``path`` is a pointer made by rpd, not something of the user's. Raise OSError."""
     if path.is_symlink():
         return _RUN_ID.fullmatch(str(path.readlink())) is not None
     return path.is_file() and _RUN_ID.fullmatch(path.read_text(errors="replace").strip()) is not None
@@ -192,7 +194,7 @@ class NodeFiles:
 
     @property
     def on_disk(self) -> Path | None:
-        """The folder; None where nothing is written."""
+        """The folder; None if nothing is written."""
         return self.folder
 
     @property
@@ -207,22 +209,22 @@ class NodeFiles:
 
     @property
     def telemetry(self) -> Path:
-        """How busy the node's pods were, a JSON object a line."""
+        """The load of the node's pods, one JSON object per line."""
         return self.folder / "metrics.jsonl"
 
     @property
     def series(self) -> Path:
-        """What the node's commands measured, a JSON object a line."""
+        """The measurements of the node's commands, one JSON object per line."""
         return self.folder / SERIES_FILE
 
     @property
     def watchdog(self) -> Path:
-        """What the watchdogs of the node's pods did, as far as they could tell it."""
+        """The actions of the watchdogs of the node's pods, as far as they could report them."""
         return self.folder / "watchdog.log"
 
     @property
     def diagnosis(self) -> Path:
-        """What ran on a pod whose command had hung (mark ``timeout(silent=…)``)."""
+        """The processes on a pod whose command hung (mark ``timeout(silent=…)``)."""
         return self.folder / "diagnosis.log"
 
     @property
@@ -232,21 +234,21 @@ class NodeFiles:
 
     @property
     def checkpoints(self) -> Path:
-        """Copies of the folders that the node saves its progress in."""
+        """Copies of the node's checkpoint folders."""
         return self.folder / "checkpoints"
 
     @property
     def artifacts(self) -> Path:
-        """What was pulled."""
+        """The pulled files."""
         return self.folder / "artifacts"
 
 
 class DryRunFiles(RunFiles):
-    """The folder of a dry run: it has a place, and is never made."""
+    """The folder of a dry run: it has a path, but is never created."""
 
     @classmethod
     def below(cls, runs_path: Path) -> DryRunFiles:
-        """Return the place that all dry runs name."""
+        """Return the folder that all dry runs name."""
         return cls(runs_path / "dry-run", "dryrun")
 
     def node(self, node: Node) -> NodeFiles:
@@ -258,7 +260,7 @@ class DryRunFiles(RunFiles):
 
 
 class DryNodeFiles(NodeFiles):
-    """The folder of a node in a dry run, of which a path is made only if somebody asks for it."""
+    """The folder of a node in a dry run; its path is computed only on request."""
 
     _place: tuple[Path, str]
 

@@ -1,4 +1,4 @@
-"""The journal: an append-only file of events, one JSON object a line, that survives the process."""
+"""The journal: an append-only file of events, one JSON object per line, that survives the process."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from rpd.redaction import Redactor
 
 FILE_NAME = "events.jsonl"
 PLANNED = "planned"
-"""The event that names every node of a run, so that a resumed run does not choose anew."""
+"""The event with every node of a run, so that a resumed run does not select again."""
 STAND_INS = "stand_ins"
-"""In that event: the ids of collected nodes in whose place others are added while the run goes on."""
+"""In that event: ids of collected nodes that are replaced by others during the run."""
 TAKEN = "taken"
-"""In that event: the nodes whose results come from earlier runs, by id, each with its folder there."""
+"""In that event: nodes whose results come from earlier runs, by id, each with its folder there."""
 STANDS = "stands"
-"""In that event: by id of a needed node that has no results of its own, those of ``taken`` that stand for it."""
+"""In that event: for each needed node without results of its own, the ids in ``taken`` that replace it."""
 ADDED = "added"
-"""The event of a node that joined the plan while the run went on."""
+"""The event of a node that joined the plan during the run."""
 RESULTS = "results"
-"""The event of a collected node in whose place others were added, once they are over: ``ids`` stand for it."""
+"""The event of a collected node that was replaced by others, once they are over: ``ids`` replace it."""
 WIDE_FIXTURE = "fixture_set_up"
-"""The event of a module, worker or session fixture that has a value; a killed process takes that with it."""
+"""The event of a module, worker or session fixture that got a value; a killed process takes the value with it."""
 
 
 def planned_ids(events: Iterable[Event]) -> list[str]:
-    """Return the ids of the nodes of a run, each once: those that were planned, then those that were added."""
+    """Return the ids of the nodes of a run, each once: planned ones first, then added ones."""
     ids: dict[str, None] = {}
     for event in events:
         if event["event"] == PLANNED:
@@ -45,26 +45,27 @@ def planned_ids(events: Iterable[Event]) -> list[str]:
 
 
 class Journal(Protocol):
-    """Takes events; ``sync=True`` returns only when the event is on the disk."""
+    """Takes events; with ``sync=True`` it returns only when the event is on disk."""
 
     def write(self, event: str, /, *, sync: bool = False, **detail: Any) -> None:
-        """Append one event with the time now (UTC)."""
+        """Append one event with the current time (UTC)."""
         ...
 
     def check(self) -> None:
-        """Raise LocalError if an event that was written is not in the file yet."""
+        """Raise LocalError if a written event is not in the file yet."""
         ...
 
     def close(self, *, sync: bool = True) -> None:
-        """Close the file; without ``sync``, who wants it on the disk sees to that."""
+        """Close the file; without ``sync``, flushing it to disk is the caller's task."""
         ...
 
 
 class FileJournal:
-    """A journal in a file. Secrets are masked. Thread-safe.
+    """A journal in a file, with secrets masked. Thread-safe.
 
-    With ``failed`` nothing raises OSError: that hears why an event could not be written, and the event is kept and
-    written before the next one, once there is room again. Pods outlive a full disk, and so does what is known of them.
+    With ``failed`` no method raises OSError: ``failed`` is called with the error, and the event is kept and
+    written before the next one, once there is room again. Pods outlive a full disk, and so must the knowledge
+    of them.
     """
 
     def __init__(
@@ -81,12 +82,12 @@ class FileJournal:
         self._is_closed = False
         self._waiting = bytearray()
         self._error: OSError | None = None
-        """Why the last attempt to write failed; None where it did not."""
+        """The error of the last attempt to write; None if it succeeded."""
         self._file = -1
         self._tell(self._try(sync=False))
 
     def write(self, event: str, /, *, sync: bool = False, **detail: Any) -> None:
-        """Append one event. One write call, so that a killed process leaves at most one torn last line."""
+        """Append one event, in one write call: a killed process leaves at most one torn last line."""
         record = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **detail}
         line = json.dumps(self._redactor.data(record), default=str, separators=(",", ":")) + "\n"
         with self._lock:
@@ -97,12 +98,12 @@ class FileJournal:
         self._tell(error)
 
     def _try(self, *, sync: bool) -> OSError | None:
-        """Write the events that wait; return the error if that fails. Raises it if nobody takes errors."""
+        """Write the waiting events; return the error if that fails. Raise it if there is no ``failed``."""
         try:
             if self._file < 0:
                 self._open()
             while self._waiting:
-                # A disk that fills up takes a part of a line: the rest of it is what comes next.
+                # A full disk may take only a part of a line: the rest is written next.
                 del self._waiting[: os.write(self._file, self._waiting)]
             if sync:
                 os.fsync(self._file)
@@ -116,7 +117,7 @@ class FileJournal:
         return self._error
 
     def _tell(self, error: OSError | None) -> None:
-        # Without the lock: a listener may write an event.
+        # Outside the lock: a listener may write an event.
         if error is not None and self._failed is not None:
             self._failed(error)
 
@@ -125,14 +126,14 @@ class FileJournal:
         self._end_torn_line()
 
     def check(self) -> None:
-        """Raise LocalError if an event that was written is not in the file yet."""
+        """Raise LocalError if a written event is not in the file yet."""
         with self._lock:
             error = self._error
         if error is not None:
             raise LocalError(f"the journal {self._path} cannot be written", error)
 
     def _end_torn_line(self) -> None:
-        """End the line a killed process left half written, so that it takes no event of ours with it."""
+        """End the line that a killed process left half written, so that it does not damage our first event."""
         size = os.fstat(self._file).st_size
         if size:
             os.lseek(self._file, size - 1, os.SEEK_SET)
@@ -140,7 +141,7 @@ class FileJournal:
                 os.write(self._file, b"\n")
 
     def close(self, *, sync: bool = True) -> None:
-        """Flush to the disk and close; later events are dropped."""
+        """Flush to disk and close; later events are dropped."""
         error = None
         with self._lock:
             if self._is_closed:
@@ -163,7 +164,7 @@ class NoJournal:
         """Drop the event."""
 
     def check(self) -> None:
-        """Have nothing to write."""
+        """Do nothing: no event is written."""
 
     def close(self, *, sync: bool = True) -> None:
         """Do nothing."""

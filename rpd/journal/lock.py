@@ -1,4 +1,4 @@
-"""The lock of a run folder: one process drives a run, and the kernel lets go of the lock however that process ends."""
+"""The lock of a run folder: one process drives a run; the kernel releases the lock, however that process ends."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from rpd.errors import UsageError
 
 FILE_NAME = ".lock"
 _AT = 1 << 20
-"""Windows locks bytes and then nobody can read them: these lie behind the text."""
+"""Windows blocks reading of locked bytes, so these are beyond the text."""
 
 
 class RunIsDriven(UsageError):
-    """Another process drives the run."""
+    """Another process is driving the run."""
 
 
 class RunLock:
-    """Holds the lock of a run folder until ``release``, or the end of the process. A context manager."""
+    """The lock of a run folder, held until ``release`` or the end of the process. A context manager."""
 
     _locks: ClassVar[weakref.WeakSet[RunLock]] = weakref.WeakSet()
 
@@ -34,9 +34,9 @@ class RunLock:
 
     @classmethod
     def take(cls, folder: Path) -> RunLock:
-        """Take the lock of the run in ``folder``. Raises RunIsDriven; OSError where the folder cannot be written.
+        """Take the lock of the run in ``folder``. Raise RunIsDriven; OSError if the folder cannot be written.
 
-        A disk that knows no locks (some network file systems) gives none: then only the journal can tell.
+        On a disk without locks (some network file systems) this succeeds: then only the journal can tell.
         """
         descriptor = os.open(folder / FILE_NAME, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -51,7 +51,7 @@ class RunLock:
                 f"run {folder.name} is driven by another process{holder}. Wait until that ends, or end it "
                 f"(Ctrl-C there, or SIGTERM), then resume the run"
             )
-        # For the message above only: a full disk is no reason to let two drive one run.
+        # Only for the message above: a full disk is no reason to let two processes drive one run.
         with contextlib.suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.lseek(descriptor, 0, os.SEEK_SET)
@@ -61,7 +61,8 @@ class RunLock:
     def release(self) -> None:
         """Let others drive the run; safe to call twice."""
         if self._descriptor >= 0:
-            # Closing lets go of it. The file stays: who removed it would let two processes lock two files of one name.
+            # Closing releases the lock. The file stays: if it were removed, two processes could lock two
+            # files of one name.
             os.close(self._descriptor)
             self._descriptor = -1
 
@@ -75,7 +76,10 @@ class RunLock:
 
     @classmethod
     def forget_all(cls) -> None:
-        """Close what a fork copied, which would hold the lock for as long as the child lives. Not an unlock."""
+        """Close the copies made by a fork, which would hold the lock as long as the child lives.
+
+        This does not unlock.
+        """
         for lock in list(cls._locks):
             lock.release()
 
@@ -85,7 +89,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _holder(descriptor: int) -> str:
-    """Return in words who holds the lock, as far as it said so."""
+    """Return the holder of the lock in words, as far as it is known."""
     try:
         os.lseek(descriptor, 0, os.SEEK_SET)
         holder = json.loads(os.read(descriptor, 4096))
@@ -110,11 +114,13 @@ else:
     import fcntl
 
     def _lock(descriptor: int) -> bool:
-        # Not lockf: that lock is lost when the process closes any other descriptor of the file (a backup reads it).
+        # Not lockf: that lock is lost when the process closes any other descriptor of the file (as a backup
+        # does).
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         except OSError:
+            # A file system without locks: do not keep the user from running.
             return True
         return True

@@ -1,7 +1,7 @@
-"""Reading journals: every event that is sound, whatever has become of the file, and word of what is not.
+"""Reading journals: every sound event, whatever has happened to the file, and a report of the damage.
 
-A journal may be cut short, overwritten, edited, or come from another machine. Who reads one goes on with what is left;
-who decides about pods by one also asks for the damage, because what is missing may be the line that matters.
+A journal may be cut short, overwritten, edited, or come from another machine. A reader goes on with the rest;
+one that decides about pods also asks for the damage, because the missing line may be the one that matters.
 """
 
 from __future__ import annotations
@@ -22,14 +22,17 @@ Event = dict[str, Any]
 _MOST_LINES = 5
 _DEEPEST = 100
 _LONGEST_LINE = 64 << 20
-"""Bytes; the event that names every node of a large run is the longest."""
+"""Bytes; the event with every node of a large run is the longest."""
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
 _UNSHOWABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 @frozen
 class Damage:
-    """What of a journal cannot be read: the numbers of its damaged ``lines``; none: the whole file, for ``reason``."""
+    """The unreadable part of a journal: the numbers of damaged ``lines``.
+
+    Without any, the whole file, for ``reason``.
+    """
 
     path: Path
     lines: tuple[int, ...] = ()
@@ -47,28 +50,28 @@ class Damage:
 
 
 _BIRTH = re.compile(r"(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]+) [0-9]+")
-"""What ``driver_alive.birth`` returns: the boot and the ticks in it (Linux), or the two halves of a time (Windows)."""
+"""The form of ``driver_alive.birth``: the boot and the ticks in it (Linux), or the two halves of a time (Windows)."""
 
 
 def _nothing(_: Damage) -> None:
-    """Report no damage."""
+    """Ignore damage."""
 
 
 def read(path: Path, damaged: Callable[[Damage], object] = _nothing) -> Iterator[Event]:
-    """Yield the sound events of a journal in order, and tell ``damaged`` at the end what had to be left out.
+    """Yield the sound events of a journal in order; at the end call ``damaged`` with what was left out.
 
-    What a killed process leaves is no damage: a last line without an end, and such a line right before the
-    ``run_started`` of the process that carried the run on. A link, a FIFO or a device is no journal, and a line may be
-    so long and no longer: it may come from anywhere. Raises nothing.
+    Traces of a killed process are no damage: a last line without an end, and such a line right before the
+    ``run_started`` of the process that resumed the run. A link, a FIFO or a device is no journal, and the
+    length of lines is limited: the file may come from anywhere. Never raise.
     """
     lines: list[int] = []
     try:
         torn = 0
         line = ""
         for number, raw in enumerate(lines_of(path, _LONGEST_LINE), 1):
-            # A byte order mark is what some editors leave behind.
+            # Some editors leave a byte order mark.
             line = raw.decode("utf-8-sig" if number == 1 else "utf-8", "replace")
-            # rpd writes nothing else than UTF-8, so a byte that is none was put over what rpd wrote.
+            # rpd writes only UTF-8, so any other byte was written over it.
             event = None if _REPLACED in line and not _is_utf8(raw) else _event(line)
             if torn and (event is None or event["event"] != "run_started"):
                 lines.append(torn)
@@ -106,7 +109,7 @@ def _may_be_torn(line: str) -> bool:
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
-        # It is the end that is missing: of a string, of an escape, or of what comes next.
+        # The end is missing: of a string, of an escape, or of what comes next.
         return error.msg.startswith("Unterminated string") or error.pos >= len(text.rstrip()) - len("\\u000")
     except (ValueError, RecursionError):
         pass
@@ -114,7 +117,7 @@ def _may_be_torn(line: str) -> bool:
 
 
 def _event(line: str) -> Event | None:
-    """Return the event in a line, None where it is none or holds something that no writer puts there."""
+    """Return the event in a line, None if it is none or contains a value that no writer produces."""
     try:
         event = json.loads(line, parse_constant=_no_number)
     except (ValueError, RecursionError):
@@ -139,7 +142,7 @@ def _is_text(value: object) -> bool:
 
 
 def _is_name(value: object) -> bool:
-    """Whether it is a text that can be shown in one line."""
+    """Return whether ``value`` is a text that can be shown in one line."""
     return isinstance(value, str) and (value.isprintable() or not _UNSHOWABLE.search(value))
 
 
@@ -152,7 +155,7 @@ def _is_count(value: object) -> bool:
 
 
 def _is_moment(value: object) -> bool:
-    """Whether it is a moment with its offset from UTC, in ISO 8601."""
+    """Return whether ``value`` is a moment with its offset from UTC, in ISO 8601."""
     try:
         return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None
     except ValueError:
@@ -160,7 +163,7 @@ def _is_moment(value: object) -> bool:
 
 
 def _is_birth(value: object) -> bool:
-    """Whether it may say when a process began: a damaged one would make a living run look dead and cost it its pods."""
+    """Return whether ``value`` may be the start of a process. A damaged one would make a living run look dead."""
     return isinstance(value, str) and (not value or _BIRTH.fullmatch(value) is not None)
 
 
@@ -179,7 +182,7 @@ def _is_exit_code(value: object) -> bool:
 
 
 _TOO_MUCH = 1e11
-"""Seconds: the year 5138. Bytes are counted further."""
+"""Seconds: the year 5138. Counts and bytes have a higher limit."""
 _TOO_MANY = 2**53
 _SOUND: Mapping[str, Callable[[object], bool]] = {
     **dict.fromkeys(
@@ -194,13 +197,13 @@ _SOUND: Mapping[str, Callable[[object], bool]] = {
     "process": _is_birth,
     "exit_code": _is_exit_code,
 }
-"""The fields that readers look at, and what they have to be."""
+"""The fields that readers use, and the check of each."""
 _SOUND_IN: Mapping[str, Mapping[str, Callable[[object], bool]]] = {
     "node_started": {**_SOUND, "attempt": _is_count},
     "node_resumed": {**_SOUND, "attempt": _is_count},
     "node_finished": {**_SOUND, "attempt": _is_table},
 }
-"""... in events where they are something else than elsewhere."""
+"""The same for events in which a field has another meaning."""
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "run_started": ("pid", "host"),
     "planned": ("ids",),
@@ -217,4 +220,4 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "step_started": ("at", "index", "kind"),
     "step_finished": ("index",),
 }
-"""Event -> the fields without which nobody can use it."""
+"""Event to the fields without which it is useless."""

@@ -1,4 +1,4 @@
-"""The past: what an earlier process, killed in the middle, left of a run, as its journals tell."""
+"""The past of a run: the state that a killed process left, read from its journals."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from rpd.values.report import AttemptRecord, Outcome
 
 @frozen
 class PastStep:
-    """A step that was begun at ``began`` (UTC, ISO 8601).
+    """A step that was started at ``began`` (UTC, ISO 8601).
 
-    ``result`` is what it returned, None if it did not come to that; ``log_bytes`` is how long ``output.log`` was when
-    it began, ``series_bytes`` how long the file of its series was.
+    ``result`` is its answer, None if it has none; ``log_bytes`` and ``series_bytes`` are the sizes of
+    ``output.log`` and of the file of series when it started.
     """
 
     index: int
@@ -33,20 +33,20 @@ class PastStep:
     series_bytes: int = 0
     began: str = ""
     pod: str = ""
-    """The name of the pod it was done on."""
+    """The name of the pod on which it was done."""
     result: Mapping[str, Any] | None = None
     exit_code: int | None = None
     seconds: float = 0.0
     marks: tuple[tuple[str, str], ...] = ()
-    """What it said that it began, each with when; an empty name: that it was over with that."""
+    """The parts it announced, each with its time; an empty name ends a part."""
 
 
 @frozen
 class PastNode:
-    """A node that has to be carried on: its attempt, when that began (UTC, ISO 8601), and its steps in order.
+    """A node to be resumed: its attempt, the start of that (UTC, ISO 8601), and its steps in order.
 
-    ``earlier`` are its attempts that were over. ``billed_seconds`` and ``usd`` are what pods of this attempt cost that
-    are gone already.
+    ``earlier`` are its finished attempts. ``billed_seconds`` and ``usd`` are the use and cost of pods of this
+    attempt that are already gone.
     """
 
     attempt: int
@@ -56,12 +56,12 @@ class PastNode:
     billed_seconds: float = 0.0
     usd: float = 0.0
     is_whole: bool = True
-    """Whether its journal is complete; else it begins again, with another attempt."""
+    """Whether its journal is complete; otherwise the node starts a new attempt."""
 
 
 @frozen
 class PastLease:
-    """A pod that was asked for and not released. ``pod_id`` is empty where the answer to its create was never read.
+    """A pod that was requested and not released. ``pod_id`` is empty if the answer to its create was never read.
 
     ``holder`` names the wide fixture that held it; empty for a pod of one node alone.
     """
@@ -76,14 +76,14 @@ class PastLease:
 
 @mutable
 class Past:
-    """What can be carried on with. Each pod is given out once. Thread-safe."""
+    """The state to resume from. Each pod is handed out once. Thread-safe."""
 
     leases: list[PastLease] = fresh(factory=list)
     nodes: Mapping[str, PastNode] = EMPTY
     damage: Sequence[Damage] = ()
-    """What of the journals could not be read."""
+    """The unreadable parts of the journals."""
     wide_fixtures: frozenset[str] = frozenset()
-    """The fixtures wider than a node that had a value in the earlier process."""
+    """Fixtures wider than a node that had a value in the earlier process."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -98,9 +98,10 @@ class Past:
             return True
 
     def take(self, node_id: str, holder: str) -> PastLease | None:
-        """Give out a pod for a node, or for the wide fixture ``holder``: best the one the node worked on.
+        """Hand out a pod for a node, or for the wide fixture ``holder``; preferably the one that the node worked on.
 
-        A node whose story is not known gets none of its own: nobody can tell what is still going on there.
+        A node with an incomplete journal gets no pod of its own: nobody knows what may still be running
+        there.
         """
         node = self.nodes.get(node_id)
         if not holder and (node is None or not node.is_whole):
@@ -119,7 +120,7 @@ class Past:
             return chosen
 
     def rest(self) -> list[PastLease]:
-        """Give out every pod that nobody asked for."""
+        """Hand out every pod that was not taken."""
         with self._lock:
             left, self.leases = self.leases, []
         return left
@@ -147,7 +148,7 @@ def read(files: RunFiles) -> Past:
 
 
 def _read_leases(path: Path, damaged: Callable[[Damage], object]) -> list[PastLease]:
-    """Return the leases that were begun and not ended, by the journal of the run."""
+    """Return the leases in a run's journal that were begun and not ended."""
     leases: dict[str, PastLease] = {}
     for event in journal.read(path, damaged):
         name = event.get("pod_name", "")
@@ -162,7 +163,7 @@ def _read_leases(path: Path, damaged: Callable[[Damage], object]) -> list[PastLe
                     offer=offer_of(event.get("terms")),
                 )
             case "created" if name in leases:
-                # It bills before the answer that it does has arrived: the moment of the intent stays.
+                # It bills before the answer has arrived, so the moment of the intent stays.
                 leases[name] = replace(leases[name], pod_id=event["pod_id"])
             case "created" if "at" in event:  # the line of its intent is damaged
                 leases[name] = PastLease(
@@ -179,7 +180,7 @@ def _read_leases(path: Path, damaged: Callable[[Damage], object]) -> list[PastLe
 
 
 def offer_of(terms: Mapping[str, Any] | None) -> Offer | None:
-    """Return the offer that a journal line tells of, None where it tells of none."""
+    """Return the offer in a journal line, None if it has none."""
     if terms is None:
         return None
     try:
@@ -200,7 +201,7 @@ def _is_sound(offer: Offer) -> bool:
 
 
 def _read_node(path: Path, damaged: Callable[[Damage], object]) -> tuple[str, PastNode] | None:
-    """Return id and story of a node, as its journal tells it; one that ended is at the beginning of another attempt."""
+    """Return id and past of a node from its journal; a finished one is at the start of another attempt."""
     node_id, attempt, started = "", 1, ""
     steps: dict[int, PastStep] = {}
     earlier: list[AttemptRecord] = []
@@ -237,7 +238,8 @@ def _read_node(path: Path, damaged: Callable[[Damage], object]) -> tuple[str, Pa
     if not node_id:
         return None
     if damage:
-        # What is missing may be what staged the project. The commands of a new attempt are not taken for old ones.
+        # The missing step may be the one that staged the project. A new attempt keeps its commands apart from
+        # old ones.
         attempt, steps = attempt + 1, {}
     return node_id, PastNode(
         is_whole=not damage,
@@ -251,12 +253,12 @@ def _read_node(path: Path, damaged: Callable[[Damage], object]) -> tuple[str, Pa
 
 
 def _unbroken(steps: Mapping[int, PastStep]) -> tuple[PastStep, ...]:
-    """Return the steps up to the first that is missing: what came after a damaged line is done again."""
+    """Return the steps up to the first gap: steps after a damaged line are repeated."""
     return tuple(steps[index] for index in takewhile(steps.__contains__, count()))
 
 
-def _begun(event: Mapping[str, Any], known: PastStep | None) -> PastStep:
-    """Return the step an event begins; one that was begun before, and is carried on, began then."""
+def _begun(event: Mapping[str, Any], earlier: PastStep | None) -> PastStep:
+    """Return the step that an event begins; a resumed one keeps its first beginning."""
     step = PastStep(
         index=event["index"],
         kind=event["kind"],
@@ -266,12 +268,14 @@ def _begun(event: Mapping[str, Any], known: PastStep | None) -> PastStep:
         began=event["at"],
         pod=event.get("pod", ""),
     )
-    is_same = known is not None and (known.pod, known.fingerprint) == (step.pod, step.fingerprint)
-    return replace(step, began=known.began, marks=known.marks) if known is not None and is_same else step
+    is_same = earlier is not None and (earlier.pod, earlier.fingerprint) == (step.pod, step.fingerprint)
+    return (
+        replace(step, began=earlier.began, marks=earlier.marks) if earlier is not None and is_same else step
+    )
 
 
 def _attempts_of(record: object) -> list[AttemptRecord]:
-    """Return the attempt that a journal line tells of; none where it tells of none."""
+    """Return the attempt in a journal line; an empty list if it has none."""
     if not isinstance(record, dict):
         return []
     try:
@@ -289,10 +293,10 @@ def _attempts_of(record: object) -> list[AttemptRecord]:
 
 
 def unreleased(path: Path) -> tuple[str, ...]:
-    """Return the names of the pods that the run asked for and never gave back for good, by its journal.
+    """Return the names of the pods that the run requested and never released for good, by its journal.
 
-    Those are pods that run, are kept, or are stopped, whichever process of the run left them: all accept its key only.
-    Raises OSError where the journal cannot be read.
+    These pods may be running, kept or stopped, whichever process of the run left them: all accept only its
+    key. Raise OSError if the journal cannot be read.
     """
     open_pods: dict[str, None] = {}
     for event in journal.read(path):

@@ -1,8 +1,9 @@
 """The file of series: metrics of a node's commands over time, one JSON object per line.
 
-A line is ``{"step": 3, "time": "…", "values": {"loss": 0.1}}``, with ``"attempt": 2`` in a second attempt. NaN and
-infinities are the texts ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``, which JSON can hold. Of two values of one series
-at one step the later counts: steps that a lost host had made are made again.
+A line is ``{"step": 3, "time": "…", "values": {"loss": 0.1}}``, with ``"attempt": 2`` in a second attempt.
+NaN and infinities are the texts ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``, because JSON has no such
+numbers. Of two values of one series at one step the later counts: after the loss of a host, its last steps
+are repeated.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from rpd.values.series import Point, number
 SERIES_FILE = "series.jsonl"
 LONGEST_LINE = 1 << 20
 MOST_BYTES = 64 << 20
-"""What comes after in a longer file is not read."""
+"""The rest of a longer file is not read."""
 MOST_NAMES = 1000
 
 
 class Line(NamedTuple):
-    """Values of one step and attempt."""
+    """The values of one step and attempt."""
 
     step: float
     attempt: int
@@ -36,7 +37,7 @@ Curve = dict[float, float]
 
 
 def text_of(line: Line, at: str) -> str:
-    """Return a line of the file; ``at`` is when it was heard (UTC, ISO 8601)."""
+    """Return a line of the file; ``at`` is the time of arrival (UTC, ISO 8601)."""
     values = {name: value if math.isfinite(value) else _odd(value) for name, value in line.values.items()}
     attempt = {"attempt": line.attempt} if line.attempt > 1 else {}
     return json.dumps({"step": line.step, "time": at, **attempt, "values": values}, separators=(",", ":"))
@@ -47,7 +48,7 @@ def _odd(value: float) -> str:
 
 
 def lines(path: Path) -> Iterator[Line]:
-    """Yield the lines of a file; what is none is passed over, and so is a file that cannot be read."""
+    """Yield the lines of a file, skipping invalid ones; nothing if the file cannot be read."""
     read = 0
     try:
         for counted, data in enumerate(lines_of(path, LONGEST_LINE)):
@@ -75,7 +76,7 @@ def _line(data: bytes, counted: int) -> Line | None:
 
 
 def read(path: Path) -> dict[str, Curve]:
-    """Return the series in a file, by name, each in the order of steps; empty where there is none."""
+    """Return the series in a file, by name, each in the order of steps; empty if there is no file."""
     curves: dict[str, Curve] = {}
     for line in lines(path):
         for name, value in line.values.items():

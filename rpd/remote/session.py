@@ -63,5 +63,5 @@ def script(place: Place, command: str = "") -> str:
 
 
 def hand_over(text: str) -> str:
-    """Return a sh script that leaves ``text`` in a file only its user can read, on tmpfs if it can be, and names it."""
+    """Return a sh script that stores ``text`` in a file for its user alone (on tmpfs if it can), and prints where."""
     return f"_rpd_script={shlex.quote(text)}\n{_HAND_OVER}"

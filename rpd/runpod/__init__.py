@@ -1,1 +1,1 @@
-"""The provider: pods rented from RunPod, and the recorder that stands in for it in a dry run."""
+"""The provider: pods rented from RunPod, and the stand-ins for dry runs."""

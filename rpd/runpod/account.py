@@ -9,7 +9,7 @@ QUERY = "query { myself { id clientBalance currentSpendPerHr spendLimit } }"
 
 
 def read_account(me: object) -> Account:
-    """Return the account in ``myself``. Raises Misshapen where it has no id."""
+    """Return the account in ``myself``. Raise Misshapen if it has no id."""
     fields = needed_table(me)
     return Account(
         id=identifier(fields.get("id")),

@@ -1,4 +1,4 @@
-"""Where the calls go: RUNPOD_API_BASE_URL, which the SDK reads as well, or RunPod itself."""
+"""The address of the API: RUNPOD_API_BASE_URL, which the SDK reads as well, or RunPod itself."""
 
 from __future__ import annotations
 
@@ -10,42 +10,45 @@ from rpd.errors import UsageError
 DEFAULT_URL = "https://api.runpod.io"
 
 EMULATOR = "emulator"
-"""The first word of the name of a server on this machine."""
+"""First word of the name of a server on this machine."""
 
 
 def api_url() -> str:
-    """Return where the SDK sends its calls, without ``/graphql``; it reads the variable at each call."""
+    """Return the address to which the SDK sends its calls, without ``/graphql``.
+
+    It reads the variable at each call.
+    """
     return os.environ.get("RUNPOD_API_BASE_URL", DEFAULT_URL).rstrip("/")
 
 
 def api_name(url: str) -> str:
-    """Return the name of the place that calls to ``url`` go to: ``RunPod``, an emulator, or its address."""
+    """Return the name of the server at ``url``: ``RunPod``, an emulator, or its address."""
     if url == DEFAULT_URL:
         return "RunPod"
     return f"{EMULATOR} at {url}" if is_local(url) else url
 
 
 def what_to_check(url: str) -> str:
-    """Return the question to ask a user first if ``url`` cannot be reached."""
+    """Return the first question to ask a user if ``url`` cannot be reached."""
     if url == DEFAULT_URL:
         return "Are you online, and does your network need a proxy (HTTPS_PROXY)?"
     return f"Is RUNPOD_API_BASE_URL right{', and is the emulator still running' if is_local(url) else ''}?"
 
 
 def key_url() -> str:
-    """Return ``api_url()`` if the API key may be sent there. Raises UsageError.
+    """Return ``api_url()`` if the API key may be sent there. Raise UsageError.
 
-    Everything that sends the key asks here each time, because a deploy file can change the environment.
+    Every sender of the key calls this each time, because a deploy file can change the environment.
     """
     return checked_url(api_url())
 
 
 def checked_url(url: str) -> str:
-    """Return ``url`` if the API key may be sent there. Raises UsageError."""
+    """Return ``url`` if the API key may be sent there. Raise UsageError."""
     try:
         parts = urlsplit(url)
         is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # half an IPv6 address, a port that is no number
+    except ValueError:  # half an IPv6 address, or a port that is no number
         is_url = False
     if not is_url:
         raise UsageError(f"RUNPOD_API_BASE_URL: expected a URL such as {DEFAULT_URL}, got {url!r}")

@@ -1,4 +1,4 @@
-"""What the providers for both of RunPod's APIs have in common."""
+"""The part that the providers for both of RunPod's APIs share."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ T = TypeVar("T")
 
 
 class Renter(Speaker):
-    """Makes offers and reads logs, at one rate with all other calls to RunPod.
+    """Makes offers and reads logs, at one rate limit with all other calls to RunPod.
 
     ``notify`` is called with sentences for the user, on the thread of any call; it may be set later.
-    ``catalogue_seconds``: how long prices and stock are reused. ``strict``: prices that cannot be read are an error;
-    otherwise rpd uses those it ships with, and says so.
+    ``catalogue_seconds``: how long prices and stock are reused. ``strict``: if prices cannot be read, that is
+    an error; otherwise rpd uses the prices it ships with, and says so.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Renter(Speaker):
             strict=strict,
             clock=clock,
         )
-        # A lock of its own: a slow answer must not keep a pod from being deleted.
+        # A separate lock: a slow answer must not keep a pod from being deleted.
         self._volumes_lock = threading.Lock()
         self._volumes: tuple[NetworkVolume, ...] | None = None
         self._places_lock = threading.Lock()
@@ -84,11 +84,11 @@ class Renter(Speaker):
         return self._live.ask(Question(count=count, cuda=cuda, spot=spot))
 
     def offers(self, request: PodRequest) -> Sequence[Offer]:
-        """Return the offers for ``request``, best first. Raises ImpossibleRequest if there can be none."""
+        """Return the offers for ``request``, best first. Raise ImpossibleRequest if there can be none."""
         return offers.offers(request, self._completed(request, self._live.ask(Question.of(request))))
 
     def _completed(self, request: PodRequest, catalogue: Catalogue) -> Catalogue:
-        """Return the catalogue with what the request asks about besides GPUs: the account's volumes, data centres."""
+        """Return the catalogue with what the request needs besides GPUs: the account's volumes, the data centres."""
         if request.storage.network_volume is not None:
             account = self.volumes_with_tiers() if request.storage.tier else self._network_volumes()
             catalogue = replace(catalogue, volumes=account)
@@ -97,13 +97,13 @@ class Renter(Speaker):
         return catalogue
 
     def add_volume(self, name: str, size_gb: int, datacenter: str, tier: Tier | None) -> NetworkVolume:
-        """Make a network volume, once, over REST v2: GraphQL has no tiers. Raises AmbiguousCreate."""
+        """Create a network volume, once, over REST v2: GraphQL has no tiers. Raise AmbiguousCreate."""
         made = volumes.add(self._rest, self._read, name, size_gb, datacenter, tier)
         self._forget_volumes()
         return made
 
     def remove_volume(self, volume_id: str) -> None:
-        """Delete a network volume with all files on it; one that is gone already is a success."""
+        """Delete a network volume with all its files; succeed if it is gone already."""
         with suppress(PodNotFound):
             self._read(lambda: self._rest.delete(volumes.path_of(volume_id)))
         self._forget_volumes()
@@ -113,7 +113,7 @@ class Renter(Speaker):
             self._volumes = None
 
     def may_rent(self) -> bool | None:
-        """Return whether the key may stop pods, by the answer to a call for one that there never was."""
+        """Return whether the key may stop pods, judged by the answer to a call for a pod that never existed."""
         try:
             self._rest.post("/pods/rpd-may-i/action", {"action": "stop"})
         except PodNotFound:
@@ -125,34 +125,34 @@ class Renter(Speaker):
         return None
 
     def quotas(self) -> tuple[Quota, ...]:
-        """Return how many calls RunPod takes yet, as far as its answers have said."""
+        """Return how many calls RunPod still accepts, as far as its answers have said."""
         return self._bucket.quotas()
 
     def volumes(self) -> tuple[NetworkVolume, ...]:
-        """Return the network volumes of the account as they are now, with their tiers where REST v2 answers."""
+        """Return the account's current network volumes, with their tiers if REST v2 answers."""
         try:
             return self.volumes_with_tiers()
         except TransientError:
             return self._read_volumes()
 
     def datacenters(self) -> frozenset[str]:
-        """Return the ids of the data centres that RunPod has. Raises TransientError if it does not list any."""
+        """Return the ids of RunPod's data centres. Raise TransientError if it lists none."""
         return frozenset(place.id for place in self.places())
 
     def logs(self, pod_id: str, *, tail: int = 20) -> tuple[str, ...]:
-        """Return the last lines that the pod's machine logged about it. Raises PodNotFound."""
+        """Return the last lines of the machine's log about the pod. Raise PodNotFound."""
         return read_logs(self._rest, pod_id, tail)
 
     def output(self, pod_id: str, *, tail: int = 20) -> tuple[str, ...]:
-        """Return the last lines that the pod's container printed. Raises PodNotFound."""
+        """Return the last lines of the container's output. Raise PodNotFound."""
         return read_logs(self._rest, pod_id, tail, "container")
 
     def billing(self, since: float, until: float) -> Billing:
-        """Return what the account was charged, hour by hour. Raises BillingDenied."""
+        """Return the charges of the account, hour by hour. Raise BillingDenied."""
         return self._read(lambda: read_billing(self._rest, since, until))
 
     def owners(self) -> Mapping[str, str]:
-        """Return whose the pods of the account are by their own stamp, by the id of the pod."""
+        """Return the owner of each of the account's pods, by pod id, as far as pods carry rpd's stamp."""
         return self._read(lambda: understood(read_owners, self._rest.get("/pods")))
 
     def close(self) -> None:
@@ -162,37 +162,37 @@ class Renter(Speaker):
     # --- for subclasses, which know the API ------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Set up what a subclass needs, before the first call."""
+        """Set up the state of a subclass, before the first call."""
 
     @abstractmethod
     def _read_volumes(self) -> tuple[NetworkVolume, ...]:
-        """Read the network volumes of the account. Raises ProviderError."""
+        """Read the network volumes of the account. Raise ProviderError."""
 
     def _graphql_catalogue(self) -> Callable[[int], Catalogue] | None:
-        """Return what reads the catalogue for a count over GraphQL, None where there is no GraphQL."""
+        """Return a function that reads the catalogue for a count over GraphQL, None if there is no GraphQL."""
         return None
 
     def places(self) -> tuple[Place, ...]:
-        """Return the data centres, read once. Raises TransientError if RunPod does not list any."""
+        """Return the data centres, read once. Raise TransientError if RunPod lists none."""
         with self._places_lock:
             if self._places is None:
-                found = self._read(lambda: understood(read_places, self._rest.get(DATACENTERS)))
-                if not found:
+                places = self._read(lambda: understood(read_places, self._rest.get(DATACENTERS)))
+                if not places:
                     raise TransientError(UNEXPECTED)
-                self._places = found
+                self._places = places
             return self._places
 
     def volumes_with_tiers(self) -> tuple[NetworkVolume, ...]:
-        """Return the network volumes as REST v2 tells them: GraphQL has no word for their tier."""
+        """Return the network volumes as REST v2 lists them: GraphQL does not report their tier."""
         return self._read(lambda: volumes.read(self._rest))
 
     def _read(self, act: Callable[[], T]) -> T:
-        """Call what may be repeated."""
+        """Call ``act``, which may be repeated, with retries."""
         return self._retry.call(act)
 
     def _volume_id(self, request: PodRequest) -> str | None:
-        wanted = request.storage.network_volume
-        return None if wanted is None else offers.find_volume(wanted, self._network_volumes()).id
+        volume = request.storage.network_volume
+        return None if volume is None else offers.find_volume(volume, self._network_volumes()).id
 
     def _network_volumes(self) -> tuple[NetworkVolume, ...]:
         with self._volumes_lock:

@@ -1,7 +1,7 @@
 """Bounds for responses from the network: their total time and size.
 
-A timeout of httpx or requests is for the next byte: an answer that dribbles, or a stream that is kept alive, never
-meets it.
+A timeout of httpx or requests applies to the next byte: a response that trickles, or a stream that is kept
+alive, never reaches it.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from collections.abc import Iterable, Iterator
 from rpd.threads import Overdue
 
 TOTAL_SECONDS = 40.0
-"""For one call in all: connecting, sending and the last byte of the answer."""
+"""Limit for one call: connecting, sending, and the last byte of the response."""
 MOST_BYTES = 32 << 20
-"""For one answer: more than RunPod has reason to say, and less than a laptop has memory."""
+"""Limit for one response: more than RunPod has reason to send, and less than a laptop has memory."""
 _LONGEST_LINE = 1 << 20
 
 
 class TooLong(Exception):
-    """An answer is larger than any that RunPod has reason to give."""
+    """A response is larger than RunPod has any reason to send."""
 
 
 def whole(chunks: Iterable[bytes], *, until: float, most: int) -> bytes:
-    """Return all of ``chunks``. Raises Overdue past ``until`` (monotonic), TooLong past ``most`` bytes."""
+    """Return all of ``chunks``. Raise Overdue past ``until`` (monotonic), TooLong past ``most`` bytes."""
     body = bytearray()
     for chunk in chunks:
         body += chunk
@@ -35,7 +35,7 @@ def whole(chunks: Iterable[bytes], *, until: float, most: int) -> bytes:
 
 
 def lines(chunks: Iterable[bytes]) -> Iterator[list[str]]:
-    """Yield the lines that each of ``chunks`` completes, which may be none; end at a line without an end."""
+    """Yield the lines completed by each of ``chunks``, maybe none; stop at a line that does not end."""
     rest = b""
     for chunk in chunks:
         *complete, rest = (rest + chunk).split(b"\n")

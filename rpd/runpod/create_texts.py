@@ -1,4 +1,4 @@
-"""The texts of a create call that both APIs share: which are valid, and which are secret."""
+"""The texts of a create call that both APIs share: validation, and which of them are secret."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ _LINES_AND_TABS = frozenset("\n\r\t")
 
 
 def sendable(text: str, what: str, *, lines: bool = False) -> str:
-    """Return ``text`` if RunPod can be sent it; ``lines`` allows line ends and tabs.
+    """Return ``text`` if it can be sent to RunPod; ``lines`` allows line ends and tabs.
 
-    Raises ImpossibleRequest for a control character or a lone surrogate; the message names ``what``, never the text.
+    Raise ImpossibleRequest for a control character or a lone surrogate; the message names ``what``, never the
+    text.
     """
     for character in text:
         category = unicodedata.category(character)
@@ -27,6 +28,6 @@ def sendable(text: str, what: str, *, lines: bool = False) -> str:
 
 
 def secret_texts(spec: PodSpec) -> tuple[str, ...]:
-    """Return the texts no message may repeat: values of the environment, words of ``docker_args``."""
+    """Return the texts that no message may repeat: values of the environment, words of ``docker_args``."""
     command = spec.request.docker_args or ""
     return (*spec.env.values(), command, *command.split())

@@ -1,8 +1,8 @@
 """Turns a failed call into one of rpd's errors, by RunPod's HTTP statuses, codes and sentences.
 
-RunPod answers most failures with HTTP 200 and a sentence, so rpd has to read sentences. The order of the rules
-matters: the sentence for "sold out" of spot pods ends in "Please try again later", just like that for a temporary
-error.
+RunPod answers most failures with HTTP 200 and a sentence, so rpd has to read sentences. The order of the
+rules matters: the sentence for "sold out" of spot pods ends in "Please try again later", just like that for a
+temporary error.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from rpd.runpod.address import api_url, what_to_check
 
 
 class Trouble(StrEnum):
-    """How far a call came."""
+    """How far a call got."""
 
     UNSENT = "unsent"
     """It never reached RunPod: no route, an unknown host, a closed port."""
     LOST = "lost"
     """It was sent, and no response came back."""
     UNREADABLE = "unreadable"
-    """The response is not one of the API's: the HTML of a proxy, nothing, JSON without data."""
+    """The response is not one of the API's: HTML of a proxy, an empty body, JSON without data."""
     REFUSED = "refused"
     """RunPod answered with errors."""
 
@@ -45,7 +45,7 @@ class Trouble(StrEnum):
 class Failure:
     """One failed call. ``text``: RunPod's own words, which decide; ``codes``: its errors' ``extensions.code``.
 
-    ``shown``: the words a person may see, without secrets; None where ``text`` holds none.
+    ``shown``: the words without secrets, for the user; None if ``text`` has no secrets.
     """
 
     trouble: Trouble
@@ -56,7 +56,7 @@ class Failure:
     retry_after: float | None = None
     """Seconds."""
     url: str | None = None
-    """Where the call went; None: where the environment says."""
+    """The address of the call; None: the one in the environment."""
 
     @property
     def where(self) -> str:
@@ -139,7 +139,7 @@ _Rule = tuple[Callable[[Failure], bool], Callable[[Failure], ProviderError]]
 
 _RULES: tuple[_Rule, ...] = (
     (_is_redirect, _redirected),
-    # In RunPod's own words: a 403 comes from the network's edge as well.
+    # Only in RunPod's own words: the network's edge also answers 403.
     (
         lambda f: f.trouble is Trouble.REFUSED and (f.status == 403 or _is(f, "FORBIDDEN")),
         lambda f: NotPermitted(
@@ -158,7 +158,7 @@ _RULES: tuple[_Rule, ...] = (
             f"not enough credit: {_said(f)}. Add some at https://console.runpod.io/user/billing"
         ),
     ),
-    # By its status or words before the quotas, which speak of limits as well.
+    # By its status or words, before the quotas, whose sentences mention limits as well.
     (lambda f: f.status == 429 or bool(_RATE.search(f.text)), _retry_after),
     (
         lambda f: bool(_QUOTA.search(f.text)),
@@ -173,7 +173,7 @@ _RULES: tuple[_Rule, ...] = (
         lambda f: NoCapacity(_said(f)),
     ),
     (lambda f: _is(f, "POD_NOT_FOUND") or bool(_GONE.search(f.text)), lambda f: PodNotFound(_said(f))),
-    # For a query that RunPod cannot parse it sends the sentence of a temporary error; only the code differs.
+    # A query that RunPod cannot parse gets the sentence of a temporary error; only the code differs.
     (
         lambda f: (
             _is(f, "GRAPHQL_PARSE_FAILED", "GRAPHQL_VALIDATION_FAILED", "BAD_USER_INPUT")
@@ -181,12 +181,12 @@ _RULES: tuple[_Rule, ...] = (
         ),
         lambda f: SchemaMismatch(f"RunPod does not understand the request: {_said(f)}"),
     ),
-    # The SDK asks for the GPU type before it creates a pod.
+    # The SDK checks the GPU type before it creates a pod.
     (
         lambda f: "No GPU found" in f.text,
         lambda _: RequestRejected("RunPod has no GPU type with that id"),
     ),
-    # From the network's edge: it does not prove that the key is dead.
+    # From the network's edge: it does not prove that the key is invalid.
     (
         lambda f: f.status == 403,
         lambda f: RequestRejected(
@@ -221,7 +221,7 @@ class SchemaMismatch(RequestRejected):
 
 
 def classify(failure: Failure) -> ProviderError:
-    """Return the error that ``failure`` means; RequestRejected with RunPod's own words where no rule fits."""
+    """Return the error that ``failure`` means; RequestRejected with RunPod's own words if no rule fits."""
     for matches, make in _RULES:
         if matches(failure):
             return make(failure)
@@ -231,15 +231,15 @@ def classify(failure: Failure) -> ProviderError:
 _CERTAIN = (SchemaMismatch, NoCapacity, BalanceError, QuotaError, AuthError, ApiRetired, NotPermitted)
 """Errors that mean RunPod did nothing."""
 _REFUSING = frozenset((400, 403, 404, 405, 413, 415, 422))
-"""Statuses with which RunPod, in its own words, rejects a request before it does anything."""
+"""Statuses with which RunPod, in its own words, rejects a request before acting on it."""
 
 
 def may_have_acted(failure: Failure) -> bool:
-    """Return whether RunPod may have done what was asked although the call failed.
+    """Return whether RunPod may have acted although the call failed.
 
-    Only what is certain counts as not done. A 429, a 409 or a page of HTML can come from a gateway that passed the
-    request on, or passed it on twice; a sentence nobody knows may speak of a part of the answer only: GraphQL answers
-    the rest, and the pod exists.
+    Only a certain refusal counts as not acted. A 429, a 409 or a page of HTML can come from a gateway that
+    passed the request on, perhaps twice; an unknown sentence may concern only a part of the answer: GraphQL
+    answers the rest, and the pod exists.
     """
     if failure.trouble is Trouble.UNSENT or isinstance(classify(failure), _CERTAIN):
         return False
@@ -247,12 +247,12 @@ def may_have_acted(failure: Failure) -> bool:
 
 
 def was_answered(failure: Failure) -> bool:
-    """Return whether RunPod has finished with a request that failed: nothing will come of it later."""
+    """Return whether RunPod has finished with a failed request, so that nothing comes of it later."""
     return failure.trouble is Trouble.REFUSED or failure.status == 429
 
 
 def _said(failure: Failure) -> str:
-    """Return RunPod's words in one line, to stand in a sentence, with its HTTP status where that is no success."""
+    """Return RunPod's words in one line for use in a sentence, with its HTTP status if that is an error."""
     text = " ".join((failure.text if failure.shown is None else failure.shown).split()).rstrip(".")
     bad_status = failure.status if failure.status and failure.status >= 400 else None
     if not text:

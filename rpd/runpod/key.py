@@ -1,8 +1,8 @@
 """Finding the API key, without importing the SDK, so that a missing key is reported at once.
 
-RunPod's tools disagree about where it is kept: the Python SDK reads ``[default] api_key`` of
-``~/.runpod/config.toml``, runpodctl writes a top-level ``apikey`` into the same file, and neither SDK nor
-file is asked where RUNPOD_API_KEY is set.
+RunPod's tools disagree about its place: the Python SDK reads ``[default] api_key`` of
+``~/.runpod/config.toml``, runpodctl writes a top-level ``apikey`` into the same file, and if RUNPOD_API_KEY
+is set it overrides both.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NO_KEY = (
 
 
 def find_key(environ: Mapping[str, str] | None = None, config_file: Path | None = None) -> str:
-    """Return the API key of the environment, else of RunPod's configuration file. Raises AuthError."""
+    """Return the API key from the environment, else from RunPod's configuration file. Raise AuthError."""
     environment = os.environ if environ is None else environ
     from_environment = environment.get(ENVIRONMENT_NAME, "").strip()
     if from_environment:
@@ -52,7 +52,7 @@ def _key_in(path: Path) -> str:
 
 
 def _sendable(key: str, where: str) -> str:
-    """Return ``key`` if it can be sent in an HTTP header; a pasted quote or line end is a usual slip."""
+    """Return ``key`` if it can be sent in an HTTP header; a pasted quote or line end is a common mistake."""
     if not key.isascii() or any(not "!" <= character <= "~" for character in key):
         raise AuthError(
             f"the API key in {where} contains a space or a character that no key has: copy it again"

@@ -11,7 +11,7 @@ _NOTEWORTHY_HOLD = 3.0
 
 
 def _unheard(text: str) -> None:
-    """Drop a notice that nobody listens to."""
+    """Drop a notice without a listener."""
 
 
 class Notices:
@@ -22,13 +22,13 @@ class Notices:
         self._said: set[str] = set()
 
     def once(self, text: str) -> None:
-        """Pass ``text`` on, unless it was passed on before."""
+        """Pass ``text`` on, but only the first time."""
         if text not in self._said:
             self._said.add(text)
             self.notify(text)
 
     def hold(self, seconds: float) -> None:
-        """Say that all calls wait, if the wait is long enough to be noticed."""
+        """Announce that all calls wait, if the wait is long enough to be noticed."""
         if seconds >= _NOTEWORTHY_HOLD:
             self.notify(
                 f"RunPod limits the rate of calls: rpd makes none for {seconds:.0f} s, as RunPod asks"
@@ -36,10 +36,11 @@ class Notices:
 
 
 class Speaker(Provider):
-    """A provider that is called what its address is called, and shares its notices with others.
+    """A provider that is named after its address, and shares its notices with others.
 
-    ``url`` is where its calls go, by default what the environment says now: a job may change that before the first
-    call, and a pod has to be given back where it was rented. Raises UsageError for one that may not get the key.
+    ``url`` is the address of its calls, by default the present one in the environment: a job may change that
+    before the first call, and a pod has to be released where it was rented. Raise UsageError if the key must
+    not be sent there.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def rpd_provider(config: Config) -> SwitchingProvider | None:
-    """Return RunPod with the user's key, its SDK being imported meanwhile. Raises AuthError, UsageError."""
+    """Return RunPod with the user's key, and start to import its SDK. Raise AuthError, UsageError."""
     if config.run.is_offline:
         return None
     provider = make_provider(config)
@@ -22,16 +22,17 @@ def rpd_provider(config: Config) -> SwitchingProvider | None:
 def begin_imports(lifecycle: str) -> None:
     """Start importing the SDK in the background, if it will create the pods."""
     if lifecycle != "rest":
-        # Not at the top, here and below: a dry run registers this plugin and must not pay for what it will not use.
+        # Imported here and below, not at the top: a dry run registers this plugin and must not pay for what
+        # it does not use.
         from rpd.runpod.graphql.sdk import preload
 
         preload()
 
 
 def make_provider(config: Config) -> SwitchingProvider:
-    """Return RunPod as ``config`` wants it spoken to, with the user's key unless ``config.api`` has another.
+    """Return the provider that ``config`` selects, with the user's key unless ``config.api`` has another.
 
-    Raises AuthError, UsageError.
+    Raise AuthError, UsageError.
     """
     from rpd.runpod.address import checked_url, key_url
     from rpd.runpod.catalogue.cache import default_store

@@ -1,4 +1,4 @@
-"""The pace of calls: a token bucket for all of them, and new tries for those that may be repeated."""
+"""The rate of calls: a token bucket for all of them, and retries for those that may be repeated."""
 
 from __future__ import annotations
 
@@ -17,22 +17,24 @@ from rpd.values.pod import Quota
 T = TypeVar("T")
 
 LONGEST_HOLD = 60.0
-"""Seconds all calls wait at most because RunPod asked for it; a longer wait is for the caller to know of."""
+"""Longest time, in seconds, that all calls wait because RunPod asked for it; a longer wait is the caller's
+decision.
+"""
 
 
 SLOWEST = 1.0
-"""Calls a second that pass however often RunPod says that they are too many."""
+"""Calls per second that always pass, however often RunPod says that there are too many."""
 _RECOVERY = 0.98
-"""By how much the pause between calls shrinks with each that passes, once it has grown."""
+"""Factor by which the pause between calls shrinks with each success, once it has grown."""
 _WINDOW = re.compile(r'"?([a-z-]{1,20})"?;r=([0-9]{1,9});t=([0-9]{1,9})')
 _MOST_WINDOWS = 8
 
 
 class TokenBucket:
-    """Lets ``rate`` calls a second pass, ``burst`` at once after a pause; for any number of threads.
+    """Lets ``rate`` calls per second pass, and ``burst`` at once after a pause; for any number of threads.
 
-    RunPod tells no limit for GraphQL, so the answers set the pace: ``slow_down`` halves it, and it recovers with the
-    calls that pass. ``window`` hears how many calls an answer says are left.
+    RunPod states no limit for GraphQL, so its responses set the rate: ``slow_down`` halves it, and it
+    recovers with the calls that pass. ``window`` takes the number of calls that a response says are left.
     """
 
     def __init__(
@@ -49,13 +51,13 @@ class TokenBucket:
         self._sleep = sleep
         self._lock = threading.Lock()
         self.on_hold: Callable[[float], object] = lambda _: None
-        """Hears the seconds of a new hold."""
+        """Called with the seconds of a new hold."""
         self._next = clock() - burst * self._interval
-        """When the next call could pass if the bucket never overflowed."""
+        """When the next call could pass if the bucket never overflowed (by ``clock``)."""
         self._left: dict[str, tuple[int, float]] = {}
-        """How many calls are left in each window that answers have named, and when it is over."""
+        """Calls left in each window that responses have named, and the end of the window."""
         self._most: dict[str, int] = {}
-        """The most calls that were ever left in a window, by its name."""
+        """The most calls ever left in a window, by its name."""
         self._share = 0.0
         self._share_until = self._next
 
@@ -73,16 +75,17 @@ class TokenBucket:
             self._sleep(wait)
 
     def slow_down(self) -> None:
-        """Hear that there were too many calls: half as many pass from now on, and none that was saved up."""
+        """React to too many calls: halve the rate, and drop the saved-up burst."""
         with self._lock:
             self._interval = min(2 * self._interval, max(self._shortest, 1 / SLOWEST))
             self._next = max(self._next, self._clock())
 
     def window(self, name: str, left: int, seconds: float) -> None:
-        """Hear that ``left`` calls may be made in the ``seconds`` that are left of the window ``name``.
+        """Take the number of calls ``left`` in the remaining ``seconds`` of the window ``name``.
 
-        The first half of them passes as they come, so that short runs wait for nothing; the other half is spread over
-        the time, so that the calls that give pods back never meet a closed door. A long window is not for us to save.
+        The first half of the window's calls pass as they come, so that short runs wait for nothing; the other
+        half is spread over the time, so that the calls that release pods are never refused. A long window is
+        not spread.
         """
         if name in self._left or len(self._left) < _MOST_WINDOWS:
             self._left[name] = (left, self._clock() + seconds)
@@ -98,7 +101,7 @@ class TokenBucket:
                 self._share, self._share_until = seconds / left, self._clock() + seconds
 
     def quotas(self) -> tuple[Quota, ...]:
-        """Return the calls that are left in the windows that are not over."""
+        """Return the calls left in windows that are not over."""
         now = self._clock()
         return tuple(
             Quota(window=name, left=left, seconds=until - now)
@@ -107,7 +110,7 @@ class TokenBucket:
         )
 
     def hold(self, seconds: float) -> None:
-        """Let nothing pass for ``seconds`` (at most LONGEST_HOLD)."""
+        """Let no call pass for ``seconds`` (at most LONGEST_HOLD)."""
         granted = min(seconds, LONGEST_HOLD)
         with self._lock:
             until = self._clock() + granted
@@ -118,7 +121,7 @@ class TokenBucket:
 
 
 def heed(bucket: TokenBucket, status: int, headers: Mapping[str, str]) -> None:
-    """Let the pace follow what an answer says of it: ``429``, ``Retry-After``, ``RateLimit``."""
+    """Adjust the rate to a response: ``429``, ``Retry-After``, ``RateLimit``."""
     if status == 429:
         bucket.slow_down()
         wait = seconds_to_wait(headers.get("Retry-After"))
@@ -131,11 +134,11 @@ def heed(bucket: TokenBucket, status: int, headers: Mapping[str, str]) -> None:
 
 @frozen
 class Retry:
-    """Tries again what may be repeated without harm: reads, stop, delete. Times are seconds.
+    """Retries calls that may be repeated without harm: reads, stop, delete. Times are seconds.
 
-    A loop of our own because stamina reports each try through logging, which in a program that sets up none
-    ends on the user's screen, and can be changed only for the whole process, the user's deploy file
-    included.
+    A loop of our own because stamina reports each try through logging. In a program that configures no
+    logging that ends on the user's screen, and it can be changed only for the whole process, the user's
+    deploy file included.
     """
 
     tries: int = 4
@@ -144,7 +147,7 @@ class Retry:
     sleep: Callable[[float], object] = time.sleep
 
     def call(self, act: Callable[[], T]) -> T:
-        """Return what ``act`` returns. Raises its TransientError after all tries, other errors at once."""
+        """Return the result of ``act``. Raise its TransientError after all tries, other errors at once."""
         for attempt in range(self.tries - 1):
             try:
                 return act()
@@ -158,5 +161,5 @@ class Retry:
     def _wait(self, error: TransientError, attempt: int) -> float:
         spread = random.uniform(0.5, 1.5)  # noqa: S311 - it spreads calls, it guards nothing
         backoff: float = self.first_wait * 2**attempt * spread
-        asked = error.retry_after if isinstance(error, RateLimited) else None
-        return backoff if asked is None else asked + backoff * 0.1
+        retry_after = error.retry_after if isinstance(error, RateLimited) else None
+        return backoff if retry_after is None else retry_after + backoff * 0.1

@@ -11,9 +11,9 @@ from rpd.values.pod import PodInfo, PodSpec, PodStatus
 
 
 class UnsureCreate(AmbiguousCreate):
-    """A create that failed although RunPod may have made the pod.
+    """A create call that failed although RunPod may have made the pod.
 
-    ``refusal`` is the error that RunPod answered with, None if its answer never came or was not the API's.
+    ``refusal`` is the error in RunPod's response, None if the response never came or was not the API's.
     """
 
     def __init__(self, message: str, *, refusal: ProviderError | None = None) -> None:
@@ -23,10 +23,10 @@ class UnsureCreate(AmbiguousCreate):
 
 @frozen
 class Patience:
-    """How long to look for a pod whose create went unanswered: seconds before each reading of the list.
+    """How long to look for a pod after an unanswered create: seconds before each reading of the list.
 
-    A pod may show up late, so rpd looks for about 15 s after a lost response. If RunPod did respond, with an error, it
-    has finished with the request, and one look is enough.
+    A pod may show up late, so rpd looks for about 15 s after a lost response. If RunPod did respond, with an
+    error, it has finished with the request, and one look is enough.
     """
 
     lost: tuple[float, ...] = (0.0, 2.0, 4.0, 8.0)
@@ -37,7 +37,7 @@ class Patience:
 def reconciled(
     spec: PodSpec, unsure: UnsureCreate, patience: Patience, list_pods: Callable[[], Sequence[PodInfo]]
 ) -> PodInfo:
-    """Return the pod of that name, or raise RunPod's error, or that no such pod exists."""
+    """Return the pod of that name; raise RunPod's error, or one that says that no such pod exists."""
     waits = patience.lost if unsure.refusal is None else patience.answered
     for wait in waits:
         patience.sleep(wait)

@@ -1,7 +1,7 @@
-"""The one door for RunPod's responses: a field either is what it should be, or is not used.
+"""The one door for RunPod's responses: a field has the expected form, or is not used.
 
-A response may come from anything along the way (a proxy, a gateway, a stand-in) and contain anything. Readers take
-every field through the functions here, and are called through ``understood``.
+A response may come from anything along the way (a proxy, a gateway, a stand-in) and contain anything. Readers
+take every field through the functions here, and are called through ``understood``.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ T = TypeVar("T")
 UNEXPECTED = "RunPod returned an unexpected response"
 _DEEPEST = 40
 _LONGEST = 2000
-"""Characters of a text in an answer."""
+"""Most characters of a text in a response."""
 _LARGEST = 1e12
 _ID = re.compile(r"[!-~]{1,200}")
-"""What may be an id of a pod or a volume: it goes into addresses, commands and names of files."""
+"""Characters allowed in the id of a pod or volume: ids are used in addresses, commands and file names."""
 
 
 class Misshapen(ValueError):
-    """An answer, or a part of it, is not what it should be."""
+    """A response, or a part of it, has an unexpected form."""
 
 
 def understood(read: Callable[[Any], T], answer: object) -> T:
-    """Return what ``read`` makes of a response. Raises TransientError for one that is not as expected."""
+    """Return the result of ``read`` for a response. Raise TransientError if the response is not as expected."""
     try:
         if not is_deeper(answer, _DEEPEST):
             return read(answer)
@@ -45,26 +45,26 @@ def table(value: object) -> Mapping[str, Any]:
 
 
 def needed_table(value: object) -> Mapping[str, Any]:
-    """Return a table. Raises Misshapen for anything else."""
+    """Return a table. Raise Misshapen for anything else."""
     if not isinstance(value, dict):
         raise Misshapen("no table")
     return value
 
 
 def tables(value: object) -> list[Mapping[str, Any]]:
-    """Return the tables in a list; none for anything else."""
+    """Return the tables in a list; an empty list for anything else."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def needed_tables(value: object) -> list[Mapping[str, Any]]:
-    """Return the tables in a list. Raises Misshapen for anything but a list."""
+    """Return the tables in a list. Raise Misshapen for anything but a list."""
     if not isinstance(value, list):
         raise Misshapen("no list")
     return tables(value)
 
 
 def text(value: object) -> str:
-    """Return a text on one line, a number as one; empty for anything else."""
+    """Return a text on one line, a number as text; empty for anything else."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
     if isinstance(value, int) and abs(value) > _LARGEST:
@@ -73,14 +73,14 @@ def text(value: object) -> str:
 
 
 def identifier(value: object) -> str:
-    """Return an id. Raises Misshapen for what can be none."""
+    """Return an id. Raise Misshapen if it cannot be one."""
     if not isinstance(value, str) or not _ID.fullmatch(value):
         raise Misshapen("no id")
     return value
 
 
 def number(value: object) -> float | None:
-    """Return a finite number, also where it is written as a text; None for anything else."""
+    """Return a finite number, also if it is written as text; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     try:
@@ -91,7 +91,7 @@ def number(value: object) -> float | None:
 
 
 def price(value: object) -> float | None:
-    """Return dollars; None for nothing, and for what is no price: nothing is for free."""
+    """Return dollars; None if there is no price, and for 0 or less: nothing is free."""
     usd = number(value)
     return usd if usd is not None and usd > 0 else None
 

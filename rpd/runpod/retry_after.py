@@ -1,4 +1,4 @@
-"""The ``Retry-After`` header of an HTTP answer."""
+"""The ``Retry-After`` header of an HTTP response."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 
 def seconds_to_wait(header: str | None, *, now: float | None = None) -> float | None:
-    """Return the seconds that a ``Retry-After`` header asks for, as a number or a date; None if it is neither."""
+    """Return the seconds in a ``Retry-After`` header, given as a number or a date; None if it is neither."""
     if not header:
         return None
     try:

@@ -39,13 +39,13 @@ Lifecycle = Literal["sdk", "rest", "auto"]
 
 
 class SwitchingProvider(Speaker):
-    """Rents through one of two other providers; pods created through one can be managed through the other.
+    """Rents through one of two providers; pods created through one can be managed through the other.
 
-    It starts with the SDK (``lifecycle="sdk"``) and switches to REST v2 for good once GraphQL says that it is retired:
-    that call did nothing, so it is repeated there. With ``"rest"``, only what REST v2 lacks goes through the SDK: spot
-    pods, and Community pods of a country. With ``"auto"`` the first call finds out whether GraphQL answers, without the
-    SDK. ``notify`` is called with sentences for the user, and may be set later. ``strict``: prices that cannot be read
-    are an error; rpd does not use those it ships with.
+    It starts with the SDK (``lifecycle="sdk"``) and switches to REST v2 for good once GraphQL says that it is
+    retired: that call did nothing, so it is repeated there. With ``"rest"``, the SDK is used only for what
+    REST v2 lacks: spot pods, and Community pods of a country. With ``"auto"`` the first call finds out,
+    without the SDK, whether GraphQL answers. ``notify`` is called with sentences for the user, and may be set
+    later. ``strict``: if prices cannot be read, that is an error; rpd does not use those it ships with.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class SwitchingProvider(Speaker):
         self._looking = threading.Lock()
 
     def account(self) -> Account:
-        """Check the API key and return the account it belongs to. Raises AuthError."""
+        """Check the API key and return its account. Raise AuthError."""
         return self._call(lambda provider: provider.account())
 
     def catalogue(self, count: int = 1, *, cuda: tuple[str, ...] = (), spot: bool = False) -> Catalogue:
@@ -96,7 +96,7 @@ class SwitchingProvider(Speaker):
         return self._call(lambda provider: provider.catalogue(count, cuda=cuda, spot=spot), graphql=spot)
 
     def offers(self, request: PodRequest) -> Sequence[Offer]:
-        """Return the offers for ``request``, best first. Raises ImpossibleRequest if it contradicts itself."""
+        """Return the offers for ``request``, best first. Raise ImpossibleRequest if it contradicts itself."""
         return self._call(lambda provider: provider.offers(request), graphql=bool(impossible(request)))
 
     def create(self, spec: PodSpec) -> PodInfo:
@@ -104,7 +104,7 @@ class SwitchingProvider(Speaker):
         return self._call(lambda provider: provider.create(spec), graphql=bool(impossible(spec.request)))
 
     def get(self, pod_id: str) -> PodInfo | None:
-        """Return the pod, None if it is deleted or was never there."""
+        """Return the pod, None if it is deleted or never existed."""
         return self._call(lambda provider: provider.get(pod_id))
 
     def list(self) -> Sequence[PodInfo]:
@@ -112,15 +112,15 @@ class SwitchingProvider(Speaker):
         return self._call(lambda provider: provider.list())
 
     def stop(self, pod_id: str) -> None:
-        """Stop the pod. Raises PodNotFound."""
+        """Stop the pod. Raise PodNotFound."""
         self._call(lambda provider: provider.stop(pod_id))
 
     def resume(self, pod_id: str, gpu_count: int) -> None:
-        """Start a stopped pod. Raises NoCapacity, PodNotFound."""
+        """Start a stopped pod. Raise NoCapacity, PodNotFound."""
         self._call(lambda provider: provider.resume(pod_id, gpu_count))
 
     def delete(self, pod_id: str) -> None:
-        """Delete the pod; one that is gone already is a success."""
+        """Delete the pod; succeed if it is gone already."""
         self._call(lambda provider: provider.delete(pod_id))
 
     def volumes(self) -> tuple[NetworkVolume, ...]:
@@ -128,23 +128,23 @@ class SwitchingProvider(Speaker):
         return self._call(lambda provider: provider.volumes())
 
     def add_volume(self, name: str, size_gb: int, datacenter: str, tier: Tier | None) -> NetworkVolume:
-        """Make a network volume, once, over REST v2."""
+        """Create a network volume, once, over REST v2."""
         return self._rest.add_volume(name, size_gb, datacenter, tier)
 
     def remove_volume(self, volume_id: str) -> None:
-        """Delete a network volume; one that is gone already is a success."""
+        """Delete a network volume; succeed if it is gone already."""
         self._rest.remove_volume(volume_id)
 
     def may_rent(self) -> bool | None:
-        """Return whether the key may do more than read; None where nobody can tell."""
+        """Return whether the key may do more than read; None if that cannot be found out."""
         return self._rest.may_rent()
 
     def quotas(self) -> tuple[Quota, ...]:
-        """Return how many calls RunPod takes yet, as far as its answers have said."""
+        """Return how many calls RunPod still accepts, as far as its answers have said."""
         return self._rest.quotas()
 
     def places(self) -> tuple[Place, ...]:
-        """Return the data centres that RunPod has. Raises TransientError if it does not list any."""
+        """Return RunPod's data centres. Raise TransientError if it lists none."""
         return self._rest.places()
 
     def registries(self) -> tuple[RegistryAuth, ...]:
@@ -156,36 +156,36 @@ class SwitchingProvider(Speaker):
         return self._call(lambda provider: provider.add_registry(name, username, password))
 
     def remove_registry(self, registry_id: str) -> None:
-        """Delete registry credentials; those that are gone already are a success."""
+        """Delete registry credentials; succeed if they are gone already."""
         self._call(lambda provider: provider.remove_registry(registry_id))
 
     def logs(self, pod_id: str, *, tail: int = 20) -> tuple[str, ...]:
-        """Return the last lines that the pod's machine logged about it. Raises PodNotFound."""
+        """Return the last lines of the machine's log about the pod. Raise PodNotFound."""
         return self._rest.logs(pod_id, tail=tail)
 
     def output(self, pod_id: str, *, tail: int = 20) -> tuple[str, ...]:
-        """Return the last lines that the pod's container printed. Raises PodNotFound."""
+        """Return the last lines of the container's output. Raise PodNotFound."""
         return self._rest.output(pod_id, tail=tail)
 
     def datacenters(self) -> frozenset[str]:
-        """Return the ids of the data centres that RunPod has. Raises TransientError if it does not list any."""
+        """Return the ids of RunPod's data centres. Raise TransientError if it lists none."""
         return self._rest.datacenters()
 
     def billing(self, since: float, until: float) -> Billing:
-        """Return what the account was charged, hour by hour. Raises BillingDenied."""
+        """Return the charges of the account, hour by hour. Raise BillingDenied."""
         return self._rest.billing(since, until)
 
     def owners(self) -> Mapping[str, str]:
-        """Return whose the pods of the account are by their own stamp, by the id of the pod."""
+        """Return the owner of each of the account's pods, by pod id, as far as pods carry rpd's stamp."""
         return self._rest.owners()
 
     @property
     def rents_nothing(self) -> bool:
-        """Whether it only pretends: no."""
+        """False: this provider rents real pods."""
         return False
 
     def clusters(self) -> ClusterProvider:
-        """Return what rents clusters: REST v2, whatever rents the pods."""
+        """Return the provider of clusters: REST v2, whatever rents the pods."""
         return self._clusters
 
     def close(self) -> None:
@@ -204,7 +204,7 @@ class SwitchingProvider(Speaker):
         return act(self._rest)
 
     def _look(self) -> None:
-        """Find out what answers. If neither does, the SDK's own error says why."""
+        """Find out which API answers. If neither does, the SDK's own error says why."""
         with self._looking:
             if self._has_looked:
                 return

@@ -1,1 +1,1 @@
-"""GPU types, prices, stock and images: what is on offer, and in which order to ask for it."""
+"""GPU types, prices, stock and images: the offers, and the order in which to try them."""

@@ -1,4 +1,4 @@
-"""Catalogues kept on disk, so that prices need not be asked for by every command."""
+"""Catalogues cached on disk, so that not every command has to ask for prices."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ FRESH_SECONDS = 3600.0
 
 
 class CatalogueStore:
-    """A folder of catalogues, one for each address of the API and each question; ``folder`` None keeps nothing.
+    """A folder of catalogues, one per API address and question; ``folder`` None stores nothing.
 
-    ``url`` is that address, by default the one in the environment. ``refresh`` passes over what is there, and replaces
-    it. A file that cannot be read or written is no error: RunPod is asked then.
+    ``url`` is that address, by default the one in the environment. ``refresh`` ignores stored catalogues and
+    replaces them. A file that cannot be read or written is no error: RunPod is asked instead.
     """
 
     def __init__(
@@ -55,10 +55,11 @@ class CatalogueStore:
             return None
 
     def write(self, question: str, catalogue: Catalogue) -> None:
-        """Keep the answer to ``question``."""
+        """Store the answer to ``question``."""
         if self._folder is None:
             return
         path = self._path(self._folder, question)
+        # Renamed into place: several rpd processes may read and write the same file.
         temporary = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +73,7 @@ class CatalogueStore:
 
 
 def default_store(url: str | None = None, *, refresh: bool = False) -> CatalogueStore:
-    """Return the store in the user's cache folder; of an API on this machine nothing is kept, it is asked at once."""
+    """Return the store in the user's cache folder; for an API on this machine it stores nothing."""
     url = url or api_url()
     folder = None if is_local(url) else user_cache_path("rpd") / "catalogue"
     return CatalogueStore(folder, url=url, refresh=refresh)

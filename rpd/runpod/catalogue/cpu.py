@@ -1,4 +1,4 @@
-"""CPU pods: the instance that has enough cores and memory, and what it costs where that is known.
+"""CPU pods: the smallest instance with enough cores and memory, and its price if it is known.
 
 An instance is named ``<flavour>-<vCPUs>-<GB>``; the flavours c, g and m have 2, 4 and 8 GB per vCPU, and
 vCPUs come in powers of two. (RunPod's CPU catalogue; the 8 GB of m are inferred.)
@@ -12,16 +12,16 @@ from rpd.errors import ImpossibleRequest
 
 _GB_PER_VCPU = {"c": 2, "g": 4, "m": 8}
 _USUAL = ("cpu3c", "cpu3g", "cpu3m")
-"""The flavours that rpd takes by itself: the cheapest generation."""
+"""The flavours that rpd chooses by itself: the cheapest generation."""
 _VCPUS = (2, 4, 8, 16, 32)
 _USD_PER_VCPU_HR = {"cpu3c": 0.03}
-"""One reading: a ``cpu3c-2-4`` at about $0.06 an hour. Prices grow with the vCPUs."""
+"""One reading: a ``cpu3c-2-4`` at about $0.06 per hour. Prices grow with the vCPUs."""
 
 
 def cpu_instance(min_vcpu: int | None, min_memory_gb: int | None, flavour: str | None = None) -> str:
-    """Return the smallest instance (of a flavour) that has so much. Raises ImpossibleRequest if none has."""
-    found, vcpus = _smallest(min_vcpu or 1, min_memory_gb or 1, _USUAL if flavour is None else (flavour,))
-    return f"{found}-{vcpus}-{vcpus * _memory(found)}"
+    """Return the smallest instance (of a flavour) that is large enough. Raise ImpossibleRequest if none is."""
+    smallest, vcpus = _smallest(min_vcpu or 1, min_memory_gb or 1, _USUAL if flavour is None else (flavour,))
+    return f"{smallest}-{vcpus}-{vcpus * _memory(smallest)}"
 
 
 def cpu_price(
@@ -30,12 +30,12 @@ def cpu_price(
     usd_per_vcpu_hr: Mapping[str, float] | None = None,
     flavour: str | None = None,
 ) -> float | None:
-    """Return the dollars an hour of that instance costs, None where not known. Raises ImpossibleRequest.
+    """Return the price of that instance in USD per hour, None if it is unknown. Raise ImpossibleRequest.
 
-    ``usd_per_vcpu_hr``: flavour -> price of today; flavours it lacks cost what they cost on one day.
+    ``usd_per_vcpu_hr``: flavour to today's price; for other flavours a price that was read once is used.
     """
-    found, vcpus, _ = cpu_instance(min_vcpu, min_memory_gb, flavour).split("-")
-    rate = {**_USD_PER_VCPU_HR, **(usd_per_vcpu_hr or {})}.get(found)
+    smallest, vcpus, _ = cpu_instance(min_vcpu, min_memory_gb, flavour).split("-")
+    rate = {**_USD_PER_VCPU_HR, **(usd_per_vcpu_hr or {})}.get(smallest)
     return None if rate is None else round(rate * int(vcpus), 4)
 
 

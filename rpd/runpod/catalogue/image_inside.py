@@ -1,7 +1,7 @@
-"""The contents of an image, as far as its registry knows: its CPU architectures, and the software in its history.
+"""The contents of an image, as far as its registry knows: CPU architectures, and software in its history.
 
-The calls are those of the OCI distribution specification: the manifest, and the configuration that it names. Nothing of
-the image itself is fetched.
+The calls are those of the OCI distribution specification: the manifest, and the configuration that it names.
+Nothing of the image itself is fetched.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import httpx
 
 PLATFORM = "linux/amd64"
-"""What RunPod's hosts run."""
+"""The platform of RunPod's hosts."""
 Fetch = Callable[[str], bytes]
-"""Returns what is at a path below the repository. Raises LookupError for what is not there."""
+"""Returns the content at a path below the repository. Raises LookupError if there is none."""
 
 _HELPERS = re.compile(
     r"""
@@ -31,12 +31,12 @@ _HELPERS = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-"""What rpd brings an SSH server up with, or a distribution that has it."""
+"""Tools with which rpd can install an SSH server, or distributions that have them."""
 
 
 @frozen
 class Inside:
-    """For which platforms an image was built, and whether anything says that rpd can bring an SSH server up in it."""
+    """The platforms of an image, and whether anything suggests that rpd can start an SSH server in it."""
 
     platforms: tuple[str, ...] = ()
     has_helper: bool = True
@@ -48,7 +48,7 @@ class Inside:
 
 
 def look_inside(fetch: Fetch, reference: str) -> Inside | None:
-    """Return what the registry tells of an image; None where that is nothing."""
+    """Return the registry's information on an image; None if it has none."""
     try:
         manifest = table(json.loads(fetch(f"manifests/{reference}")))
         builds = {_platform(row): text(row.get("digest")) for row in tables(manifest.get("manifests"))}
@@ -67,7 +67,7 @@ def look_inside(fetch: Fetch, reference: str) -> Inside | None:
 
 
 def _platform(row: Mapping[str, Any]) -> str:
-    """Return the platform of a build; empty for what is none, such as an attestation."""
+    """Return the platform of a build; empty for other entries, such as an attestation."""
     platform = table(row.get("platform"))
     system, processor = text(platform.get("os")), text(platform.get("architecture"))
     return f"{system}/{processor}" if system and processor and "unknown" not in (system, processor) else ""
@@ -79,13 +79,16 @@ def _own(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _story(config: Mapping[str, Any]) -> str:
-    """Return all that a configuration says of how the image was made and is run."""
+    """Return every text in a configuration about how the image was made and is run."""
     lines = [text(row.get("created_by")) for row in tables(config.get("history"))]
     return "\n".join((*lines, json.dumps(table(config.get("config")))))
 
 
 def fetcher(client: httpx.Client, url: str, headers: Mapping[str, str], most: int) -> Fetch:
-    """Return what fetches below the repository at ``url``; an answer above ``most`` bytes counts as none."""
+    """Return a function that fetches below the repository at ``url``.
+
+    A response above ``most`` bytes counts as missing.
+    """
 
     def fetch(path: str) -> bytes:
         answer = client.get(f"{url}/{path}", headers=dict(headers))

@@ -1,7 +1,8 @@
-"""Container registries: whether an image is there, and which one its tag means, asked as a host that pulls it would.
+"""Container registries: whether an image exists, and the digest of its tag, asked as a pulling host would ask.
 
-The calls are those of the OCI distribution specification: a HEAD of the manifest, with a token where the registry asks
-for one. Docker Hub, GitHub, Google, NVIDIA and Azure give tokens; Amazon takes the password itself.
+The calls are those of the OCI distribution specification: a HEAD of the manifest, with a token if the
+registry demands one. Docker Hub, GitHub, Google, NVIDIA and Azure issue tokens; Amazon takes the password
+itself.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 @frozen
 class ImageName:
-    """An image by its parts; ``reference`` is a tag or a digest."""
+    """The parts of an image name; ``reference`` is a tag or a digest."""
 
     registry: str
     repository: str
@@ -53,7 +54,7 @@ class ImageName:
 
     @classmethod
     def parse(cls, text: str) -> ImageName:
-        """Read a name as Docker does: no registry is Docker Hub, no owner is ``library``, no tag is ``latest``."""
+        """Parse a name as Docker does: no registry is Docker Hub, no owner is ``library``, no tag is ``latest``."""
         name, _, digest = text.partition("@")
         host, slash, rest = name.partition("/")
         if not slash or not ("." in host or ":" in host or host == "localhost"):
@@ -73,20 +74,20 @@ class ImageName:
 
     @property
     def url(self) -> str:
-        """Return where its manifest is; a registry on this machine speaks plain HTTP."""
+        """The address of its manifest; a registry on this machine uses plain HTTP."""
         scheme = "http" if self.is_here else "https"
         return f"{scheme}://{self.registry}/v2/{self.repository}/manifests/{self.reference}"
 
 
 class Presence(StrEnum):
-    """What a registry says of an image."""
+    """The answer of a registry about an image."""
 
     PRESENT = "present"
     ABSENT = "absent"
     CLOSED = "closed"
-    """Not to be seen without credentials: private, or not there."""
+    """Not visible without credentials: private, or missing."""
     PRIVATE = "private"
-    """Not to be seen from here; RunPod has the credentials for it."""
+    """Not visible from here; RunPod has the credentials for it."""
     UNKNOWN = "unknown"
     """The registry could not be asked."""
 
@@ -98,12 +99,12 @@ WHAT_TO_DO = {
     Presence.PRIVATE: "",
     Presence.UNKNOWN: "offline? Ask again where there is a network",
 }
-"""What a user might do about it."""
+"""Advice for the user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """Who asks a registry."""
+    """The user name and password for a registry."""
 
     username: str
     password: str = field(repr=False)
@@ -111,24 +112,24 @@ class Credentials:
 
 @frozen
 class Answer:
-    """What a registry says of an image, why in a few words, and the digest that its tag means now."""
+    """A registry's answer about an image, the reason in a few words, and the digest of its tag."""
 
     presence: Presence
     why: str
     digest: str = ""
     inside: Inside | None = None
-    """What is in it, if that was asked for and the registry tells."""
+    """The contents of the image, if requested and if the registry reports them."""
 
 
 def may_ask(image: str, *, emulated: bool) -> bool:
-    """Return whether a registry is worth asking: an emulator's images are names, unless it is the registry itself."""
+    """Return whether a registry is worth asking. An emulator's images are only names, unless it is the registry."""
     return not emulated or ImageName.parse(image).is_here
 
 
 def look_up(image: str, credentials: Credentials | None = None, *, inside: bool = False) -> Answer:
-    """Return what the registry says of ``image``, with what is in it if ``inside``.
+    """Return the registry's answer about ``image``, with its contents if ``inside``.
 
-    Never raises for what the network does.
+    Never raise for network errors.
     """
     name = ImageName.parse(image)
     try:
@@ -188,10 +189,10 @@ def _look_up(name: ImageName, credentials: Credentials | None, *, inside: bool) 
 
 
 def _permission(client: httpx.Client, challenge: str, credentials: Credentials | None) -> tuple[str, str]:
-    """Return the header that ``WWW-Authenticate`` asks for, empty where there is none, and who is refused."""
-    wanted = dict(_CHALLENGE.findall(challenge))
-    realm = wanted.pop("realm", "")
-    wanted.pop("error", None)
+    """Return the header that ``WWW-Authenticate`` demands, empty if there is none, and who was refused."""
+    parameters = dict(_CHALLENGE.findall(challenge))
+    realm = parameters.pop("realm", "")
+    parameters.pop("error", None)
     if challenge.lower().startswith("basic") and credentials is not None:
         return _basic(credentials), ""
     if not challenge.lower().startswith("bearer") or not realm:
@@ -201,8 +202,8 @@ def _permission(client: httpx.Client, challenge: str, credentials: Credentials |
         if not realm.startswith("https://") and not is_local(realm):
             raise ValueError("the registry wants the password in clear text")
         headers["Authorization"] = _basic(credentials)
-    # The password goes to the address that the registry names, and not on from there.
-    with client.stream("GET", realm, params=wanted, headers=headers, follow_redirects=False) as answer:
+    # The password goes to the address that the registry names, and not further.
+    with client.stream("GET", realm, params=parameters, headers=headers, follow_redirects=False) as answer:
         text = whole(answer.iter_bytes(), until=time.monotonic() + _SECONDS, most=_MOST_TOKEN_BYTES)
     if answer.status_code in (401, 403) and credentials is not None:
         return "", f"the user {credentials.username!r} and this password{_words(text)}"
@@ -217,7 +218,7 @@ def _basic(credentials: Credentials) -> str:
 
 
 def _words(body: bytes) -> str:
-    """Return the registry's own words in an answer, in parentheses; empty where it has none."""
+    """Return the registry's own words in a response, in parentheses; empty if there are none."""
     try:
         table = json.loads(body)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The live catalogue: prices and stock from REST v2, else GraphQL, else as shipped; asked for as seldom as possible."""
+"""The live catalogue: prices and stock from REST v2, else GraphQL, else as shipped; read as rarely as possible."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from rpd.values.pod import PodRequest
 
 @frozen(kw_only=False)
 class Question:
-    """Which catalogue: GPU types for ``count`` per pod and with these CUDA versions, or CPU flavours.
+    """A question about the catalogue: GPU types for ``count`` per pod with these CUDA versions, or CPU flavours.
 
-    ``spot``: with the prices of spot pods, which only GraphQL tells. ``min_cuda``: from that version on. ``cluster``:
-    with the stock for clusters.
+    ``spot``: with the prices of spot pods, which only GraphQL has. ``min_cuda``: from that version on.
+    ``cluster``: with the stock for clusters.
     """
 
     count: int = 1
@@ -35,7 +35,7 @@ class Question:
 
     @classmethod
     def of(cls, request: PodRequest) -> Question:
-        """Return the question whose answer says what may be tried for ``request``."""
+        """Return the question whose answer contains the candidates for ``request``."""
         if request.gpu is None:
             return CPUS
         return cls(count=request.gpu.count, cuda=request.cuda, min_cuda=request.min_cuda, spot=request.spot)
@@ -47,9 +47,10 @@ CPUS = Question(count=0, cpu=True)
 class LiveCatalogue:
     """Answers questions about prices and stock; may be asked from several threads.
 
-    ``graphql`` reads the catalogue for a count over GraphQL, where that is available; without it REST v2 is tried
-    again as ``retry`` has it. ``seconds``: how long an answer is used in this process; the first one may come from
-    ``store``. With ``strict`` nothing shipped stands in for what could not be read: that is an error.
+    ``graphql`` reads the catalogue for a count over GraphQL, if that is available; without it REST v2 is
+    retried according to ``retry``. ``seconds``: how long an answer is reused in this process; the first one
+    may come from ``store``. With ``strict``, shipped prices never replace ones that could not be read: that
+    is an error.
     """
 
     def __init__(
@@ -75,22 +76,22 @@ class LiveCatalogue:
         self._lock = threading.Lock()
         self._known: dict[Question, tuple[float, Catalogue]] = {}
         self._without_rest = False
-        """Whether this API turned out not to speak REST v2."""
+        """Whether this API turned out not to offer REST v2."""
 
     def ask(self, question: Question) -> Catalogue:
-        """Return what RunPod has, else (with a notice) what was shipped. Raises AuthError, ApiRetired.
+        """Return RunPod's catalogue, else (with a notice) the shipped one. Raise AuthError, ApiRetired.
 
-        Where it is strict: any ProviderError.
+        If strict, raise any ProviderError.
         """
         with self._lock:
             if question not in self._known:
-                known = self._store.read(repr(question)) or self._fresh(question)
+                catalogue_now = self._store.read(repr(question)) or self._fresh(question)
             elif self._clock() - self._known[question][0] > self._seconds:
-                known = self._fresh(question)
+                catalogue_now = self._fresh(question)
             else:
                 return self._known[question][1]
-            self._known[question] = (self._clock(), known)
-            return known
+            self._known[question] = (self._clock(), catalogue_now)
+            return catalogue_now
 
     def _fresh(self, question: Question) -> Catalogue:
         try:

@@ -1,4 +1,4 @@
-"""The catalogue: which GPU types RunPod rents, at what price and where; live or as shipped."""
+"""The catalogue: the GPU types that RunPod rents, with prices and places; live or as shipped."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ IN_STOCK = STOCK_ORDER[:3]
 
 @frozen
 class GpuRow:
-    """One GPU type. Prices are USD per GPU and hour, None where not known.
+    """One GPU type. Prices are USD per GPU and hour, None if unknown.
 
-    ``max_…``: GPUs a pod may have in that cloud; 0: not rented there, None: not known.
+    ``max_…``: GPUs per pod in that cloud; 0: not rented there, None: unknown.
     """
 
     id: str
@@ -34,12 +34,12 @@ class GpuRow:
     max_community: int | None = None
 
     def rents(self, cloud: Cloud, count: int) -> bool:
-        """Return whether that cloud rents so many in one pod, as far as known."""
+        """Return whether that cloud rents ``count`` in one pod, as far as is known."""
         most = self.max_secure if cloud is Cloud.SECURE else self.max_community
         return most is None or most >= count
 
     def price(self, cloud: Cloud, *, spot: bool = False) -> float | None:
-        """Return the USD per GPU and hour; a spot pod's bid is its spot price, else the price on demand."""
+        """Return USD per GPU and hour; for a spot pod the spot price, else the on-demand price."""
         secure = cloud is Cloud.SECURE
         on_demand = self.secure_usd_per_hr if secure else self.community_usd_per_hr
         bid = self.secure_spot_usd_per_hr if secure else self.community_spot_usd_per_hr
@@ -48,12 +48,14 @@ class GpuRow:
 
 @frozen
 class Catalogue:
-    """All that RunPod offers. ``stock``: GPU id -> data centre -> ``high``, ``medium`` or ``low``, for one count.
+    """Everything that RunPod offers.
 
-    ``complete``: a GPU type that is absent is not rented. ``volumes`` None: nobody asked for them.
-    ``offered``: GPU id -> data centres that have it with the CUDA versions asked for, in stock or not; a type
-    that is absent may be anywhere, and so may all where it is None. ``cpu_usd_per_vcpu_hr``: flavour -> price.
-    ``places`` None: nobody asked about the data centres themselves.
+    ``stock``: GPU id -> data centre -> ``high``, ``medium`` or ``low``, for one count.
+
+    ``complete``: a GPU type that is absent is not rented. ``volumes`` None: they were not read. ``offered``:
+    GPU id -> data centres that have it with the requested CUDA versions, in stock or not; an absent type may
+    be anywhere, and so may all types if it is None. ``cpu_usd_per_vcpu_hr``: flavour -> price. ``places``
+    None: the data centres were not read.
     """
 
     gpus: Mapping[str, GpuRow]
@@ -66,17 +68,17 @@ class Catalogue:
     places: tuple[Place, ...] | None = None
 
     def row(self, gpu_id: str) -> GpuRow | None:
-        """Return the row of a GPU type; one without facts if this catalogue may have missed it."""
+        """Return the row of a GPU type; an empty one if this catalogue may lack it."""
         known = self.gpus.get(gpu_id)
         return known if known or self.complete else GpuRow(id=gpu_id, memory_gb=0)
 
     def datacenters_with(self, gpu_id: str) -> tuple[tuple[str, str], ...]:
-        """Return (data centre, stock) where the GPU type is in stock, the fullest first."""
+        """Return (data centre, stock) pairs for a GPU type that is in stock, the fullest first."""
         places = self.stock.get(gpu_id, {}).items()
         return tuple(sorted(places, key=lambda item: (STOCK_ORDER.index(item[1]), item[0])))
 
     def may_be_in(self, gpu_id: str, datacenter: str | None) -> bool:
-        """Return whether the GPU type, with the CUDA versions asked for, can be in that data centre."""
+        """Return whether the GPU type, with the requested CUDA versions, can be in that data centre."""
         places = (self.offered or {}).get(gpu_id)
         return datacenter is None or places is None or datacenter in places
 
@@ -90,7 +92,7 @@ class Catalogue:
 
 
 def shipped_catalogue() -> Catalogue:
-    """Return the catalogue that came with rpd: ids, memory, prices of one day; no stock."""
+    """Return the catalogue shipped with rpd: ids, memory, prices of one day; no stock."""
     return Catalogue(gpus=MappingProxyType({row.id: _shipped_row(row) for row in KNOWN_GPU_TYPES.values()}))
 
 
@@ -101,7 +103,7 @@ def _shipped_row(row: GpuType) -> GpuRow:
         memory_gb=row.memory_gb,
         secure_usd_per_hr=row.secure_usd_per_hr,
         community_usd_per_hr=row.community_usd_per_hr,
-        # A type without any price is one whose facts are not known, not one that nobody rents.
+        # A type without any price is one without known facts, not one that nobody rents.
         max_secure=row.max_count_secure if priced else None,
         max_community=row.max_count_community if priced else None,
     )
@@ -122,10 +124,10 @@ def catalogue_query(count: int) -> str:
 
 
 def read_catalogue(data: Mapping[str, Any]) -> Catalogue:
-    """Return the catalogue in the answer to ``catalogue_query``. Raises Misshapen for other shapes."""
+    """Return the catalogue in the response to ``catalogue_query``. Raise Misshapen for other shapes."""
     rows = [_row(raw) for raw in needed_tables(data.get("gpuTypes"))]
     return Catalogue(
-        # RunPod lists a stand-in named "unknown" with no memory and no price.
+        # RunPod lists a placeholder named "unknown" with no memory and no price.
         gpus=MappingProxyType(
             {row.id: row for row in rows if row.id not in ("", "unknown") and row.memory_gb > 0}
         ),

@@ -1,4 +1,4 @@
-"""The market: a request and a catalogue make the offers to try, best first. Pure."""
+"""The market: turns a request and a catalogue into the offers to try, best first. Pure."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _CLOUDS = {
 
 
 def offers(request: PodRequest, catalogue: Catalogue) -> tuple[Offer, ...]:
-    """Return what may be tried for ``request``, best first; empty if nothing RunPod rents can serve it.
+    """Return the offers to try for ``request``, best first; empty if nothing that RunPod rents fits.
 
-    The order is the user's GPU order, then cloud, then data centre: those asked for in their order, else
-    those in stock, the fullest first, and at last any (stock is a hint that lags). Data centres known not to have
-    the GPU with the CUDA versions asked for are left out. ``prefer="cheapest"`` and a request by memory go by price
-    before all that, ``prefer="place"`` by the data centres asked for. The fallback cloud comes after everything else.
-    No offer is above ``max_price_usd``, a price per pod and hour: one whose price is not known is left out then.
-    Community hosts stand in no data centre that could be asked for: where data centres, certificates or the global
-    network are asked for, there are none; where countries are, one offer for each.
-    Raises ImpossibleRequest for a request that contradicts itself.
+    The order is the user's GPU order, then cloud, then data centre: requested ones in their order, else those
+    in stock, the fullest first, and finally any (stock is a hint that lags). Data centres known not to have
+    the GPU with the requested CUDA versions are left out. ``prefer="cheapest"`` and a request by memory sort
+    by price first, ``prefer="place"`` by the requested data centres. The fallback cloud comes after
+    everything else. No offer exceeds ``max_price_usd``, a price per pod and hour; offers without a known
+    price are left out then. Community hosts are in no data centre that could be requested: a request for data
+    centres, certificates or the global network has none of them, and a request for countries has one offer
+    per country. Raise ImpossibleRequest for a request that contradicts itself.
     """
     placed = _at_its_volume(request, catalogue)
     if placed.gpu is None:
@@ -47,34 +47,34 @@ def offers(request: PodRequest, catalogue: Catalogue) -> tuple[Offer, ...]:
 
 
 def is_particular(request: PodRequest) -> bool:
-    """Return whether the request asks for something of which only the list of data centres tells."""
+    """Return whether the request needs facts that only the list of data centres has."""
     return bool(request.compliance or request.global_network)
 
 
 def _allowed(request: PodRequest, catalogue: Catalogue) -> tuple[str, ...] | None:
-    """Return the data centres in Secure Cloud where the pod may be: those it names, in its order; None: anywhere.
+    """Return the data centres in Secure Cloud where the pod may be, in the order of the request; None: anywhere.
 
-    Raises ImpossibleRequest if none of them is in its countries, holds its certificates, and so on.
+    Raise ImpossibleRequest if none of them is in its countries, holds its certificates, and so on.
     """
     if not (request.countries or is_particular(request)):
         return tuple(dict.fromkeys(request.datacenters)) or None
-    known = catalogue.places or tuple(Place(id=name) for name in sorted(KNOWN_DATACENTERS))
+    every_place = catalogue.places or tuple(Place(id=name) for name in sorted(KNOWN_DATACENTERS))
     rules = dict(_rules(request, places_known=catalogue.places is not None))
-    asked = request.datacenters or tuple(place.id for place in known)
-    by_id = {place.id: place for place in known}
-    found = tuple(
+    candidates = request.datacenters or tuple(place.id for place in every_place)
+    by_id = {place.id: place for place in every_place}
+    allowed = tuple(
         name
-        for name in dict.fromkeys(asked)
+        for name in dict.fromkeys(candidates)
         if name in by_id and all(rule(by_id[name]) for rule in rules.values())
     )
-    if found or (request.cloud is not CloudChoice.SECURE and _may_be_community(request)):
-        return found
+    if allowed or (request.cloud is not CloudChoice.SECURE and _may_be_community(request)):
+        return allowed
     where = ", ".join(request.datacenters) or "none of RunPod's data centres"
     raise ImpossibleRequest(f"{where}: not {' and '.join(rules)}; `rpd gpus` shows where there are GPUs")
 
 
 def _rules(request: PodRequest, *, places_known: bool) -> Iterator[tuple[str, Callable[[Place], bool]]]:
-    """Yield what a data centre has to be, in words and as a test; its properties only if ``places_known``."""
+    """Yield the conditions for a data centre, in words and as a test; its properties only if ``places_known``."""
     countries, certificates = request.countries, frozenset(request.compliance)
     if countries:
         yield f"in {' or '.join(countries)}", lambda place: country_of(place.id) in countries
@@ -85,7 +85,7 @@ def _rules(request: PodRequest, *, places_known: bool) -> Iterator[tuple[str, Ca
 
 
 def of_clusters(request: PodRequest, cluster: Cluster, catalogue: Catalogue) -> tuple[Offer, ...]:
-    """Return what may be tried for a cluster, at the rate of all its members. Raises as ``offers`` does."""
+    """Return the offers to try for a cluster, at the rate of all its members. Raise as ``offers`` does."""
     secure = replace(request, cloud=CloudChoice.SECURE, fallback_cloud=None)
     return tuple(
         replace(
@@ -97,45 +97,45 @@ def of_clusters(request: PodRequest, cluster: Cluster, catalogue: Catalogue) -> 
     )
 
 
-def find_volume(wanted: str, volumes: Sequence[NetworkVolume]) -> NetworkVolume:
-    """Return the network volume of that id or name. Raises ImpossibleRequest for none and for several."""
-    matching = [v for v in volumes if v.id == wanted] or [v for v in volumes if v.name == wanted]
+def find_volume(id_or_name: str, volumes: Sequence[NetworkVolume]) -> NetworkVolume:
+    """Return the network volume with that id or name. Raise ImpossibleRequest for none and for several."""
+    matching = [v for v in volumes if v.id == id_or_name] or [v for v in volumes if v.name == id_or_name]
     if len(matching) == 1:
         return matching[0]
     if matching:
         ids = ", ".join(f"{v.id} in {v.datacenter}" for v in matching)
         raise ImpossibleRequest(
-            f"{len(matching)} network volumes are named {wanted!r}: use the id of the one you mean ({ids})"
+            f"{len(matching)} network volumes are named {id_or_name!r}: use the id of the one you mean ({ids})"
         )
     names = [v.name for v in volumes]
     import difflib  # for a mistake only
 
-    close = difflib.get_close_matches(wanted, names, n=1)
+    close = difflib.get_close_matches(id_or_name, names, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(map(repr, names)) or 'none'}"
-    raise ImpossibleRequest(f"the account has no network volume {wanted!r}: {hint}")
+    raise ImpossibleRequest(f"the account has no network volume {id_or_name!r}: {hint}")
 
 
 def _at_its_volume(request: PodRequest, catalogue: Catalogue) -> PodRequest:
-    """Return ``request`` confined to where its network volume is: one data centre, and Secure Cloud."""
-    wanted = request.storage.network_volume
-    if wanted is None:
+    """Return ``request`` limited to the location of its network volume: one data centre, and Secure Cloud."""
+    name = request.storage.network_volume
+    if name is None:
         return replace(request, datacenters=tuple(dc.upper() for dc in request.datacenters))
     if request.cloud is CloudChoice.COMMUNITY:
         raise ImpossibleRequest('a network volume needs Secure Cloud: set cloud="secure"')
-    volume = None if catalogue.volumes is None else find_volume(wanted, catalogue.volumes)
+    volume = None if catalogue.volumes is None else find_volume(name, catalogue.volumes)
     home = volume.datacenter if volume else None
     if volume and request.storage.tier and volume.tier not in (None, request.storage.tier):
         raise ImpossibleRequest(
-            f"network volume {wanted!r} is {volume.tier}, but the job asks for {request.storage.tier}: a volume keeps "
+            f"network volume {name!r} is {volume.tier}, but the job asks for {request.storage.tier}: a volume keeps "
             f"the tier that it was made with (`rpd volume create --tier {request.storage.tier}` makes another)"
         )
-    asked = tuple(dc.upper() for dc in request.datacenters)
-    if home and asked and home not in asked:
+    requested = tuple(dc.upper() for dc in request.datacenters)
+    if home and requested and home not in requested:
         raise ImpossibleRequest(
-            f"network volume {wanted!r} is in {home}, but the job asks for {', '.join(asked)}"
+            f"network volume {name!r} is in {home}, but the job asks for {', '.join(requested)}"
         )
     return replace(
-        request, cloud=CloudChoice.SECURE, fallback_cloud=None, datacenters=(home,) if home else asked
+        request, cloud=CloudChoice.SECURE, fallback_cloud=None, datacenters=(home,) if home else requested
     )
 
 
@@ -172,10 +172,10 @@ def _gpu_offers(
 
 
 def _candidates(gpu: Gpu, catalogue: Catalogue) -> Iterator[GpuRow]:
-    """Yield the GPU types that are asked for by id, or that have the memory.
+    """Yield the GPU types that are requested by id, or that have enough memory.
 
-    By memory come only NVIDIA's, because images are made for CUDA, and only those whose price is known
-    somewhere.
+    By memory there are only NVIDIA types, because images are made for CUDA, and only those with a known
+    price.
     """
     if gpu.ids:
         rows = [row for row in map(catalogue.row, dict.fromkeys(gpu.ids)) if row]
@@ -194,7 +194,8 @@ def _places(
 ) -> Iterator[Offer]:
     per_gpu = row.price(cloud, spot=request.spot)
     rate = None if per_gpu is None else round(per_gpu * count, 4)
-    # RunPod reports stock per data centre, and data centres are Secure Cloud's; Community hosts stand anywhere.
+    # RunPod reports stock per data centre, and data centres belong to Secure Cloud; Community hosts are
+    # anywhere.
     secure = cloud is Cloud.SECURE
     if not secure:
         yield from _community(request, count, row, rate)
@@ -210,7 +211,7 @@ def _places(
 def _in_order(
     request: PodRequest, allowed: tuple[str, ...] | None, in_stock: Sequence[str]
 ) -> tuple[str | None, ...]:
-    """Return where to try: as the request lists them, else the fullest first."""
+    """Return the places to try: in the order of the request, else the fullest first."""
     if request.datacenters and allowed is not None:
         return allowed
     if allowed is None:
@@ -219,12 +220,12 @@ def _in_order(
 
 
 def _may_be_community(request: PodRequest) -> bool:
-    """Whether the request asks for nothing that only data centres have."""
+    """Return whether the request needs nothing that only data centres have."""
     return not (request.datacenters or is_particular(request))
 
 
 def _community(request: PodRequest, count: int, row: GpuRow, usd_per_hr: float | None) -> Iterator[Offer]:
-    """Yield what may be tried in Community Cloud: its hosts stand in countries, and nobody tells its stock."""
+    """Yield the offers in Community Cloud: its hosts are in countries, and its stock is unknown."""
     for country in (dict.fromkeys(request.countries) or (None,)) if _may_be_community(request) else ():
         yield Offer(
             gpu_id=row.id,

@@ -11,10 +11,10 @@ from rpd.values.pod import Account, NetworkVolume, Offer, PodRequest, Provider
 
 
 class Onlooker(OfflineProvider):
-    """Passes reads on to ``live``; what would change something stays on this machine.
+    """Passes reads on to ``live``; changes stay on this machine.
 
-    Reads happen inside ``outside()``: the calling thread may be running the code of a job, which must not open
-    connections; rpd's own reads may.
+    Reads happen inside ``outside()``: the calling thread may be running the code of a job, which must not
+    open connections; rpd's own reads may.
     """
 
     def __init__(
@@ -32,14 +32,14 @@ class Onlooker(OfflineProvider):
         return self._live.name
 
     def account(self) -> Account:
-        """Check the API key and return the account it belongs to. Raises AuthError."""
+        """Check the API key and return its account. Raise AuthError."""
         with self._outside():
             return self._live.account()
 
     def offers(self, request: PodRequest) -> Sequence[Offer]:
-        """Return the current offers for ``request``, best first; read once for each kind of request.
+        """Return the current offers for ``request``, best first; read once per kind of request.
 
-        Raises ImpossibleRequest if it contradicts itself, and ProviderError if they cannot be read.
+        Raise ImpossibleRequest if it contradicts itself, and ProviderError if they cannot be read.
         """
         key = what_counts(request)
         with self._asking:
@@ -59,7 +59,7 @@ class Onlooker(OfflineProvider):
             return self._live.datacenters()
 
     def clusters(self) -> Provider | None:
-        """Return what reads the current offers of clusters."""
+        """Return a provider that reads the current offers of clusters."""
         with self._outside():
             live = self._live.clusters()
         return None if live is None else _ClusterOnlooker(live, self._outside)
@@ -70,7 +70,7 @@ class Onlooker(OfflineProvider):
 
 
 class _ClusterOnlooker(OfflineClusters):
-    """Onlooker, of clusters."""
+    """The onlooker of clusters."""
 
     def __init__(self, live: Provider, outside: Callable[[], AbstractContextManager[object]]) -> None:
         super().__init__()
@@ -78,6 +78,6 @@ class _ClusterOnlooker(OfflineClusters):
         self._outside = outside
 
     def offers(self, request: PodRequest) -> Sequence[Offer]:
-        """Return the current offers for ``request``, best first. Raises ProviderError if they cannot be read."""
+        """Return the current offers for ``request``, best first. Raise ProviderError if they cannot be read."""
         with self._outside():
             return self._live.offers(request)

@@ -44,12 +44,12 @@ class OfflineProvider(Provider):
         return Account(id="dry-run")
 
     def offers(self, request: PodRequest) -> Sequence[Offer]:
-        """Return the offers at shipped prices. Raises ImpossibleRequest if the request contradicts itself."""
+        """Return the offers at shipped prices. Raise ImpossibleRequest if the request contradicts itself."""
         key = what_counts(request)
-        known = self._offers.get(key)
-        if known is None:
-            known = self._offers[key] = offers.offers(request, self._catalogue)
-        return known
+        fitting = self._offers.get(key)
+        if fitting is None:
+            fitting = self._offers[key] = offers.offers(request, self._catalogue)
+        return fitting
 
     def create(self, spec: PodSpec) -> PodInfo:
         """Return a pod that is ready at once."""
@@ -83,14 +83,14 @@ class OfflineProvider(Provider):
             return tuple(self._pods.values())
 
     def stop(self, pod_id: str) -> None:
-        """Mark the pod as stopped. Raises PodNotFound."""
+        """Mark the pod as stopped. Raise PodNotFound."""
         with self._lock:
             if pod_id not in self._pods:
                 raise PodNotFound(f"there is no pod {pod_id}")
             self._pods[pod_id] = replace(self._pods[pod_id], status=PodStatus.EXITED, ssh=None)
 
     def resume(self, pod_id: str, gpu_count: int) -> None:  # noqa: ARG002 - a dry run always has free GPUs
-        """Mark the pod as running. Raises PodNotFound."""
+        """Mark the pod as running. Raise PodNotFound."""
         with self._lock:
             if pod_id not in self._pods:
                 raise PodNotFound(f"there is no pod {pod_id}")
@@ -109,10 +109,10 @@ class OfflineProvider(Provider):
 
 
 class OfflineClusters(OfflineProvider):
-    """The clusters of a dry run: every one is whole at once."""
+    """The clusters of a dry run: each is complete at once."""
 
     def offers(self, request: PodRequest) -> Sequence[Offer]:
-        """Return the offers at shipped prices. Raises ImpossibleRequest if the request contradicts itself."""
+        """Return the offers at shipped prices. Raise ImpossibleRequest if the request contradicts itself."""
         assert request.cluster is not None
         return offers.of_clusters(request, request.cluster, self._catalogue)
 
@@ -143,7 +143,7 @@ def rpd_provider(config: Config) -> OfflineProvider | None:
 
 
 def what_counts(request: PodRequest) -> Hashable:
-    """Return the fields offers depend on; the whole request cannot be a key, its environment is a mapping."""
+    """Return the fields that offers depend on. The request itself cannot be a key: its environment is a mapping."""
     return (
         request.gpu,
         request.storage,

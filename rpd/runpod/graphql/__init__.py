@@ -1,1 +1,1 @@
-"""RunPod's GraphQL API, through the official SDK. The day it is switched off, this folder goes."""
+"""RunPod's GraphQL API, through the official SDK. The day the API is switched off, this folder is deleted."""

@@ -1,4 +1,4 @@
-"""What a create call sends: a PodSpec as the arguments of ``create_pod``, or as a mutation of our own."""
+"""The content of a create call: a PodSpec as arguments of ``create_pod``, or as a mutation of our own."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rpd.values.pod import PodSpec
 
 
 def create_arguments(spec: PodSpec, *, network_volume_id: str | None = None) -> dict[str, Any]:
-    """Return the keyword arguments of ``runpod.create_pod``, every text escaped. Raises ImpossibleRequest.
+    """Return the keyword arguments of ``runpod.create_pod``, every text escaped. Raise ImpossibleRequest.
 
-    Nothing is left to the SDK's defaults: they are any cloud, the mount path ``/runpod-volume``, a disk of 10
-    GB and a ``dockerArgs`` of ``""``, which replaces the command that starts sshd in the image. A CPU pod has
-    no volume of its own: the SDK sends none.
+    Nothing is left to the SDK's defaults, which are: any cloud, the mount path ``/runpod-volume``, a disk of
+    10 GB, and a ``dockerArgs`` of ``""``, which replaces the command that starts sshd in the image. A CPU pod
+    has no volume of its own: the SDK sends none.
     """
     request, offer = spec.request, spec.offer
     docker_args = ssh_start.docker_args(request)
@@ -51,9 +51,9 @@ def create_arguments(spec: PodSpec, *, network_volume_id: str | None = None) -> 
 
 
 def sdk_lacks(spec: PodSpec) -> bool:
-    """Return whether the SDK's ``create_pod`` has no argument for something that is asked for.
+    """Return whether the SDK's ``create_pod`` has no argument for some part of the request.
 
-    It also sends what a template says for itself: an empty image, a volume of 0 GB.
+    It also sends values that a template should decide: an empty image, a volume of 0 GB.
     """
     request = spec.request
     return bool(
@@ -66,9 +66,9 @@ def sdk_lacks(spec: PodSpec) -> bool:
 
 
 def create_mutation(spec: PodSpec, *, network_volume_id: str | None = None) -> tuple[str, str]:
-    """Return the mutation that creates a pod which the SDK cannot ask for, and its name. Raises ImpossibleRequest.
+    """Return the mutation that creates a pod the SDK cannot request, and its name. Raise ImpossibleRequest.
 
-    See ``sdk_lacks``. Field names: as SkyPilot and dstack send them.
+    See ``sdk_lacks``. Field names are those that SkyPilot and dstack send.
     """
     if spec.request.spot:
         name, own = "podRentInterruptable", _bid(spec)
@@ -82,7 +82,7 @@ def create_mutation(spec: PodSpec, *, network_volume_id: str | None = None) -> t
 
 
 def _common(spec: PodSpec, network_volume_id: str | None) -> dict[str, str | None]:
-    """Return what every pod is created with, as GraphQL literals."""
+    """Return the fields of every pod, as GraphQL literals."""
     request, offer = spec.request, spec.offer
     docker_args = ssh_start.docker_args(request)
     return {
@@ -123,7 +123,7 @@ def _gpu(spec: PodSpec) -> dict[str, str | None]:
 def _cpu(spec: PodSpec) -> dict[str, str | None]:
     instance = cpu_instance(spec.request.min_vcpu, spec.request.min_memory_gb, spec.offer.cpu)
     price = spec.offer.usd_per_hr
-    # Without a price that may be paid there are no machines for a CPU pod.
+    # Without a maximum price there are no machines for a CPU pod.
     return {
         "instanceId": quote(instance, "min_vcpu"),
         "deployCost": None if price is None else f"{price:.4f}",
@@ -131,7 +131,7 @@ def _cpu(spec: PodSpec) -> dict[str, str | None]:
 
 
 def _bid(spec: PodSpec) -> dict[str, str | None]:
-    """Return the bid: ``bidPerGpu`` is per GPU while an offer's rate is for the pod. Raises ImpossibleRequest."""
+    """Return the bid. ``bidPerGpu`` is per GPU, while an offer's rate is for the pod. Raise ImpossibleRequest."""
     offer = spec.offer
     if offer.gpu_id is None:
         raise ImpossibleRequest("CPU pods cannot be spot pods: set spot=False or ask for a gpu")
@@ -150,7 +150,7 @@ def _volume_gb(spec: PodSpec) -> int:
 
 
 def _is_templates(spec: PodSpec) -> bool:
-    """Whether the template says how large the volume is: nobody else does."""
+    """Return whether the template alone decides the size of the volume."""
     storage = spec.request.storage
     return (
         spec.request.template_id is not None and storage.volume_gb is None and storage.network_volume is None

@@ -1,4 +1,4 @@
-"""Watches the HTTP calls of the SDK: the parts of a response that it hides, and whether a call was sent at all."""
+"""Watches the HTTP calls of the SDK for what it hides: parts of a response, and whether a call was sent at all."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from rpd.values.frozen import frozen
 
 _CHUNK = 1 << 16
 _IDLE_SECONDS = 20.0
-"""For how long a connection is kept after a call: load balancers keep one for a minute."""
+"""Seconds for which a connection is kept after a call: load balancers keep one for a minute."""
 _MOST_KEPT = 32
 _CHECK_SECONDS = 600.0
-"""For how long RunPod's word counts that a type of GPU exists."""
+"""Seconds for which RunPod's confirmation of a GPU type is reused."""
 
 _WAYS_TO_LOSE = (
     ("NameResolutionError", Trouble.UNSENT, "its host name cannot be resolved"),
@@ -39,12 +39,12 @@ _WAYS_TO_LOSE = (
     ("SSLError", Trouble.LOST, "the encrypted connection failed"),
     ("ReadTimeout", Trouble.LOST, "no response within 30 s"),
 )
-"""Name of an error of requests or urllib3, what it means, and in which words; the first that fits counts."""
+"""Name of an error of requests or urllib3, its meaning, and its words; the first match counts."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Exchange:
-    """One HTTP call of the SDK as it went."""
+    """One HTTP call of the SDK and its result."""
 
     mutation: bool
     trouble: Trouble | None = None
@@ -56,10 +56,10 @@ class Exchange:
 
 @frozen
 class Route:
-    """Where the calls of one account go, with which key and past which proxies.
+    """The destination of an account's calls: address, key and proxies.
 
-    It is taken once: the job functions of a run may change the environment, or use the SDK for themselves, and a pod
-    still has to be given back where it was rented.
+    Determined once: the job functions of a run may change the environment, or use the SDK for themselves, and
+    a pod must still be released where it was rented.
     """
 
     url: str
@@ -68,22 +68,22 @@ class Route:
 
     @classmethod
     def of(cls, key: str, requests: Any, url: str) -> Route:
-        """Return the route that the environment tells now."""
+        """Return the route that the environment describes now."""
         return cls(url=url, key=key, proxies=_proxies(requests, url))
 
-    def keywords(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def keywords(self, keywords_of_sdk: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of ``post`` that send the key to this route and nothing else to anybody.
 
-        Without ``auth``, requests would take a name and password for the host from ``~/.netrc``, where a ``default``
-        entry fits every host, and send them instead of the key.
+        Without ``auth``, requests would take a name and password for the host from ``~/.netrc``, where a
+        ``default`` entry fits every host, and send them instead of the key.
         """
-        headers = {**(given.get("headers") or {}), "Authorization": f"Bearer {self.key}"}
+        headers = {**(keywords_of_sdk.get("headers") or {}), "Authorization": f"Bearer {self.key}"}
         manners = {"headers": headers, "auth": _as_it_is, "allow_redirects": False}
-        return {**given, **manners, **({"proxies": dict(self.proxies)} if self.proxies else {})}
+        return {**keywords_of_sdk, **manners, **({"proxies": dict(self.proxies)} if self.proxies else {})}
 
 
 def _proxies(requests: Any, url: str) -> Mapping[str, str | None]:
-    """Return the proxies for ``url``; none for this machine, which would be looked for on the proxy itself."""
+    """Return the proxies for ``url``; none for this machine, since a proxy would look for the server on itself."""
     if is_local(url):
         return {"http": None, "https": None, "all": None}
     proxies: Mapping[str, str | None] = requests.utils.get_environ_proxies(url)
@@ -91,9 +91,9 @@ def _proxies(requests: Any, url: str) -> Mapping[str, str | None]:
 
 
 class Checks:
-    """What the SDK asks before it creates something, and was answered so that it did. Thread-safe.
+    """Successful checks that the SDK made before creating something. Thread-safe.
 
-    Before each pod it asks whether the GPU exists: once in a while is enough.
+    Before each pod it asks whether the GPU type exists; once in a while is enough.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -101,7 +101,7 @@ class Checks:
         self._passed: dict[str, tuple[float, Any]] = {}
 
     def passed(self, question: str) -> Any | None:
-        """Return the answer that ``question`` had not long ago, None if it is to be asked."""
+        """Return the recent answer to ``question``, None if it has to be asked."""
         at, answer = self._passed.get(question, (-math.inf, None))
         return answer if self._clock() - at < _CHECK_SECONDS else None
 
@@ -112,14 +112,14 @@ class Checks:
 
 @dataclass(slots=True, kw_only=True)
 class Recording:
-    """The HTTP calls made on behalf of one call on the SDK; ``checks`` for one that creates something."""
+    """The HTTP calls made by one call of the SDK; ``checks`` if it creates something."""
 
     bucket: TokenBucket
     route: Route
     checks: Checks | None = None
     exchanges: list[Exchange] = field(default_factory=list)
     asked: tuple[str, Any] | None = None
-    """The last question that was answered well, and its answer."""
+    """The last successful question, and its answer."""
 
 
 class _Recordings(threading.local):
@@ -140,28 +140,28 @@ def recorded(bucket: TokenBucket, route: Route, checks: Checks | None = None) ->
 
 
 class _KeptConnections:
-    """Connections that are used again, so that a call costs one round trip instead of four. Thread-safe.
+    """Reused connections, so that a call costs one round trip instead of four. Thread-safe.
 
-    Only while they were used just now: what lies between may forget one that is idle and tell nobody, and a call over
-    that, such as the one that deletes a pod, would wait for its whole deadline.
+    Only recently used ones: a router on the way may silently forget an idle connection, and a call over that,
+    such as the one that deletes a pod, would wait until its timeout.
     """
 
     def __init__(self, requests: Any) -> None:
         self._session = requests.Session()
-        # No call tells the next one anything.
+        # Cookies must not carry anything from one call to the next.
         self._session.cookies.set_policy(_NoCookies())
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=_MOST_KEPT))
         self._used_at = -math.inf
 
     def session(self) -> Any:
-        """Return a session without connections that have been idle."""
+        """Return a session without idle connections."""
         if time.monotonic() - self._used_at > _IDLE_SECONDS:
-            self._session.close()  # it can be used again
+            self._session.close()  # a closed session can be used again
         return self._session
 
     def used(self) -> None:
-        """Note that a connection was in order just now."""
+        """Note that a connection has just worked."""
         self._used_at = time.monotonic()
 
 
@@ -176,7 +176,7 @@ class _NoCookies(DefaultCookiePolicy):
 
 
 class Watched:
-    """Stands for ``requests`` in the SDK's GraphQL module and records what ``post`` answers."""
+    """Replaces ``requests`` in the SDK's GraphQL module and records the responses of ``post``."""
 
     def __init__(self, requests: Any) -> None:
         self._requests = requests
@@ -194,22 +194,22 @@ class Watched:
         return self._post_checked(recording, recording.checks, keywords)
 
     def _post_checked(self, recording: Recording, checks: Checks, keywords: dict[str, Any]) -> Any:
-        """Post unless it is a question that was answered not long ago."""
+        """Post, unless it is a question that was answered recently."""
         body = str(keywords.get("data", ""))
         if _is_mutation(body):
             if recording.asked is not None:
                 checks.keep(*recording.asked)
             return self._post(recording, keywords)
-        known = checks.passed(body)
-        if known is not None:
-            return known
+        recent = checks.passed(body)
+        if recent is not None:
+            return recent
         answer = self._post(recording, keywords)
         if recording.exchanges[-1].trouble is None:
             recording.asked = (body, answer)
         return answer
 
     def _post(self, recording: Recording, keywords: dict[str, Any]) -> Any:
-        """Send a call and record how it went."""
+        """Send a call and record its result."""
         recording.bucket.take()
         url, keywords = f"{recording.route.url}/graphql", recording.route.keywords(keywords)
         exchange = Exchange(mutation=_is_mutation(keywords.get("data", "")), trouble=Trouble.LOST)
@@ -224,7 +224,7 @@ class Watched:
         return response
 
     def _post_within(self, url: str, keywords: dict[str, Any]) -> Any:
-        """Return the whole answer to a call. Raises a RequestException where it takes too long, or is too long."""
+        """Return the complete response to a call. Raise a RequestException if it takes too long or is too large."""
         until = time.monotonic() + TOTAL_SECONDS
 
         def exchange() -> Any:
@@ -241,7 +241,7 @@ class Watched:
             raise self._requests.exceptions.ContentDecodingError(str(error)) from error
 
     def _whole(self, response: Any, until: float) -> Any:
-        """Return a copy of ``response`` that has been read to its end, which requests itself would not bound."""
+        """Return a copy of ``response`` read to its end, which requests itself would not limit."""
         copy = self._requests.models.Response()
         copy.raw = io.BytesIO(whole(response.iter_content(_CHUNK), until=until, most=MOST_BYTES))
         copy.status_code, copy.reason, copy.url = response.status_code, response.reason, response.url
@@ -250,7 +250,7 @@ class Watched:
 
 
 def _as_it_is(request: Any) -> Any:
-    """Leave a request with the Authorization header it has."""
+    """Leave a request with its Authorization header."""
     return request
 
 
@@ -262,9 +262,9 @@ def _is_mutation(body: str) -> bool:
 
 
 def how_it_was_lost(error: Exception) -> tuple[Trouble, str]:
-    """Return whether RunPod can have got the request, and why it failed; by the names of nested errors.
+    """Return whether RunPod may have received the request, and why it failed, judged by the names of nested errors.
 
-    Only what is certain counts as unsent: an error of TLS or of a proxy may come after the request, too.
+    Only certain cases count as unsent: an error of TLS or of a proxy may also come after the request.
     """
     names = {kind.__name__ for kind in type(error).__mro__}
     reason = getattr(error.args[0], "reason", None) if error.args else None
@@ -307,7 +307,7 @@ def _code(error: Any) -> str:
 
 
 def _problem(body: Any) -> str:
-    """Return the sentence in an answer that is JSON but not GraphQL's."""
+    """Return the sentence in a response that is JSON but not GraphQL's."""
     table = body if isinstance(body, dict) else {}
     texts = (table.get(key) for key in ("error", "detail", "message", "title"))
     return next((text for text in texts if isinstance(text, str)), "")

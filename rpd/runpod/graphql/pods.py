@@ -1,4 +1,4 @@
-"""Pods as RunPod describes them, read into PodInfo: the queries, and what their fields mean."""
+"""Pods as RunPod describes them, parsed into PodInfo: the queries, and the meaning of their fields."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def read_one(pod_id: str) -> str:
 
 
 def pod_info(row: Mapping[str, Any]) -> PodInfo:
-    """Return the pod that ``row`` describes: an answer to the queries above, or one of the SDK's own.
+    """Return the pod described by ``row``, from a response to the queries above or to the SDK's own.
 
-    Raises Misshapen where it has no id.
+    Raise Misshapen if it has no id.
     """
     machine = table(row.get("machine"))
     runtime = table(row.get("runtime"))
@@ -47,7 +47,7 @@ def pod_info(row: Mapping[str, Any]) -> PodInfo:
         datacenter=text(machine.get("dataCenterId")) or None,
         cloud=None if secure is None else Cloud.SECURE if secure else Cloud.COMMUNITY,
         usd_per_hr=_rate(row.get("costPerHr")),
-        # A stopped pod goes on showing the ports it had for a while.
+        # A stopped pod still shows its old ports for a while.
         ssh=_ssh(runtime) if status is PodStatus.RUNNING else None,
         uptime_seconds=_uptime(runtime),
         machine_id=text(row.get("machineId")) or None,
@@ -72,7 +72,7 @@ def _status(value: object) -> PodStatus:
 
 
 def _ssh(runtime: Mapping[str, Any]) -> SshEndpoint | None:
-    """Return where sshd is reached from outside; entries of the http proxy have private addresses."""
+    """Return the public address of sshd; entries of the HTTP proxy have private addresses."""
     for each in tables(runtime.get("ports")):
         if each.get("type") != "tcp" or not each.get("isIpPublic") or whole(each.get("privatePort")) != 22:
             continue
@@ -83,6 +83,6 @@ def _ssh(runtime: Mapping[str, Any]) -> SshEndpoint | None:
 
 
 def _uptime(runtime: Mapping[str, Any]) -> int | None:
-    """Return the seconds since the container started; clocks differ, so RunPod may show less than none."""
+    """Return the seconds since the container started; clocks differ, so RunPod may report a negative number."""
     seconds = number(runtime.get("uptimeInSeconds"))
     return None if seconds is None else max(0, int(seconds))

@@ -31,11 +31,11 @@ _NOBODY = "the API key belongs to no account: set RUNPOD_API_KEY to a valid one"
 class RunPodProvider(Renter):
     """Rents pods through the SDK.
 
-    The SDK is imported by the first call. What it lacks (prices, stock, logs) comes from REST v2.
+    The SDK is imported by the first call. REST v2 provides what it lacks (prices, stock, logs).
     """
 
     def _begin(self) -> None:
-        # A lock of its own: a slow call here must not delay prices.
+        # A separate lock: a slow call here must not delay prices.
         self._sdk_lock = threading.Lock()
         self._sdk: Sdk | None = None
         self._plain_reads = False
@@ -43,10 +43,10 @@ class RunPodProvider(Renter):
     # --- who pays, and what there is ------------------------------------------------------------------------
 
     def account(self) -> Account:
-        """Check the key and return whose it is, with its balance where RunPod tells. Raises AuthError."""
+        """Check the key and return its account, with its balance if RunPod reports it. Raise AuthError."""
         try:
             me = self._read(lambda: self._api.query(account.QUERY, itemgetter("myself")))
-        except (SchemaMismatch, NotPermitted):  # of a role that may not see what the account pays, too
+        except (SchemaMismatch, NotPermitted):  # also for a role that may not see what the account pays
             me = self._read(lambda: self._api.user())
         if not me:
             raise AuthError(_NOBODY)
@@ -55,10 +55,10 @@ class RunPodProvider(Renter):
     # --- pods -----------------------------------------------------------------------------------------------
 
     def create(self, spec: PodSpec) -> PodInfo:
-        """Rent a pod, once. Raises NoCapacity, and TransientError where it is certain that no pod came of it.
+        """Rent a pod, once. Raise NoCapacity, and TransientError if it is certain that no pod was created.
 
-        If the answer is lost, or may be wrong, the pod is looked for by its name; AmbiguousCreate is left for
-        the case that the list could not be read either.
+        If the response is lost, or may be wrong, the pod is found by its name; AmbiguousCreate means that the
+        list could not be read either.
         """
         volume = self._volume_id(spec.request)
         secrets = secret_texts(spec)
@@ -71,21 +71,22 @@ class RunPodProvider(Renter):
                 answer = self._api.create(arguments, secrets=secrets)
         except UnsureCreate as unsure:
             return reconciled(spec, unsure, self._patience, self.list)
-        # The pod exists and bills, whatever else the response says. What RunPod makes of it shows where it is awaited.
+        # The pod exists and bills, whatever else the response says. Its details are read while waiting for
+        # it.
         return as_asked(spec, str(answer["id"]), text(answer.get("machineId")) or None)
 
     def get(self, pod_id: str) -> PodInfo | None:
-        """Return the pod, None if it is deleted or was never there."""
+        """Return the pod, None if it is deleted or never existed."""
         row = self._read(lambda: self._pod_row(pod_id))
         return None if row is None else living(understood(pods.pod_info, {**row, "id": pod_id}))
 
     def list(self) -> Sequence[PodInfo]:
-        """Return the account's pods that are not deleted. Raises TransientError for a list with holes."""
+        """Return the account's pods that are not deleted. Raise TransientError for an incomplete list."""
         rows = self._read(self._pod_rows)
         return tuple(filter(None, (living(understood(pods.pod_info, row)) for row in rows)))
 
     def stop(self, pod_id: str) -> None:
-        """Stop the pod. Raises PodNotFound."""
+        """Stop the pod. Raise PodNotFound."""
         sent = escape(pod_id, "the pod id")
         self._read(lambda: self._api.stop(sent))
 
@@ -95,7 +96,7 @@ class RunPodProvider(Renter):
         self._api.resume(sent, gpu_count)
 
     def delete(self, pod_id: str) -> None:
-        """Delete the pod; one that is gone already is a success."""
+        """Delete the pod; succeed if it is gone already."""
         sent = escape(pod_id, "the pod id")
         try:
             self._read(lambda: self._api.terminate(sent))
@@ -112,12 +113,12 @@ class RunPodProvider(Renter):
         return understood(lambda row: registry.read(row.get("containerRegistryCreds")), me)
 
     def add_registry(self, name: str, username: str, password: str) -> str:
-        """Store registry credentials, once, and return their id. Raises AmbiguousCreate."""
+        """Store registry credentials, once, and return their id. Raise AmbiguousCreate."""
         mutation = registry.save(name, username, password)
         return str(self._api.create_by(mutation, registry.SAVE, secrets=(password,))["id"])
 
     def remove_registry(self, registry_id: str) -> None:
-        """Delete registry credentials; those that are gone already are a success."""
+        """Delete registry credentials; succeed if they are gone already."""
         document = registry.delete(registry_id)
         try:
             self._read(lambda: self._api.query(document, lambda data: data))
@@ -153,7 +154,7 @@ class RunPodProvider(Renter):
 
     def _pod_rows(self) -> Sequence[Any]:
         rows = self._listed()
-        # A list with holes must not be read as "nothing is running".
+        # An incomplete list must not be read as "nothing is running".
         if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("id") for row in rows):
             raise TransientError("RunPod returned an incomplete list of pods")
         return rows
@@ -172,5 +173,5 @@ class RunPodProvider(Renter):
 
 
 def _pod_in(answer: object) -> Mapping[str, Any] | None:
-    """Return the pod in an answer, None for one that is gone. Raises Misshapen."""
+    """Return the pod in a response, None if it is gone. Raise Misshapen."""
     return None if answer is None else needed_table(answer)

@@ -11,7 +11,7 @@ SAVE = "saveRegistryAuth"
 
 
 def save(name: str, username: str, password: str) -> str:
-    """Return the mutation that stores credentials. Raises ImpossibleRequest for what cannot be sent."""
+    """Return the mutation that stores credentials. Raise ImpossibleRequest for text that cannot be sent."""
     fields = (
         f"name: {quote(name, 'the name of the credentials')}",
         f"username: {quote(username, 'Registry.username')}",
@@ -26,7 +26,7 @@ def delete(registry_id: str) -> str:
 
 
 def read(rows: object) -> tuple[RegistryAuth, ...]:
-    """Return the credentials in an answer. Raises Misshapen where one has no id."""
+    """Return the credentials in a response. Raise Misshapen if one has no id."""
     return tuple(
         RegistryAuth(id=identifier(row.get("id")), name=text(row.get("name"))) for row in tables(rows)
     )

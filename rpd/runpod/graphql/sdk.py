@@ -1,9 +1,9 @@
-"""The only door to the ``runpod`` SDK: calls that answer with plain values or raise one error of ours.
+"""The only door to the ``runpod`` SDK: calls that return plain values or raise one of rpd's errors.
 
 Importing this module does not import the SDK, which takes seconds; ``preload`` starts that in the background.
-What the SDK hides of an answer is restored here: the HTTP status, ``Retry-After`` and the codes of GraphQL
-errors. What it shows too much of is dropped here: a ``QueryError`` holds the whole query with the environment
-of the pod.
+This module restores what the SDK hides of a response: the HTTP status, ``Retry-After`` and the codes of
+GraphQL errors. It drops what the SDK reveals too much of: a ``QueryError`` contains the whole query with the
+environment of the pod.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from rpd.values.frozen import replace
 T = TypeVar("T")
 
 _SHAPELESS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What falls out of code that reads an answer which has not the shape it counts on."""
+"""Errors of code that reads a response of an unexpected shape."""
 
 
 # --- importing the SDK --------------------------------------------------------------------------------------
@@ -42,12 +42,12 @@ NEEDED = (
     *("api.graphql.run_graphql_query", "api.graphql.requests", "error.RunPodError", "api_key", "create_pod"),
     *("get_pods", "get_pod", "get_user", "stop_pod", "resume_pod", "terminate_pod"),
 )
-"""What rpd uses of the SDK. A release that lacks some of it is as good as none: REST v2 takes over."""
+"""The parts of the SDK that rpd uses. A release without any of them is not usable: REST v2 takes over."""
 _import_lock = threading.Lock()
 
 
 def preload() -> threading.Thread:
-    """Start importing the SDK in the background; later calls wait for it only as long as it still takes."""
+    """Start importing the SDK in the background; calls wait for it only as long as it still takes."""
     thread = threading.Thread(target=_preload, name="rpd-import-sdk", daemon=True)
     thread.start()
     return thread
@@ -61,7 +61,7 @@ def _preload() -> None:
 
 
 def _load() -> Any:
-    """Import the SDK, once, and watch its calls. Raises ApiRetired for a release that works otherwise."""
+    """Import the SDK, once, and watch its calls. Raise ApiRetired for an incompatible release."""
     with _import_lock:
         try:
             module = _import_sdk()
@@ -94,9 +94,9 @@ def _import_sdk() -> Any:
     try:
         return _sdk()
     except (KeyError, TypeError, OSError):
-        # The SDK reads its configuration file while it is imported and fails on one whose [default] is not
-        # a table with api_key, or that may not be read. The key comes from find_key, so let it read an empty
-        # file instead, and import all but the module that reads it anew.
+        # While it is imported, the SDK reads its configuration file. It fails if [default] is not a table
+        # with api_key, or if the file cannot be read. The key comes from find_key, so let the SDK read an
+        # empty file instead, and import everything again except the module that reads it.
         reader = "runpod.cli.groups.config.functions"
         if reader not in sys.modules:
             raise
@@ -107,7 +107,7 @@ def _import_sdk() -> Any:
 
 
 def _sdk() -> Any:
-    # What it imports for progress bars warns in a notebook that there are no widgets.
+    # A library that it imports for progress bars warns in notebooks about missing widgets.
     warnings.filterwarnings("ignore", message="IProgress not found")
     with _processor_unknown(), _root_logger_kept():
         import runpod.api.graphql
@@ -118,7 +118,7 @@ def _sdk() -> Any:
 
 @contextmanager
 def _root_logger_kept() -> Iterator[None]:
-    """Leave the root logger as the program has it: the SDK sets it up for itself, and logs of everybody would show."""
+    """Leave the root logger unchanged: the SDK configures it for itself, which would show everybody's messages."""
     root = logging.getLogger()
     level, handlers = root.level, list(root.handlers)
     try:
@@ -130,10 +130,10 @@ def _root_logger_kept() -> Iterator[None]:
 
 @contextmanager
 def _processor_unknown() -> Iterator[None]:
-    """Let nobody ask for the name of this machine's processor.
+    """Hide this machine's processor name from the SDK.
 
-    The SDK does while it is imported, for the log of its serverless workers: that starts processes, takes a second, and
-    is two thirds of the import. It is prepared for an answer without a name.
+    The SDK asks for it while it is imported, for the log of its serverless workers: that starts processes,
+    takes a second, and is two thirds of the import. It copes with a missing name.
     """
     if "cpuinfo" in sys.modules:
         yield
@@ -143,7 +143,7 @@ def _processor_unknown() -> Iterator[None]:
     try:
         yield
     finally:
-        del sys.modules["cpuinfo"]  # an import from now on gets the real one
+        del sys.modules["cpuinfo"]  # a later import gets the real module
 
 
 # --- the calls ----------------------------------------------------------------------------------------------
@@ -152,10 +152,11 @@ def _processor_unknown() -> Iterator[None]:
 class Sdk:
     """The SDK with one account's key. Its methods raise ProviderError and may be called from several threads.
 
-    ``url`` is where its calls go, by default what the environment says now.
+    ``url`` is the address of its calls, by default the present one in the environment.
 
-    The SDK keeps its key in a global of the process, which is left alone unless it is empty, or the environment says
-    the same: a program may have set it for itself. Every call of ours carries its own key and address (``Route``).
+    The SDK keeps its key in a global variable, which is left alone unless it is empty or the environment has
+    the same key: a program may have set it for itself. Every call of ours carries its own key and address
+    (``Route``).
     """
 
     def __init__(self, key: str, bucket: TokenBucket | None = None, url: str | None = None) -> None:
@@ -175,7 +176,7 @@ class Sdk:
         )
 
     def query(self, document: str, read: Callable[[Mapping[str, Any]], T]) -> T:
-        """Send a GraphQL document of one's own and return what ``read`` makes of its ``data``."""
+        """Send a GraphQL document and return the result of ``read`` for its ``data``."""
         return understood(lambda answer: read(answer["data"]), self._call(lambda: self._send(document)))
 
     def pods(self) -> Sequence[Mapping[str, Any] | None]:
@@ -183,7 +184,7 @@ class Sdk:
         return self._call(self._runpod.get_pods)
 
     def pod(self, pod_id: str) -> Mapping[str, Any] | None:
-        """Return a pod as the SDK reads it; ``pod_id`` is escaped already."""
+        """Return a pod as the SDK reads it; ``pod_id`` must be escaped."""
         return self._call(lambda: self._runpod.get_pod(pod_id))  # type: ignore[no-any-return]
 
     def user(self) -> Mapping[str, Any] | None:
@@ -191,23 +192,23 @@ class Sdk:
         return self._call(self._runpod.get_user)  # type: ignore[no-any-return]
 
     def stop(self, pod_id: str) -> None:
-        """Stop a pod; ``pod_id`` is escaped already."""
+        """Stop a pod; ``pod_id`` must be escaped."""
         self._call(lambda: self._runpod.stop_pod(pod_id))
 
     def resume(self, pod_id: str, gpu_count: int) -> None:
-        """Start a stopped pod; ``pod_id`` is escaped already."""
+        """Start a stopped pod; ``pod_id`` must be escaped."""
         self._call(lambda: self._runpod.resume_pod(pod_id, gpu_count))
 
     def terminate(self, pod_id: str) -> None:
-        """Delete a pod; ``pod_id`` is escaped already."""
+        """Delete a pod; ``pod_id`` must be escaped."""
         self._call(lambda: self._runpod.terminate_pod(pod_id))
 
     def create(self, arguments: Mapping[str, Any], *, secrets: Sequence[str]) -> Mapping[str, Any]:
-        """Call ``create_pod`` once and return its answer. Raises UnsureCreate if a pod may exist anyway."""
+        """Call ``create_pod`` once and return its response. Raise UnsureCreate if a pod may exist anyway."""
         return self._create(lambda: self._runpod.create_pod(**arguments), secrets)
 
     def create_by(self, mutation: str, operation: str, *, secrets: Sequence[str]) -> Mapping[str, Any]:
-        """Send a create mutation of one's own, once, as ``create`` does."""
+        """Send a create mutation of our own, once, as ``create`` does."""
         return self._create(lambda: self._send(mutation)["data"][operation], secrets)
 
     def _create(self, act: Callable[[], Any], secrets: Sequence[str]) -> Mapping[str, Any]:
@@ -232,7 +233,10 @@ class Sdk:
     def _attempt(
         self, act: Callable[[], T], secrets: Sequence[str], checks: Checks | None = None
     ) -> tuple[T | None, Failure | None, Recording]:
-        """Call the SDK; return its answer or how it failed; its own error is not even kept as context."""
+        """Call the SDK; return its result or the failure.
+
+        The SDK's error is dropped, even as context: it may hold secrets.
+        """
         answer: T | None = None
         raised: str | None = None
         with recorded(self._bucket, self._route, checks) as recording:
@@ -252,7 +256,7 @@ class Sdk:
             text = raised or "the SDK sent nothing"
             return Failure(trouble=Trouble.UNSENT, text=text, shown=self._redacted(text, secrets))
         if last.trouble is None:
-            # RunPod answered in order; the SDK's own check, or the shape of the answer, is what failed.
+            # RunPod's response was in order; the SDK's own check, or the shape of the response, failed.
             trouble = Trouble.REFUSED if raised else Trouble.UNREADABLE
             return Failure(
                 trouble=trouble, text=raised, shown=self._redacted(raised, secrets), status=last.status

@@ -25,7 +25,10 @@ _OTHERS: Mapping[str, tuple[str, ...]] = {
 
 
 def read_billing(rest: Rest, since: float, until: float) -> Billing:
-    """Return the bill of a window, widened to whole hours. Raises BillingDenied; TransientError for one with holes."""
+    """Return the bill of a window, widened to whole hours.
+
+    Raise BillingDenied; TransientError if it is incomplete.
+    """
     begin, end = math.floor(since / HOUR) * HOUR, math.ceil(until / HOUR) * HOUR
     window = {"startTime": _iso(begin), "endTime": _iso(end), "bucketSize": "hour"}
     try:
@@ -61,7 +64,7 @@ def _clusters_of(rest: Rest, window: Mapping[str, str]) -> tuple[PodBill, ...]:
 
 
 def _clusters(answer: Any) -> tuple[PodBill, ...]:
-    """Return what clusters cost; rpd rents each of them as one pod."""
+    """Return the cost of clusters; rpd rents each of them as one pod."""
     return tuple(
         PodBill(
             pod_id=identifier(row.get("clusterId")),
@@ -96,7 +99,7 @@ def _others(answer: Any) -> dict[str, float]:
 def _records(answer: Any) -> list[Mapping[str, Any]]:
     rows = needed_tables(needed_table(answer).get("records"))
     count = table(table(answer).get("metadata")).get("recordCount")
-    # A bill with holes must not be read as "nothing was charged".
+    # An incomplete bill must not be read as "nothing was charged".
     if isinstance(count, int) and count > len(rows):
         raise Misshapen("records are missing")
     return rows

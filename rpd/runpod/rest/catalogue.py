@@ -1,4 +1,4 @@
-"""The catalogue of REST v2: what is asked, and what the answers mean."""
+"""The catalogue of REST v2: the parameters to send, and the meaning of the responses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DATACENTERS = "/catalog/datacenters"
 def gpu_params(
     count: int, cuda: tuple[str, ...] = (), min_cuda: str | None = None, *, cluster: bool = False
 ) -> dict[str, str]:
-    """Return what to ask ``GPUS`` for: types, prices and stock of ``count`` GPUs per pod in Secure Cloud.
+    """Return the parameters for ``GPUS``: types, prices and stock of ``count`` GPUs per pod in Secure Cloud.
 
     ``cluster``: the stock for the members of clusters.
     """
@@ -30,9 +30,9 @@ def gpu_params(
 
 
 def read_gpus(answer: object, *, is_limited: bool = False) -> Catalogue:
-    """Return the catalogue in an answer of ``GPUS``, which was asked for some versions of CUDA only if ``is_limited``.
+    """Return the catalogue in a response of ``GPUS``; ``is_limited`` if only some CUDA versions were requested.
 
-    Raises Misshapen for other shapes.
+    Raise Misshapen for other shapes.
     """
     rows = needed_tables(needed_table(answer).get("gpus"))
     return Catalogue(
@@ -45,7 +45,7 @@ def read_gpus(answer: object, *, is_limited: bool = False) -> Catalogue:
 
 
 def _row(raw: Mapping[str, Any]) -> GpuRow:
-    # Without these a row would say that nobody rents what somebody does.
+    # Required: without them a row would say that nobody rents this type.
     prices, most = needed_table(raw.get("price")), needed_table(raw.get("maxCount"))
     return GpuRow(
         id=text(raw.get("id")),
@@ -69,21 +69,21 @@ def _stock(rows: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, Mapping[str
 
 
 def _offered(rows: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, frozenset[str]]]:
-    """Yield the data centres that have a GPU type at all, in stock or not; types sold out everywhere tell none."""
+    """Yield the data centres that have a GPU type at all, in stock or not; types sold out everywhere list none."""
     for row in rows:
         if places := tables(row.get("dataCenters")):
             yield text(row.get("id")), frozenset(text(place.get("id")) for place in places)
 
 
 def read_cpus(answer: object) -> Mapping[str, float]:
-    """Return CPU flavour -> USD per vCPU and hour. Raises as ``read_gpus`` does."""
+    """Return CPU flavour -> USD per vCPU and hour. Raise as ``read_gpus`` does."""
     rows = needed_tables(needed_table(answer).get("cpus"))
     prices = {text(row.get("id")): price(table(row.get("price")).get("securePerVcpu")) for row in rows}
     return MappingProxyType({flavour: usd for flavour, usd in prices.items() if usd is not None})
 
 
 def read_places(answer: object) -> tuple[Place, ...]:
-    """Return the data centres in an answer of ``DATACENTERS``. Raises as ``read_gpus`` does."""
+    """Return the data centres in a response of ``DATACENTERS``. Raise as ``read_gpus`` does."""
     return tuple(
         Place(
             id=identifier(row.get("id")),

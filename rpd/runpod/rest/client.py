@@ -1,4 +1,4 @@
-"""The only door to REST v2: calls that answer with plain values or raise one error of ours.
+"""The only door to REST v2: calls that return plain values or raise one of rpd's errors.
 
 httpx is imported by the first call. Connections are kept open for the next one.
 """
@@ -36,7 +36,7 @@ from rpd.runpod.retry_after import seconds_to_wait
 from rpd.threads import Overdue, bounded
 from rpd.values.frozen import frozen
 
-# httpx logs every request. A program that has said how much of httpx it wants to see keeps that.
+# httpx logs every request. A program that has chosen its own level for httpx keeps it.
 if logging.getLogger("httpx").level == logging.NOTSET:
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 USER_AGENT = (
     f"rpd/{__version__} ({platform.system()}; {platform.machine()}) Python/{platform.python_version()}"
 )
-"""RunPod's edge refuses the names libraries give themselves."""
+"""RunPod's edge refuses the default names of libraries."""
 
 _SECONDS = 30.0
 _CONNECT_SECONDS = 10.0
@@ -59,7 +59,7 @@ _UNSENT = (
     "InvalidURL",
     "LocalProtocolError",
 )
-"""Errors of httpx after which RunPod cannot have got the request."""
+"""Errors of httpx after which RunPod cannot have received the request."""
 
 
 class NotThere(PodNotFound):
@@ -78,18 +78,18 @@ class Rest:
         self._bucket = bucket or TokenBucket()
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
-        self._base = url or key_url()  # now: the environment may change while pods are rented
+        self._base = url or key_url()  # read now: the environment may change while pods are rented
 
     def get(self, path: str, params: Mapping[str, str] | None = None) -> Any:
-        """Return the answer to a read of ``path`` (below ``/v2``). Raises NotThere."""
+        """Return the response to a read of ``path`` (below ``/v2``). Raise NotThere."""
         return self._call("GET", path, params=params)
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Return the answer to something that may be repeated. Raises NotThere, Conflict."""
+        """Return the response to an action that may be repeated. Raise NotThere, Conflict."""
         return self._call("POST", path, body=body)
 
     def delete(self, path: str) -> None:
-        """Delete what is at ``path``. Raises NotThere, Conflict."""
+        """Delete the object at ``path``. Raise NotThere, Conflict."""
         self._call("DELETE", path)
 
     def create(
@@ -102,8 +102,8 @@ class Rest:
     ) -> Mapping[str, Any]:
         """Create something, once, and return it.
 
-        Raises UnsureCreate if it may exist although the call failed. What RunPod refuses with a status in ``sold_out``
-        is NoCapacity (403: PoolDenied): it has no code for that, and asks to go on to the next candidate.
+        Raise UnsureCreate if it may exist although the call failed. A refusal with a status in ``sold_out``
+        is NoCapacity (403: PoolDenied): RunPod has no code for that, and says to go on to the next candidate.
         """
         failure, answer = self._attempt("POST", path, body=body, secrets=secrets)
         if failure is None:
@@ -131,7 +131,8 @@ class Rest:
     ) -> tuple[Any, ...]:
         """Return up to ``count`` events of a stream that does not end by itself.
 
-        Fewer once no event has come for ``quiet`` seconds, whatever else keeps the stream alive, or ``seconds`` are up.
+        Return fewer if no event came for ``quiet`` seconds, whatever else keeps the stream alive, or when
+        ``seconds`` are up.
         """
         httpx_ = _httpx()
         entries: list[Any] = []
@@ -157,7 +158,7 @@ class Rest:
         quiet: float,
         seconds: float,
     ) -> None:
-        """Append the events of a stream to ``entries`` as they come."""
+        """Append the events of a stream to ``entries`` as they arrive."""
         timeout = _httpx().Timeout(seconds, connect=_CONNECT_SECONDS, read=quiet)
         until = time.monotonic() + seconds
         with self._opened().stream("GET", self._url(path), params=dict(params), timeout=timeout) as response:
@@ -189,7 +190,7 @@ class Rest:
                     headers={"Authorization": f"Bearer {self._key}", "User-Agent": USER_AGENT},
                     timeout=httpx_.Timeout(_SECONDS, connect=_CONNECT_SECONDS),
                     limits=httpx_.Limits(keepalive_expiry=_KEEPALIVE_SECONDS),
-                    # A proxy would look for this machine on itself.
+                    # A proxy would look for this machine's server on itself.
                     trust_env=not is_local(self._base),
                 )
             return self._client
@@ -221,7 +222,7 @@ class Rest:
         secrets: Sequence[str] = (),
         root: str = "/v2",
     ) -> tuple[Failure | None, Any]:
-        """Send one request; return how it failed, or None and the JSON it was answered with."""
+        """Send one request; return the failure, or None and the JSON of the response."""
         httpx_ = _httpx()
         self._bucket.take()
         until = time.monotonic() + bounds.TOTAL_SECONDS
@@ -274,7 +275,7 @@ class Rest:
 
 @frozen
 class _Answer:
-    """What RunPod answered, whole."""
+    """A complete response of RunPod."""
 
     status: int
     headers: Mapping[str, str]
@@ -284,14 +285,14 @@ class _Answer:
 
 
 def _answer(response: httpx.Response, until: float) -> _Answer:
-    """Read an answer to its end. Raises Overdue, TooLong."""
+    """Read a response to its end. Raise Overdue, TooLong."""
     body = bounds.whole(response.iter_bytes(), until=until, most=bounds.MOST_BYTES)
     redirect = str(response.headers["Location"]) if response.has_redirect_location else ""
     return _Answer(status=response.status_code, headers=response.headers, body=body, redirect=redirect)
 
 
 def _httpx() -> Any:
-    """Import httpx where it is needed: it takes a tenth of a second, and most commands never call anybody."""
+    """Import httpx when it is needed: that takes a tenth of a second, and most commands make no call."""
     import httpx
 
     return httpx
@@ -330,7 +331,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _words(body: Any) -> str:
-    """Return RunPod's sentences in a ``problem+json`` answer, empty if it is none."""
+    """Return RunPod's sentences in a ``problem+json`` response, empty if it is none."""
     table = body if isinstance(body, dict) else {}
     errors = table.get("errors")
     texts = [table.get("detail") or table.get("title") or table.get("error") or ""]

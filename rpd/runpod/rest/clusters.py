@@ -1,4 +1,4 @@
-"""Instant Clusters over REST v2: rented, found, read and given back whole, each as one pod with members."""
+"""Instant Clusters over REST v2: rented, found, read and released as a whole, each as one pod with members."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ _GONE = (PodStatus.EXITED, PodStatus.TERMINATED)
 class ClusterProvider(Provider):
     """Rents clusters: each is a pod with ``members``, created, found by name and deleted as one.
 
-    ``volumes`` reads the network volumes of the account; ``completed`` adds to a catalogue what a request asks about
-    besides GPUs. RunPod neither stops a cluster nor starts one again.
+    ``volumes`` reads the network volumes of the account; ``completed`` adds what a request needs besides GPUs
+    to a catalogue. RunPod can neither stop a cluster nor restart one.
     """
 
     def __init__(
@@ -68,23 +68,23 @@ class ClusterProvider(Provider):
         return self._name
 
     def account(self) -> Account:
-        """Check the API key by reading the list of clusters. Raises AuthError."""
+        """Check the API key by reading the list of clusters. Raise AuthError."""
         self.list()
         return Account(id="")
 
     def offers(self, request: PodRequest) -> Sequence[Offer]:
-        """Return what to try for ``request``, best first, at the rate of all members together."""
+        """Return the offers to try for ``request``, best first, at the rate of all members together."""
         assert request.cluster is not None
         catalogue = self._live.ask(replace(Question.of(request), cluster=True))
         return offers.of_clusters(request, request.cluster, self._completed(request, catalogue))
 
     def create(self, spec: PodSpec) -> PodInfo:
-        """Rent a cluster, once. Raises NoCapacity, AuthError for a key that may not, and as for single pods.
+        """Rent a cluster, once. Raise NoCapacity, AuthError if the key may not, and the errors of single pods.
 
-        If the answer is lost, or may be wrong, the cluster is looked for by its name.
+        If the response is lost, or may be wrong, the cluster is found by its name.
         """
-        wanted = spec.request.storage.network_volume
-        volume_id = None if wanted is None else offers.find_volume(wanted, self._volumes()).id
+        volume = spec.request.storage.network_volume
+        volume_id = None if volume is None else offers.find_volume(volume, self._volumes()).id
         body = create_body(spec, network_volume_id=volume_id)
         try:
             answer = self._rest.create(_CLUSTERS, body, secrets=secret_texts(spec), sold_out=(400,))
@@ -96,11 +96,11 @@ class ClusterProvider(Provider):
                 "Use the key of an admin, or ask one to run this"
             ) from None
         asked = as_asked(spec, str(answer["id"]))
-        # Its members are not there yet: what all of them have shows at the first look.
+        # Its members do not exist yet; their details are read at the first poll.
         return replace(asked, gpu_count=spec.offer.count * spec.offer.nodes, nodes=spec.offer.nodes)
 
     def get(self, pod_id: str) -> PodInfo | None:
-        """Return the cluster with its members, None once neither it nor any member of it is there."""
+        """Return the cluster with its members, None if neither it nor any member exists any more."""
         path = _path_of(pod_id)
         try:
             members = self._read(lambda: _read_members(self._rest.get(f"{path}/pods")))
@@ -108,24 +108,26 @@ class ClusterProvider(Provider):
             members = ()
         if members:
             return _joined(pod_id, "", members)
-        # One that has no members yet or any more, or a gateway that does not know the path: the lists tell.
+        # It has no members yet, or none any more, or a gateway does not know the path: the lists decide.
         return next((each for each in self.list() if each.id == pod_id), None)
 
     def list(self) -> Sequence[PodInfo]:
-        """Return the account's clusters, those too of which only members are left. Raises TransientError for holes.
+        """Return the account's clusters, even those of which only members are left.
 
-        The list of pods leaves members out unless it is asked for them.
+        Raise TransientError if incomplete.
+
+        The list of pods includes members only on request.
         """
         clusters = self._read(lambda: _read_clusters(self._rest.get(_CLUSTERS)))
         rows = self._read(lambda: _read_members(self._rest.get("/pods", {"includeClusterPods": "true"})))
         members = defaultdict(list)
         for row in rows:
             members[row.cluster_id].append(row)
-        found = [_joined(each.id, each.name, members.pop(each.id, ()), each) for each in clusters]
-        return [*found, *(_joined(cluster_id, "", left) for cluster_id, left in members.items())]
+        whole_clusters = [_joined(each.id, each.name, members.pop(each.id, ()), each) for each in clusters]
+        return [*whole_clusters, *(_joined(cluster_id, "", left) for cluster_id, left in members.items())]
 
     def stop(self, pod_id: str) -> None:
-        """Raise ImpossibleRequest: RunPod stops no clusters."""
+        """Raise ImpossibleRequest: RunPod cannot stop clusters."""
         raise ImpossibleRequest(f"RunPod stops no clusters: {pod_id} can only be deleted")
 
     def resume(self, pod_id: str, gpu_count: int) -> None:
@@ -134,7 +136,7 @@ class ClusterProvider(Provider):
         raise ImpossibleRequest(f"RunPod starts no clusters again: {pod_id}")
 
     def delete(self, pod_id: str) -> None:
-        """Delete the cluster with all its members; one that is gone already is a success.
+        """Delete the cluster with all its members; succeed if it is gone already.
 
         Members that outlived their cluster are deleted one by one.
         """
@@ -153,11 +155,11 @@ class ClusterProvider(Provider):
             return
 
     def logs(self, pod_id: str, *, tail: int = 20) -> tuple[str, ...]:
-        """Return the last lines that the machine of a member logged about it. Raises PodNotFound."""
+        """Return the last lines of the machine's log about a member. Raise PodNotFound."""
         return pods.read_logs(self._rest, pod_id, tail)
 
     def output(self, pod_id: str, *, tail: int = 20) -> tuple[str, ...]:
-        """Return the last lines that the container of a member printed. Raises PodNotFound."""
+        """Return the last lines of the output of a member's container. Raise PodNotFound."""
         return pods.read_logs(self._rest, pod_id, tail, "container")
 
     def _read(self, act: Callable[[], T]) -> T:
@@ -165,7 +167,7 @@ class ClusterProvider(Provider):
 
 
 def create_body(spec: PodSpec, *, network_volume_id: str | None = None) -> dict[str, Any]:
-    """Return the body of ``POST /v2/clusters``: that of a pod without what clusters have no field for."""
+    """Return the body of ``POST /v2/clusters``: that of a pod without the fields that clusters lack."""
     request, offer = spec.request, spec.offer
     cluster = request.cluster
     if cluster is None or offer.gpu_id is None:
@@ -178,20 +180,20 @@ def create_body(spec: PodSpec, *, network_volume_id: str | None = None) -> dict[
 
 
 def _path_of(cluster_id: str) -> str:
-    """Return the path of a cluster. Raises ImpossibleRequest for what cannot be an id."""
+    """Return the path of a cluster. Raise ImpossibleRequest if it cannot be an id."""
     return f"{_CLUSTERS}/{quote(sendable(cluster_id, 'the cluster id'), safe='')}"
 
 
 def _read_clusters(answer: Any) -> tuple[PodInfo, ...]:
     rows = table(answer).get("clusters")
-    # A list with holes must not be read as "nothing is running".
+    # An incomplete list must not be read as "nothing is running".
     if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("id") for row in rows):
         raise TransientError("RunPod returned an incomplete list of clusters")
     return tuple(understood(_cluster, row) for row in rows)
 
 
 def _cluster(row: Mapping[str, Any]) -> PodInfo:
-    """Return a cluster as its own row tells, without its members."""
+    """Return a cluster from its own row, without its members."""
     compute = table(row.get("compute"))
     nodes, each = whole(compute.get("podCount")) or 0, whole(compute.get("gpuCountPerPod")) or 0
     return PodInfo(
@@ -208,19 +210,19 @@ def _cluster(row: Mapping[str, Any]) -> PodInfo:
 
 
 def _counts(row: Mapping[str, Any]) -> str:
-    """Return how many members are in which state, in words."""
+    """Return the number of members in each state, in words."""
     statuses = table(table(row.get("pods")).get("byStatus"))
     counts = [f"{number} {text(status).lower()}" for status, number in statuses.items() if whole(number)]
     return ", ".join(counts) or "no members yet"
 
 
 def _read_members(answer: Any) -> tuple[PodInfo, ...]:
-    """Return those of the pods in an answer that belong to a cluster, in the order of their ranks."""
+    """Return the pods in a response that belong to a cluster, in the order of their ranks."""
     rows = table(answer).get("pods")
     if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("id") for row in rows):
         raise TransientError("RunPod returned an incomplete list of pods")
-    found = [_member(row) for row in tables(rows) if table(row.get("cluster")).get("id")]
-    return tuple(sorted(filter(None, map(living, found)), key=_place))
+    members = [_member(row) for row in tables(rows) if table(row.get("cluster")).get("id")]
+    return tuple(sorted(filter(None, map(living, members)), key=_place))
 
 
 def _member(row: Mapping[str, Any]) -> PodInfo:
@@ -238,7 +240,7 @@ def _place(member: PodInfo) -> tuple[bool, int, str]:
 
 
 def _joined(cluster_id: str, name: str, members: Iterable[PodInfo], row: PodInfo | None = None) -> PodInfo:
-    """Return a cluster with its members, at the rate of all: it runs, and bills, as long as any of them does."""
+    """Return a cluster with its members, at the rate of all; it runs, and bills, as long as any of them does."""
     there = tuple(sorted(members, key=_place))
     base = row or PodInfo(id=cluster_id, name=name, status=PodStatus.RUNNING, nodes=len(there))
     if not there:

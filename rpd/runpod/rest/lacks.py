@@ -1,4 +1,4 @@
-"""Fields of a pod request that REST v2 lacks; GraphQL had them."""
+"""Fields of a pod request that REST v2 lacks and GraphQL had."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Asked(Protocol):
     def min_memory_gb(self) -> int | None: ...
 
 
-def impossible(asked: Asked) -> str:
-    """Return why REST v2 has no such pod, with what to do; empty if it may have one."""
-    if asked.spot:
+def impossible(request: Asked) -> str:
+    """Return why REST v2 has no such pod, with advice; empty if it may have one."""
+    if request.spot:
         return NO_SPOT
-    if asked.countries and asked.cloud is CloudChoice.COMMUNITY:
+    if request.countries and request.cloud is CloudChoice.COMMUNITY:
         return (
             "RunPod's REST v2 does not choose the country of a Community pod: leave countries out, or set "
             'cloud="secure", whose data centres have one'
@@ -41,15 +41,15 @@ def impossible(asked: Asked) -> str:
     return ""
 
 
-def left_out(asked: Asked) -> Iterator[str]:
-    """Yield a sentence for each thing that REST v2 does not look at, of a pod that it may have."""
-    if asked.gpu is None or impossible(asked):
+def left_out(request: Asked) -> Iterator[str]:
+    """Yield a sentence for each part of a possible request that REST v2 ignores."""
+    if request.gpu is None or impossible(request):
         return
-    if asked.min_vcpu or asked.min_memory_gb:
+    if request.min_vcpu or request.min_memory_gb:
         yield "RunPod's REST v2 has no min_vcpu and min_memory_gb for GPU pods: rpd leaves them out"
-    if asked.cloud is CloudChoice.SECURE or asked.datacenters:
+    if request.cloud is CloudChoice.SECURE or request.datacenters:
         return
-    if asked.countries:
+    if request.countries:
         yield (
             "RunPod's REST v2 does not choose the country of a Community pod: rpd looks in the data centres of "
             "Secure Cloud only"

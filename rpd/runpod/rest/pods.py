@@ -1,4 +1,4 @@
-"""Pods in REST v2: the body that asks for one, and what an answer says of it."""
+"""Pods in REST v2: the body of a create call, and the meaning of the responses."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from rpd.values.pod import OWNER_VARIABLE, Cloud, PodInfo, PodSpec, PodStatus, S
 LogSource = Literal["system", "container"]
 
 LEAST_VOLUME_GB = 10
-"""The smallest volume of a pod that REST v2 takes."""
+"""The smallest pod volume that REST v2 accepts."""
 
 _LOG_QUIET_SECONDS = 2.0
 _LOG_SECONDS = 8.0
-"""How long a stream of log lines may say nothing until what it said is taken for all there is."""
+"""Seconds of silence after which the lines of a log stream count as complete."""
 
 _STATUSES = {
     "PROVISIONING": PodStatus.RUNNING,
     "STARTING": PodStatus.RUNNING,
     "RUNNING": PodStatus.RUNNING,
     "EXITED": PodStatus.EXITED,
-    # Nothing runs any more, and it can be started again: as after a stop.
+    # Nothing runs any more, and it can be restarted: as after a stop.
     "ERROR": PodStatus.EXITED,
     "TERMINATED": PodStatus.TERMINATED,
 }
-"""REST v2 tells how far a container is; PodStatus is what RunPod wants of the pod, which bills from the start."""
+"""REST v2 reports how far a container is; PodStatus is RunPod's goal for the pod, which bills from the start."""
 
 
 def create_body(spec: PodSpec, *, network_volume_id: str | None = None) -> dict[str, Any]:
-    """Return the body of ``POST /v2/pods``. Raises ImpossibleRequest.
+    """Return the body of ``POST /v2/pods``. Raise ImpossibleRequest.
 
-    ``startSsh`` adds the account's keys only where the environment has no ``PUBLIC_KEY``. Without ``count``
+    ``startSsh`` adds the account's keys only if the environment has no ``PUBLIC_KEY``. Without ``count``
     RunPod answers that there are no instances.
     """
     request, offer = spec.request, spec.offer
@@ -57,7 +57,7 @@ def create_body(spec: PodSpec, *, network_volume_id: str | None = None) -> dict[
         **_compute(spec),
         **_mounts(spec, network_volume_id),
     }
-    if request.image:  # else the template's, and so is the disk
+    if request.image:  # otherwise the template decides; the same goes for the disk
         body["image"] = request.image
     if request.container_disk_gb:
         body["disk"] = request.container_disk_gb
@@ -74,7 +74,7 @@ def create_body(spec: PodSpec, *, network_volume_id: str | None = None) -> dict[
 
 
 def _check_texts(spec: PodSpec) -> None:
-    """Raise ImpossibleRequest for characters that cannot be sent, so that both APIs take the same requests."""
+    """Raise ImpossibleRequest for characters that cannot be sent, so that both APIs accept the same requests."""
     sendable(spec.name, "the pod's name")
     sendable(spec.request.image, "image")
     sendable(spec.request.docker_args or "", "docker_args", lines=True)
@@ -108,7 +108,7 @@ def _mounts(spec: PodSpec, network_volume_id: str | None) -> dict[str, Any]:
 
 
 def pod_info(row: Mapping[str, Any]) -> PodInfo:
-    """Return the pod that an answer describes. Raises Misshapen where it has no id."""
+    """Return the pod in a response. Raise Misshapen if it has no id."""
     gpu, runtime = table(row.get("gpu")), table(row.get("runtime"))
     status = _STATUSES.get(text(row.get("status")), PodStatus.UNKNOWN)
     uptime = number(runtime.get("uptime"))
@@ -132,16 +132,16 @@ def pod_info(row: Mapping[str, Any]) -> PodInfo:
 
 
 def read_owners(answer: Any) -> dict[str, str]:
-    """Return whose the listed pods are, by their ids, as far as their environment says it."""
-    found = {
+    """Return the owners of the listed pods, by pod id, as far as their environment names them."""
+    owners = {
         identifier(row.get("id")): text(table(row.get("env")).get(OWNER_VARIABLE))
         for row in tables(table(answer).get("pods"))
     }
-    return {pod_id: owner for pod_id, owner in found.items() if owner}
+    return {pod_id: owner for pod_id, owner in owners.items() if owner}
 
 
 def _rate(value: object, status: PodStatus) -> float | None:
-    """Return what a pod costs. Nothing is for free: a running pod without a cost is one whose cost is not known yet."""
+    """Return the cost of a pod. Nothing is free: a running pod without a cost is one whose cost is not known yet."""
     rate = number(value)
     if rate is None or rate < 0 or (rate == 0 and status is PodStatus.RUNNING):
         return None
@@ -149,12 +149,12 @@ def _rate(value: object, status: PodStatus) -> float | None:
 
 
 def path_of(pod_id: str) -> str:
-    """Return the path of a pod. Raises ImpossibleRequest for what cannot be an id."""
+    """Return the path of a pod. Raise ImpossibleRequest if it cannot be an id."""
     return f"/pods/{quote(sendable(pod_id, 'the pod id'), safe='')}"
 
 
 def read_logs(rest: Rest, pod_id: str, tail: int, source: LogSource = "system") -> tuple[str, ...]:
-    """Return the last lines of what the pod's machine did with it, or its container printed. Raises PodNotFound."""
+    """Return the last lines of the machine's log about the pod, or of its container's output. Raise PodNotFound."""
     if tail < 1:
         return ()
     params = {"source": source, "tail": str(tail)}
@@ -169,7 +169,7 @@ def _cloud(value: object) -> Cloud | None:
 
 
 def _ssh(row: Mapping[str, Any]) -> SshEndpoint | None:
-    """Return where sshd is reached directly; RunPod's proxy carries neither files nor forwarded ports."""
+    """Return the direct address of sshd; RunPod's proxy carries neither files nor forwarded ports."""
     direct = table(table(row.get("ssh")).get("direct"))
     address, public = host(direct.get("host")), port(direct.get("port"))
     if address is None or public is None:

@@ -1,4 +1,4 @@
-"""RestProvider: pods rented over REST v2, which lives on when GraphQL is gone."""
+"""RestProvider: pods rented over REST v2, which remains when GraphQL is gone."""
 
 from __future__ import annotations
 
@@ -44,31 +44,34 @@ class RestProvider(Renter):
     # --- who pays, and what there is ------------------------------------------------------------------------
 
     def account(self) -> Account:
-        """Check the key and return whose it is, with its balance while GraphQL tells. Raises AuthError.
+        """Check the key and return its account, with its balance while GraphQL reports it. Raise AuthError.
 
-        REST v2 tells neither; there the key is proved by reading the list of pods, and ``id`` is empty.
+        REST v2 reports neither; there the key is checked by reading the list of pods, and ``id`` is empty.
         """
         try:
             return understood(account.read_account, self._rest.graphql(account.QUERY).get("myself"))
         except ProviderError:
-            # GraphQL is retired, or the key may not use it: the list of pods proves the key as well.
+            # GraphQL is retired, or the key may not use it: reading the list of pods checks the key as well.
             self.list()
         return Account(id="")
 
     def offers(self, request: PodRequest) -> Sequence[Offer]:
-        """Return what to try for ``request``, best first. Raises ImpossibleRequest if it cannot be had this way."""
+        """Return the offers to try for ``request``, best first.
+
+        Raise ImpossibleRequest if REST v2 cannot express it.
+        """
         if why := lacks.impossible(request):
             raise ImpossibleRequest(why)
-        # Nobody can say over REST v2 in which country a Community host shall stand.
+        # REST v2 cannot choose the country of a Community host.
         return tuple(offer for offer in super().offers(request) if offer.country is None)
 
     # --- pods -----------------------------------------------------------------------------------------------
 
     def create(self, spec: PodSpec) -> PodInfo:
-        """Rent a pod, once. Raises NoCapacity, and TransientError where it is certain that no pod came of it.
+        """Rent a pod, once. Raise NoCapacity, and TransientError if it is certain that no pod was created.
 
-        If the answer is lost, or may be wrong, the pod is looked for by its name; AmbiguousCreate is left for
-        the case that the list could not be read either.
+        If the response is lost, or may be wrong, the pod is found by its name; AmbiguousCreate means that the
+        list could not be read either.
         """
         body = pods.create_body(spec, network_volume_id=self._volume_id(spec.request))
         for sentence in lacks.left_out(spec.request):
@@ -85,34 +88,35 @@ class RestProvider(Renter):
             return asked
 
     def get(self, pod_id: str) -> PodInfo | None:
-        """Return the pod, None if it is deleted or was never there."""
+        """Return the pod, None if it is deleted or never existed."""
         path = pods.path_of(pod_id)
         try:
             return living(self._read(lambda: _read_pod(self._rest.get(path))))
         except NotThere:
-            # A gateway may not know the path: only a list that could be read proves that the pod is gone.
+            # A gateway may not know the path: only a readable list proves that the pod is gone.
             return next((pod for pod in self.list() if pod.id == pod_id), None)
 
     def list(self) -> Sequence[PodInfo]:
-        """Return the account's pods that are not deleted. Raises TransientError for a list with holes."""
+        """Return the account's pods that are not deleted. Raise TransientError for an incomplete list."""
         return self._read(lambda: _read_pods(self._rest.get("/pods")))
 
     def stop(self, pod_id: str) -> None:
-        """Stop the pod. Raises PodNotFound."""
+        """Stop the pod. Raise PodNotFound."""
         path = pods.path_of(pod_id)
         try:
             self._read(lambda: self._rest.post(f"{path}/action", {"action": "stop"}))
         except Conflict:
+            # RunPod answers 409 for a pod that is stopped already.
             pod = self.get(pod_id)
             if pod is None or pod.status is not PodStatus.EXITED:
                 raise
 
     def resume(self, pod_id: str, gpu_count: int) -> None:  # noqa: ARG002 - REST v2 starts a pod as it was made
-        """Start a stopped pod; the call is not repeated. Raises NoCapacity, PodNotFound."""
+        """Start a stopped pod; the call is not repeated. Raise NoCapacity, PodNotFound."""
         self._rest.post(f"{pods.path_of(pod_id)}/action", {"action": "start"})
 
     def delete(self, pod_id: str) -> None:
-        """Delete the pod; one that is gone already is a success."""
+        """Delete the pod; succeed if it is gone already."""
         path = pods.path_of(pod_id)
         try:
             self._read(lambda: self._rest.delete(path))
@@ -120,7 +124,7 @@ class RestProvider(Renter):
             return
 
     def clusters(self) -> ClusterProvider:
-        """Return what rents clusters."""
+        """Return the provider of clusters."""
         return ClusterProvider(
             self._rest,
             name=self.name,
@@ -136,17 +140,17 @@ class RestProvider(Renter):
         return self._read(lambda: understood(_read_registries, self._rest.get(_REGISTRIES)))
 
     def add_registry(self, name: str, username: str, password: str) -> str:
-        """Store registry credentials, once, and return their id. Raises AmbiguousCreate."""
+        """Store registry credentials, once, and return their id. Raise AmbiguousCreate."""
         body = {"name": name, "username": username, "password": password}
         try:
             return str(self._rest.create(_REGISTRIES, body, secrets=(password,))["id"])
-        except PoolDenied as denied:  # as the refusals of a pod would be read
+        except PoolDenied as denied:  # ``create`` reads refusals as those of a pod
             raise NotPermitted(f"this API key may not store registry credentials ({denied})") from None
         except NoCapacity as refused:
             raise RequestRejected(str(refused)) from None
 
     def remove_registry(self, registry_id: str) -> None:
-        """Delete registry credentials; those that are gone already are a success."""
+        """Delete registry credentials; succeed if they are gone already."""
         path = f"{_REGISTRIES}/{quote(sendable(registry_id, 'registry'), safe='')}"
         try:
             self._read(lambda: self._rest.delete(path))
@@ -168,7 +172,7 @@ def _read_pod(answer: Any) -> PodInfo:
 
 def _read_pods(answer: Any) -> tuple[PodInfo, ...]:
     rows = table(answer).get("pods")
-    # A list with holes must not be read as "nothing is running".
+    # An incomplete list must not be read as "nothing is running".
     if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("id") for row in rows):
         raise TransientError("RunPod returned an incomplete list of pods")
     return tuple(filter(None, map(living, map(_read_pod, rows))))

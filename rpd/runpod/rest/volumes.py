@@ -18,12 +18,12 @@ _Volumes = tuple[NetworkVolume, ...]
 
 
 def read(rest: Rest) -> _Volumes:
-    """Return the network volumes of the account. Raises TransientError for a list with holes."""
+    """Return the network volumes of the account. Raise TransientError for an incomplete list."""
     return understood(_rows, rest.get(_VOLUMES))
 
 
 def path_of(volume_id: str) -> str:
-    """Return the path of a volume. Raises ImpossibleRequest for what cannot be an id."""
+    """Return the path of a volume. Raise ImpossibleRequest if it cannot be an id."""
     return f"{_VOLUMES}/{quote(sendable(volume_id, 'the id of the volume'), safe='')}"
 
 
@@ -35,9 +35,10 @@ def add(
     datacenter: str,
     tier: Tier | None,
 ) -> NetworkVolume:
-    """Make a volume, once. ``retried`` makes a read that may be repeated.
+    """Create a volume, once. ``retried`` calls a read with retries.
 
-    Names are not unique: where the answer is lost, the volume is the one of that name that was not there before.
+    Names are not unique: if the response is lost, the volume is the one of that name that did not exist
+    before.
     """
     before = {volume.id for volume in retried(lambda: read(rest))}
     body = {"name": name, "size": size_gb, "dataCenter": datacenter}
@@ -45,7 +46,7 @@ def add(
         body["type"] = tier.value.upper()
     try:
         answer = rest.create(_VOLUMES, body, secrets=())
-    except PoolDenied as denied:  # as the refusals of a pod would be read
+    except PoolDenied as denied:  # ``create`` reads refusals as those of a pod
         raise NotPermitted(f"this API key may not make network volumes ({denied})") from None
     except NoCapacity as refused:
         raise RequestRejected(f"RunPod makes no such volume: {refused}") from None

@@ -1,4 +1,4 @@
-"""Files to nodes: finding deploy files, importing them, and working out every node without calling a job or fixture."""
+"""Files to nodes: finds deploy files, imports them, and works out every node without calling a job or fixture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arguments of the command line as targets: a path and, for a node id, the name below it."""
+"""Arguments of the command line as targets: a path and, for a node id, the name in that file."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from rpd.values.frozen import frozen
 
 @frozen
 class Target:
-    """What one argument asks for: a folder, a file, or in a file the job (``train``) or node (``train[seed42]``).
+    """A folder, a file, or in a file the job (``train``) or node (``train[seed42]``) that one argument names.
 
-    ``text`` is the argument as typed; ``name`` is empty where the whole path is meant.
+    ``text`` is the argument as typed; ``name`` is empty for a whole path.
     """
 
     path: Path
@@ -22,7 +22,7 @@ class Target:
     text: str = ""
 
     def within(self) -> Iterator[tuple[Path, str]]:
-        """Yield path and name of every target that would ask for all of this one, and for more."""
+        """Yield path and name of every target that would include all of this one, and more."""
         job, bracket, _ = self.name.partition("[")
         if bracket:
             yield self.path, job
@@ -31,10 +31,10 @@ class Target:
         yield from ((folder, "") for folder in self.path.parents)
 
     def wants(self, job: str, node_name: str) -> bool:
-        """Return whether the node called ``node_name`` of the function ``job`` is meant."""
+        """Return whether this target includes the node ``node_name`` of the function ``job``."""
         if self.name in ("", job, node_name):
             return True
-        # The letters of a value beyond ASCII stand in ids as escapes; the letters themselves may be typed as well.
+        # Ids contain characters beyond ASCII as escapes; users may type the characters themselves.
         return not self.name.isascii() and self.name.encode("unicode_escape") == node_name.encode(
             "unicode_escape"
         ).replace(b"\\\\", b"\\")
@@ -43,9 +43,9 @@ class Target:
 def read_targets(
     args: Sequence[str], *, deploypaths: Sequence[str], rootdir: Path, invocation_dir: Path
 ) -> tuple[Target, ...]:
-    """Return the targets of ``args``, or those of ``deploypaths`` where there are none and rpd runs in the root folder.
+    """Return the targets of ``args``; without any, those of ``deploypaths`` if rpd runs in the root folder.
 
-    Raises UsageError that names every argument which does not exist.
+    Raise UsageError that names every argument that does not exist.
     """
     texts = list(_expand_files(args, invocation_dir))
     if texts:
@@ -56,18 +56,18 @@ def read_targets(
 
 
 def widest(targets: Sequence[Target]) -> tuple[Target, ...]:
-    """Return the targets that no other one holds, in their order; of equal ones the first."""
-    asked = {(target.path, target.name) for target in targets}
+    """Return the targets that no other one includes, in their order; of equal ones the first."""
+    all_targets = {(target.path, target.name) for target in targets}
     kept = {
         (target.path, target.name): target
         for target in reversed(targets)
-        if asked.isdisjoint(target.within())
+        if all_targets.isdisjoint(target.within())
     }
     return tuple(target for target in targets if kept.get((target.path, target.name)) is target)
 
 
 def _expand_files(args: Sequence[str], folder: Path) -> Iterator[str]:
-    """Yield the arguments, ``@file`` replaced by the lines of that file."""
+    """Yield the arguments, with each ``@file`` replaced by the lines of that file."""
     for arg in args:
         if not arg.startswith("@"):
             yield arg
@@ -95,7 +95,7 @@ def _parse_all(texts: Sequence[str], folder: Path) -> tuple[Target, ...]:
 
 
 def parse_target(text: str, folder: Path) -> Target:
-    """Return the target of one argument, relative to ``folder``. Raises UsageError."""
+    """Return the target of one argument, relative to ``folder``. Raise UsageError."""
     whole = absolute(text, folder)
     if _exists(whole):
         return Target(path=whole, text=text)
@@ -115,12 +115,12 @@ def parse_target(text: str, folder: Path) -> Target:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # a name that is too long for any file
+    except OSError:  # a name too long for any file
         return False
 
 
 def absolute(text: str, folder: Path) -> Path:
-    """Return ``text`` as an absolute path, ``..`` resolved by name, links kept."""
+    """Return ``text`` as an absolute path; ``..`` is resolved by name, links are kept."""
     return Path(os.path.normpath(folder / text))
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 
 def first_call(function: Callable[..., Any], names: Collection[str]) -> tuple[str, int] | None:
-    """Return the first of ``names`` that ``function`` calls, and the line of its file; None if it calls none."""
+    """Return the first of ``names`` that ``function`` calls, and its line number; None if it calls none."""
     try:
         lines, first = inspect.getsourcelines(function)
         tree = ast.parse(textwrap.dedent("".join(lines)))
-    except (OSError, TypeError, SyntaxError):  # there is no source, or only a part of a line
+    except (OSError, TypeError, SyntaxError):  # no source, or only a part of a line
         return None
     calls = (
         node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)

@@ -1,4 +1,4 @@
-"""The closure of a job: every fixture it needs, in the order of set-up. Pure: nothing is called."""
+"""The closure of a job: every fixture it needs, in the order of set-up. Pure: calls nothing."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from rpd.values.suggestions import closest
 
 
 def reachable(names: Iterable[str], view: View, stop: Collection[str] = ()) -> tuple[str, ...]:
-    """Return ``names`` and all that their fixtures ask for, wider scopes first; unknown names are kept.
+    """Return ``names`` and every fixture they need, wider scopes first; unknown names are kept.
 
-    What is in ``stop`` is parametrized directly: its fixture, and what that alone needs, is not reached.
+    Names in ``stop`` are parametrized directly: their fixtures, and those that only they need, are not
+    included.
     """
     reached: dict[str, None] = {}
 
@@ -40,9 +41,9 @@ def _scope(name: str, view: View, direct: Collection[str]) -> Scope:
 
 
 def _chain_argnames(chain: Sequence[FixtureDef], name: str) -> Iterable[str]:
-    """Yield what a fixture asks for, and what the ones it overrides ask for as far as it asks for them."""
+    """Yield the arguments of a fixture, and of those it overrides, as far as each asks for its own name."""
     for definition in reversed(chain):
-        yield from (asked for asked in definition.argnames if asked != name)
+        yield from (argname for argname in definition.argnames if argname != name)
         if name not in definition.argnames:
             return
 
@@ -52,8 +53,8 @@ def make_closure(
 ) -> Closure:
     """Return the closure of ``function``, which needs ``names`` (autouse ones first).
 
-    ``direct`` names the arguments parametrized directly. Raises CollectionError for an unknown fixture, for a ring
-    and for a fixture that asks for one of narrower scope.
+    ``direct`` contains the arguments that are parametrized directly. Raise CollectionError for an unknown
+    fixture, for a cycle, and for a fixture that needs one of narrower scope.
     """
     walk = _Walk(function, view, direct, rootdir)
     for name in reachable(names, view, direct):
@@ -94,9 +95,9 @@ class _Walk:
         if any(fixture is definition for _, fixture in self._path):
             raise self._ring(definition)
         self._path.append((name, definition))
-        for asked in definition.argnames:
-            if asked != RESERVED:
-                self.visit(asked, depth + 1 if asked == name else 1)
+        for argname in definition.argnames:
+            if argname != RESERVED:
+                self.visit(argname, depth + 1 if argname == name else 1)
         self._path.pop()
         if depth == 1:
             self.order[name] = None
@@ -131,8 +132,8 @@ class _Walk:
         if name in self._view.broken:
             return self._error([f"fixture {name!r} is declared, but wrongly: see the error about it"])
         available = sorted(each for each in self._view.definitions if not each.startswith("_"))
-        known = sorted({*available, *self._direct, RESERVED})
-        close = closest(name, known)
+        candidates = sorted({*available, *self._direct, RESERVED})
+        close = closest(name, candidates)
         notes = [f"available fixtures: {', '.join(sorted({*available, RESERVED}))}"]
         if name in self._view.foreign:
             notes += [
@@ -144,7 +145,7 @@ class _Walk:
         return self._error([f"fixture {name!r} not found"], notes)
 
     def _error(self, texts: Sequence[str], notes: Sequence[str] = ()) -> CollectionError:
-        """Return an error with the functions from the job to the one that is wrong, each with place and source."""
+        """Return an error with the functions from the job down to the wrong one, each with place and source."""
         job = (location_of(self._function, self._rootdir), self._function)
         written = [job, *((fixture.location, fixture.function) for _, fixture in self._path)]
         lines = []

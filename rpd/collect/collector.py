@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @frozen
 class Collection:
-    """What was collected: nodes in the order of execution, errors in the order found, every fixture seen on the way."""
+    """The result of collecting: nodes in the order of execution, errors as found, all fixtures seen."""
 
     nodes: tuple[Node, ...]
     errors: tuple[CollectionError, ...] = ()
@@ -43,15 +43,15 @@ class Collection:
     skipped: tuple[tuple[str, str], ...] = ()
     """Files that skip themselves as a whole, each with its reason."""
     files: int = 0
-    """How many deploy files were read."""
+    """The number of deploy files that were read."""
     links: Links | None = None
-    """Which jobs need which; None where none needs another."""
+    """Dependencies between jobs; None if there are none."""
 
 
 def collect(config: Config, manager: PluginManager) -> Collection:
-    """Return every node of the arguments in ``config``; conftests are registered on ``manager`` on the way.
+    """Return every node of the arguments in ``config``; register conftests on ``manager`` on the way.
 
-    Errors in files are part of the result. Raises UsageError for an argument that does not exist.
+    Errors in files are part of the result. Raise UsageError for an argument that does not exist.
     """
     with importer_of(manager, config.rootdir).output():
         return _Collector(config, manager).run()
@@ -113,11 +113,11 @@ class _Collector:
         )
 
     def _links(self) -> Links | None:
-        """Return which jobs need which; None where none needs another. Their files are collected for it."""
+        """Return the dependencies between jobs, None if there are none. Files of needed jobs are collected too."""
         jobs = [nodes[0].definition for nodes in self._nodes.values() if nodes]
         if not any(asks_for_others(each) for each in jobs):
             return None
-        from rpd.collect.needs import Linker  # not at the top: most jobs need no other
+        from rpd.collect.needs import Linker  # imported here because most jobs need no other
 
         places = {read[0].file: path for path, read in self._contexts.items() if read is not None}
         linker = Linker(
@@ -131,15 +131,16 @@ class _Collector:
         return links
 
     def _nodes_of(self, path: Path, name: str) -> tuple[Node, ...]:
-        """Return the nodes of a job, whether it was asked for or not."""
+        """Return the nodes of a job, whether it was requested or not."""
         read = self._context(path)
         return () if read is None else self._job_nodes(name, read[1][name], read[0])
 
     def _all_nodes(self, targets: Sequence[Target]) -> tuple[Node, ...]:
-        """Return the nodes of all targets, each once. Raises UsageError that names every id that is none."""
+        """Return the nodes of all targets, each once. Raise UsageError that names every unknown id."""
         kept: dict[str, Node] = {}
         missing = []
-        # What a wider argument holds comes in its order; what that leaves out (an ignored file) was named all the same.
+        # A wider target comes first, so its nodes stay in its order. A narrower one may add nodes that the
+        # wider one leaves out, such as those of an ignored file.
         for target in dict.fromkeys((*widest(targets), *targets)):
             nodes: list[Node] = []
             for path in self._files(target):
@@ -168,7 +169,7 @@ class _Collector:
             yield target.path
         elif target.path.is_dir():
             if not target.text and is_in_run_folder(target.path):
-                return  # starting rpd inside one is no request to run what a pod sent back
+                return  # starting rpd inside one is no request to run files that a pod sent back
             paths = walk(target.path, self._config.collect.deploy_files, self._is_ignored)
             yield from (path for path in paths if self._is_known(path))
         elif self._is_known(target.path):
@@ -177,14 +178,17 @@ class _Collector:
             raise UsageError(f"not a Python file, and no plugin reads it: {target.text or target.path}")
 
     def _is_known(self, path: Path) -> bool:
-        """Return whether a file is Python, or a plugin reads it, even if there are errors in it."""
+        """Return whether a file is Python, or a plugin reads it, even if it has errors."""
         try:
             return path.suffix == ".py" or self._module_of(path) is not None
         except CollectionError:
             return True
 
     def _module_of(self, path: Path) -> Any:
-        """Return what a plugin makes of a file, None where none knows its format. Raises CollectionError."""
+        """Return the module that a plugin makes of a file, None if no plugin knows its format.
+
+        Raise CollectionError.
+        """
         if path not in self._made:
             try:
                 self._made[path] = Events(self._manager).collect_file(path=path, config=self._config)
@@ -201,7 +205,7 @@ class _Collector:
         return self._conftests.is_ignored(path)
 
     def _context(self, path: Path) -> tuple[FileContext, dict[str, Any]] | None:
-        """Return the file, imported, with its job functions; None if it cannot be used, which was noted then."""
+        """Return the file, imported, with its job functions; None if it is not usable, which has been reported."""
         if path not in self._contexts:
             try:
                 self._contexts[path] = self._read(path)
@@ -282,10 +286,10 @@ class _Collector:
         if read is None:
             return
         context, jobs = read
-        wanted = target.name.partition("[")[0]
-        self._errors += [error for name, error in self._problems[path] if wanted in ("", name)]
+        job_name = target.name.partition("[")[0]
+        self._errors += [error for name, error in self._problems[path] if job_name in ("", name)]
         for name in jobs:
-            if wanted in ("", name):
+            if job_name in ("", name):
                 yield from (
                     each
                     for each in self._job_nodes(name, jobs[name], context)
@@ -304,7 +308,7 @@ class _Collector:
         return self._nodes[key]
 
     def _load_plugins(self, marks: Sequence[Mark]) -> None:
-        """Load what does what marks say, with the first job that has them: most projects use none of these."""
+        """Load the plugins behind marks with the first job that has them: most projects use none."""
         for mark in marks:
             name = PLUGINS.get(mark.name)
             if name is not None and not self._manager.is_blocked(name) and not self._manager.has_plugin(name):
@@ -339,9 +343,9 @@ class _Collector:
 
 
 def _ignored_paths(ignore: Iterable[str], bases: Sequence[Path], runs_path: Path) -> frozenset[Path]:
-    """Return the paths never collected from: the run folders and ``ignore``, relative to each of ``bases``."""
-    given = {absolute(each, base) for each in ignore for base in bases}
-    return frozenset({*given, runs_path})
+    """Return the paths that are never collected: the run folders and ``ignore``, relative to each of ``bases``."""
+    named = {absolute(each, base) for each in ignore for base in bases}
+    return frozenset({*named, runs_path})
 
 
 def _ignored_globs(globs: Iterable[str], bases: Iterable[Path]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The conftest files: imported once each, registered as plugins, and visible to what lies below them."""
+"""The conftest files: imported once each, registered as plugins, and visible to everything below them."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def load_conftests(
 ) -> tuple[CollectionError, ...]:
     """Load the conftests of ``folders`` and of the folders above them early, so that they can add options.
 
-    ``name`` is what they are called. Returns the errors of those that cannot be loaded; ``collect`` tries these again
-    and tells their errors again.
+    ``name`` is their file name. Return the errors of those that cannot be loaded; ``collect`` tries them
+    again and reports their errors again.
     """
     conftests = Conftests(manager, importer_of(manager, rootdir), rootdir, name=name, full_trace=full_trace)
     for folder in folders:
@@ -43,16 +43,16 @@ def load_conftests(
 
 
 def _check_ignores(conftest: ModuleType) -> None:
-    """Raise UsageError where what a conftest wants ignored is no list of paths."""
+    """Raise UsageError if a conftest's ignore setting is no list of paths."""
     for name in ("collect_ignore", "collect_ignore_glob"):
-        given = getattr(conftest, name, ())
-        is_list = isinstance(given, list | tuple | set | frozenset)
-        if not is_list or not all(isinstance(each, str | os.PathLike) for each in given):
-            raise UsageError(f"{name}: expected a list of paths, got {given!r}")
+        paths = getattr(conftest, name, ())
+        is_list = isinstance(paths, list | tuple | set | frozenset)
+        if not is_list or not all(isinstance(each, str | os.PathLike) for each in paths):
+            raise UsageError(f"{name}: expected a list of paths, got {paths!r}")
 
 
 def _hint(path: Path) -> str:
-    """Return what to do about a conftest that cannot be loaded and seems to be pytest's; empty for others."""
+    """Return advice on a broken conftest that seems to be pytest's; empty for others."""
     from rpd.user_text import read_text  # only for a conftest that is broken
 
     try:
@@ -73,7 +73,7 @@ def is_conftest_plugin(name: str) -> bool:
 
 
 class Conftests:
-    """Finds, imports and registers conftests when something below them is looked at. ``errors`` is by folder."""
+    """Finds, imports and registers conftests when a file below them is collected. ``errors`` is by folder."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class Conftests:
         self._above: dict[Path, tuple[ModuleType, ...]] = {}
 
     def above(self, folder: Path) -> tuple[ModuleType, ...]:
-        """Return the conftests of ``folder`` and of those above it up to the root folder, the root-most first."""
+        """Return the conftests of ``folder`` and of those above it up to the root folder, the outermost first."""
         if folder in self._rootdir.parents:
             return ()
         if folder not in self._above:
@@ -126,7 +126,7 @@ class Conftests:
         return False
 
     def hidden_from(self, folder: Path) -> list[ModuleType]:
-        """Return the registered conftests whose hooks do not apply to what lies in ``folder``."""
+        """Return the registered conftests whose hooks do not apply to files in ``folder``."""
         visible = self.above(folder)
         return [conftest for conftest in self._registered if conftest not in visible]
 

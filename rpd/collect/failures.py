@@ -18,9 +18,9 @@ from rpd.values.mark import Location
 from rpd.values.skip_and_fail import Failed, Skipped
 
 _OURS = ("<", *(str(Path(str(each.__file__)).parent) + os.sep for each in (rpd, importlib, pluggy)))
-"""Where frames lie that say nothing to a user."""
+"""Path prefixes of frames that say nothing to a user."""
 MOST_FRAMES = 20
-"""Frames that are shown; of more, as endless recursion has them, the first and the last ones."""
+"""Most frames shown; of more, as in endless recursion, the first and the last ones."""
 _OUTCOME_HINT = (
     "outside of a job. To skip every job of a file write: rpdmark = rpd.mark.skip(reason=…), or "
     "rpd.skip(reason, allow_module_level=True) to skip the rest of the file"
@@ -30,9 +30,9 @@ _OUTCOME_HINT = (
 def from_exception(
     error: BaseException, *, rootdir: Path, full_trace: bool, otherwise: Location, title: str = ""
 ) -> CollectionError:
-    """Return ``error`` as a CollectionError whose place is the user's deepest frame.
+    """Return ``error`` as a CollectionError placed at the user's deepest frame.
 
-    ``otherwise`` is the place where no frame of the user's is known; ``title`` goes before the traceback. With
+    ``otherwise`` is the place if no frame of the user's is known; ``title`` precedes the traceback. With
     ``full_trace`` nothing is left out.
     """
     place = _place(error, _user_frames(error), rootdir) or otherwise
@@ -75,7 +75,7 @@ def _user_frames(error: BaseException) -> list[tuple[FrameType, int]]:
 
 
 def _lines(error: BaseException, rootdir: Path) -> Iterator[str]:
-    """Yield what the user's frames and the exception say, that of the exception that led to it first."""
+    """Yield the user's frames and the message of an exception, after those of the exception that led to it."""
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if before is not None:
         yield from _lines(before, rootdir)

@@ -1,4 +1,4 @@
-"""The fixtures that were found: in plugins, conftests and deploy files, and which of them a file sees."""
+"""The fixtures found in plugins, conftests and deploy files, and which of them a file sees."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from rpd.values.variable import REQUIRED, Variable
 
 _LOAD_GLOBAL, _EXTENDED = opmap["LOAD_GLOBAL"], opmap["EXTENDED_ARG"]
 RESERVED = "request"
-"""Always available and no fixture of its own."""
+"""Always available; no fixture may have this name."""
 
 
 @frozen
 class View:
-    """What one file sees: each name with its definitions, the nearest last; ``autouse`` from the outside in.
+    """The fixtures that one file sees: each name with its definitions, the nearest last; ``autouse`` from outside in.
 
-    ``broken`` are names whose declaration is wrong, as was reported; ``foreign`` are fixtures of pytest, each with
-    the file it was found in.
+    ``broken`` are names whose declaration is wrong, which has been reported; ``foreign`` are fixtures of
+    pytest, each with its file.
     """
 
     definitions: Mapping[str, tuple[FixtureDef, ...]] = EMPTY
@@ -47,7 +47,7 @@ class View:
 
 
 class Registry:
-    """Every fixture found so far, by where it is visible."""
+    """Every fixture found so far, by the place where it is visible."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -58,7 +58,7 @@ class Registry:
         self._parameters: dict[tuple[str, Scope], FixtureDef] = {}
 
     def add(self, holder: object, baseid: str) -> list[CollectionError]:
-        """Take in the fixtures of a module or plugin object; return what is wrong with them."""
+        """Add the fixtures of a module or plugin object; return the errors in them."""
         errors = []
         same_base = self._by_base.setdefault(baseid, [])
         if isinstance(holder, ModuleType) and "pytest" in vars(holder):
@@ -81,7 +81,7 @@ class Registry:
         return tuple(each for base in sorted(self._by_base) for each in self._by_base[base])
 
     def view(self, file: str) -> View:
-        """Return what ``file`` (relative) sees."""
+        """Return the fixtures that ``file`` (relative) sees."""
         definitions: dict[str, tuple[FixtureDef, ...]] = {}
         autouse: dict[str, None] = {}
         for base in _bases(file):
@@ -97,7 +97,7 @@ class Registry:
         )
 
     def rescoped(self, fixture: FixtureDef, scope: Scope) -> FixtureDef:
-        """Return ``fixture`` with another scope, the same object for the same question."""
+        """Return ``fixture`` with another scope, always the same object for the same arguments."""
         if fixture.scope is scope:
             return fixture
         key = (fixture, scope)
@@ -106,9 +106,9 @@ class Registry:
         return self._rescoped[key]
 
     def parameter(self, name: str, scope: Scope, place: Location) -> FixtureDef:
-        """Return what hands out the argument ``name``, whose values outlive the job: the same for all jobs.
+        """Return the fixture that hands out the argument ``name``, whose values outlive a job: the same for all jobs.
 
-        ``place`` is the first job that has such an argument.
+        ``place`` is the first job with such an argument.
         """
         key = (name, scope)
         if key not in self._parameters:
@@ -127,7 +127,7 @@ class Registry:
         shown = marker.name or name
         try:
             problem = _fixture_problem(shown, function)
-            asked = () if problem else argument_names(function)
+            argnames = () if problem else argument_names(function)
         except CollectionError as error:
             problem = f"fixture {shown!r}: {error}"
         if problem:
@@ -137,7 +137,7 @@ class Registry:
             name=shown,
             function=function,
             scope=self._scope(shown, function, marker),
-            argnames=asked,
+            argnames=argnames,
             location=location_of(function, rootdir),
             baseid=baseid,
             params=None if marker.params is None else tuple(_cell(value) for value in marker.params),
@@ -147,7 +147,7 @@ class Registry:
         )
 
     def _variable(self, name: str, variable: Variable, holder: object, baseid: str) -> FixtureDef:
-        """Return the fixture of a variable: one value, or with ``--sweep`` one parameter for each value given there."""
+        """Return the fixture of a variable: one value, or with ``--sweep`` one parameter per value given there."""
         file = str(getattr(holder, "__file__", None) or "?")
         lines = getattr(holder, LINES_ATTRIBUTE, None)
         where = (
@@ -204,7 +204,7 @@ class Registry:
 
 
 def _bases(file: str) -> Iterator[str]:
-    """Yield where fixtures that ``file`` sees may have been declared, from the outside in."""
+    """Yield the places where fixtures that ``file`` sees may be declared, from the outside in."""
     yield ""
     for index, letter in enumerate(file):
         if letter == "/":
@@ -213,7 +213,7 @@ def _bases(file: str) -> Iterator[str]:
 
 
 def _declarations(holder: object) -> Iterator[tuple[str, Any, FixtureMarker | Variable]]:
-    """Yield (name, function, declaration) of what ``holder`` declares, in the order of its namespace."""
+    """Yield (name, function, declaration) for each declaration in ``holder``, in the order of its namespace."""
     for name, value in _members(holder):
         if is_a(value, Variable):
             yield name, value, value
@@ -224,10 +224,10 @@ def _declarations(holder: object) -> Iterator[tuple[str, Any, FixtureMarker | Va
 
 
 def _pytest_fixtures(module: ModuleType) -> Iterator[str]:
-    """Yield the names of what is a fixture to pytest, and nothing to rpd."""
+    """Yield the names of fixtures of pytest that are none of rpd."""
     for name, value in vars(module).items():
-        is_one = type(value).__module__ == "_pytest.fixtures" or attached(value, "_pytestfixturefunction")
-        if is_one and attached(value, FIXTURE_ATTRIBUTE) is None:
+        is_pytests = type(value).__module__ == "_pytest.fixtures" or attached(value, "_pytestfixturefunction")
+        if is_pytests and attached(value, FIXTURE_ATTRIBUTE) is None:
             yield name
 
 
@@ -246,7 +246,7 @@ def _members(holder: object) -> Iterator[tuple[str, Any]]:
 
 
 def check_calls(function: Any, rootdir: Path) -> None:
-    """Raise CollectionError where ``function`` calls a fixture itself instead of asking for its value."""
+    """Raise CollectionError if ``function`` calls a fixture itself instead of requesting its value."""
     inner = real_function(function)
     code: Any = getattr(inner, "__code__", None)
     names = getattr(inner, "__globals__", {})
@@ -267,7 +267,7 @@ def check_calls(function: Any, rootdir: Path) -> None:
 
 
 def _global_names(code: Any) -> Iterator[str]:
-    """Yield the names that a function, and those within it, look up in its module; ``co_names`` has attributes, too."""
+    """Yield the global names that a function and those inside it look up; ``co_names`` would include attributes."""
     if not isinstance(code, CodeType):
         return
     operations = code.co_code
@@ -282,12 +282,18 @@ def _global_names(code: Any) -> Iterator[str]:
 
 
 def is_a(value: object, kind: type) -> bool:
-    """Return whether ``value`` is made of ``kind``; ``isinstance`` asks the object itself, too, which may raise."""
+    """Return whether ``value`` is of type ``kind``.
+
+    ``isinstance`` would also ask the object itself, which may raise.
+    """
     return issubclass(type(value), kind)
 
 
 def attached(value: object, attribute: str) -> Any:
-    """Return what a decorator attached to ``value`` itself, None if nothing; odd objects with magic are left alone."""
+    """Return the value that a decorator attached to ``value`` itself, None if nothing.
+
+    Never trigger magic of odd objects.
+    """
     try:
         namespace = object.__getattribute__(value, "__dict__")
     except AttributeError:
@@ -319,33 +325,33 @@ def _fixture_problem(name: str, function: Any) -> str | None:
 
 @frozen(kw_only=False)
 class ReadVariable:
-    """The function of the fixture that ``rpd.variable`` declares: looks its value up and converts it."""
+    """The function of the fixture declared by ``rpd.variable``: looks up its value and converts it."""
 
     name: str
     variable: Variable
 
     def __call__(self, variables: Mapping[str, Any]) -> Any:
-        """Return the value. Raises UsageError if there is none or it cannot be converted."""
+        """Return the value. Raise UsageError if there is none or it cannot be converted."""
         if self.name not in variables:
             if self.variable.default is REQUIRED:
                 raise UsageError(f"variable {self.name!r} has no value: give it with --var {self.name}=VALUE")
             return self.variable.default
-        value, wanted = variables[self.name], self.variable.type
-        kind = getattr(wanted, "__name__", repr(wanted)).lstrip("_")
+        value, type_ = variables[self.name], self.variable.type
+        kind = getattr(type_, "__name__", repr(type_)).lstrip("_")
         if not isinstance(value, str):
-            if wanted is float and type(value) is int:
+            if type_ is float and type(value) is int:
                 return float(value)
-            if wanted in (int, float) and type(value) is not wanted:
+            if type_ in (int, float) and type(value) is not type_:
                 raise UsageError(f"variable {self.name!r}: expected {kind}, got {value!r}")
             return value
         try:
-            return wanted(value)
+            return type_(value)
         except Exception as error:
             raise UsageError(f"variable {self.name!r}: expected {kind}, got {value!r}: {error}") from error
 
 
 def _swept(request: Any) -> Any:
-    """Return the value of a variable that ``--sweep`` gives several."""
+    """Return the value of a variable with several values from ``--sweep``."""
     return request.param
 
 

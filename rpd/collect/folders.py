@@ -1,4 +1,4 @@
-"""The walk through folders: which files in them are deploy files."""
+"""The walk through folders that finds deploy files."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ SKIPPED_FOLDERS = (
 
 
 def walk(folder: Path, patterns: Sequence[str], is_ignored: Callable[[Path], bool]) -> Iterator[Path]:
-    """Yield the files below ``folder`` whose name matches one of ``patterns``; files and folders sorted together.
+    """Yield the files below ``folder`` whose name matches one of ``patterns``; files and folders are sorted together.
 
-    A folder is entered after the files sorted before it were yielded, so that the caller can learn (from a conftest)
-    what to ignore while walking. A link into a folder that is being walked is not followed. Run folders are not
-    entered: what pods sent back lies in them.
+    A folder is entered after the files sorted before it were yielded, so that the caller can learn from a
+    conftest what to ignore. A link into a folder that is being walked is not followed. Run folders are not
+    entered: they contain files that pods sent back.
     """
     yield from _walk(folder, patterns, is_ignored, (os.path.realpath(folder),))
 
 
 def is_in_run_folder(path: Path) -> bool:
-    """Return whether ``path`` is a run folder or lies in one."""
+    """Return whether ``path`` is a run folder or is in one."""
     return any(
         is_run_folder(each.name, [mark for mark in MARKS if (each / mark).is_file()])
         for each in (path, *path.parents)
@@ -48,7 +48,7 @@ def _walk(
     try:
         with os.scandir(folder) as scanned:
             entries = sorted(scanned, key=lambda entry: entry.name)
-    except OSError:  # it may not be read, or vanished meanwhile
+    except OSError:  # not readable, or gone meanwhile
         return
     if len(above) > 1 and is_run_folder(os.path.basename(above[-1]), {entry.name for entry in entries}):  # noqa: PTH119
         return
@@ -84,15 +84,18 @@ def _is_skipped(folder: Path) -> bool:
 
 
 def is_virtual_environment(folder: Path) -> bool:
-    """Return whether ``folder`` holds a virtual (PEP 405) or conda environment."""
+    """Return whether ``folder`` contains a virtual (PEP 405) or conda environment."""
     try:
         return (folder / "pyvenv.cfg").is_file() or (folder / "conda-meta").is_dir()
-    except OSError:  # nobody may look into it
+    except OSError:  # not readable
         return False
 
 
 def matches(name: str, path: str, patterns: Sequence[str]) -> bool:
-    """Return whether a file is one of ``patterns``; a pattern with a slash is held against the end of the path."""
+    """Return whether a file matches one of ``patterns``.
+
+    A pattern with a slash is compared with the end of the path.
+    """
     return any(
         fnmatch.fnmatch(path, f"*{os.sep}{pattern}") if "/" in pattern else fnmatch.fnmatch(name, pattern)
         for pattern in patterns

@@ -1,4 +1,4 @@
-"""Ids of parameter values: what a person types after ``-k`` and reads in every report."""
+"""Ids of parameter values: the text that a person types after ``-k`` and reads in every report."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rpd.errors import CollectionError
 from rpd.values.mark import HIDDEN_PARAM, ParameterSet
 
 MAX_LENGTH = 100
-"""Texts longer than this appear as their SHA-256."""
+"""Longer texts appear as their SHA-256."""
 
 MakeId = Callable[[Any, str], str | None]
-"""What plugins say: (value, argument name) -> id or None."""
+"""The answer of plugins: (value, argument name) -> id or None."""
 GivenIds = Iterable[Any] | Callable[[Any], Any] | None
 
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {9: "\\t", 10: "\\n", 13: "\\r"}
@@ -25,11 +25,11 @@ _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {9: "\\t", 1
 def make_ids(
     argnames: Sequence[str], cells: Sequence[ParameterSet], given: GivenIds, *, make_id: MakeId, strict: bool
 ) -> list[str | None]:
-    """Return one id for each cell; None hides the cell from the node id.
+    """Return one id per cell; None hides the cell from the node id.
 
-    In order: the id of ``rpd.param``, that of the list ``given``, what the function ``given`` returns for each value,
-    what a plugin says, the value itself. Equal ids are an error if ``strict``, else they are numbered. Raises
-    CollectionError.
+    In order of precedence: the id of ``rpd.param``, that in the list ``given``, the result of the function
+    ``given`` for each value, the answer of a plugin, the value itself. Equal ids are an error if ``strict``,
+    else they are numbered. Raise CollectionError.
     """
     function = given if callable(given) else None
     listed = None if given is None or callable(given) else _listed(given, len(cells))
@@ -79,7 +79,7 @@ def _cell_id(
 def _given_id(value: Any, index: int) -> str:
     text = plain_id(value)
     if text is None:
-        from rpd.values.printable import tellable  # only an error tells values
+        from rpd.values.printable import tellable  # only errors show values
 
         raise CollectionError(
             f"ids contains unsupported value {tellable(value)!r} (type: {type(value)!r}) at index {index}. "
@@ -108,7 +108,7 @@ def _value_id(
     if value is None or isinstance(value, int | float | complex):
         try:
             return f"{argname}{value}"
-        except ValueError:  # more digits than Python writes
+        except ValueError:  # more digits than Python converts
             return f"{argname}{index}"
     if isinstance(value, str | bytes) and len(value) > MAX_LENGTH:
         import hashlib  # few values are that long
@@ -120,7 +120,7 @@ def _value_id(
 
 
 def plain_id(value: Any) -> str | None:
-    """Return the id of a value as written, None where it has none."""
+    """Return the id of a value as written, None if it has none."""
     if isinstance(value, str):
         return escape(value)
     if isinstance(value, bytes):
@@ -128,7 +128,7 @@ def plain_id(value: Any) -> str | None:
     if value is None or isinstance(value, int | float | complex | bool):
         try:
             return str(value)
-        except ValueError:  # more digits than Python writes
+        except ValueError:  # more digits than Python converts
             return None
     if isinstance(value, re.Pattern):
         return plain_id(value.pattern)
@@ -146,7 +146,7 @@ def escape(text: str) -> str:
 
 
 def unique_ids(argnames: Sequence[str], ids: list[str | None], *, strict: bool) -> list[str | None]:
-    """Return ``ids``, equal ones numbered. Raises CollectionError for equal ones if ``strict``."""
+    """Return ``ids`` with equal ones numbered. Raise CollectionError for equal ones if ``strict``."""
     if len(set(ids)) == len(ids):
         return ids
     if strict:

@@ -22,20 +22,21 @@ from rpd.collect.source import relative
 from rpd.hooks import PluginManager
 
 _PLUGIN = "rpd.collect.importer"
+# Starts the names of modules that are imported by path; no other module can have it.
 _PREFIX = "rpd:"
 _SETTLED_SECONDS = 2.0
-"""Begins the names of modules that are imported by path; no module of another origin can have it."""
+"""Seconds after a change for which a file's bytecode is not cached."""
 _lock = threading.RLock()
 """Python has one import path and one table of modules, so one file at a time is imported, on any thread."""
 _importers: list[Importer] = []
-"""Those that have not been forgotten: of each the modules can still be imported, by jobs that do so later."""
+"""Importers that have not been forgotten: jobs may still import their modules later."""
 _numbers = itertools.count(2)
 _here = threading.local()
 _namesakes = Namesakes()
 
 
 def importer_of(manager: PluginManager, rootdir: Path) -> Importer:
-    """Return the importer of this invocation, whose life is that of its plugin manager."""
+    """Return the importer of this invocation; it lives as long as its plugin manager."""
     importer = manager.get_plugin(_PLUGIN)
     if not isinstance(importer, Importer):
         importer = Importer(rootdir)
@@ -49,7 +50,7 @@ def file_at_work() -> Path | None:
 
 
 def divert_output(manager: PluginManager, rootdir: Path) -> None:
-    """Have what user code prints while it is collected go to stderr: stdout is for ids and JSON.
+    """Send user code's output during collection to stderr: stdout is for ids and JSON.
 
     For the command line, which owns both; the streams of another program are not ours to change.
     """
@@ -57,10 +58,10 @@ def divert_output(manager: PluginManager, rootdir: Path) -> None:
 
 
 class _Loader(SourceFileLoader):
-    """Python's own, which keeps no bytecode of a file that was just written.
+    """Python's own loader, which caches no bytecode of a file that was just written.
 
-    Bytecode is known by the second and the size of its source: an edit within that second that keeps the size (2 to 3)
-    would run the file as it was before.
+    Bytecode is matched to its source by second and size: an edit within the same second that keeps the size
+    (2 to 3) would run the old code.
     """
 
     def set_data(self, path: str, data: Any, **more: Any) -> None:
@@ -71,44 +72,44 @@ class _Loader(SourceFileLoader):
 class Importer:
     """Imports the deploy files and conftests of one root folder, each once.
 
-    While a file is imported its own folder (and those of the conftests above it) are importable, and stay so for
-    imports that a job makes later. Helpers of the same name in two folders do not collide: the modules that came
-    from other folders step aside while a folder with its own module of that name is at work. A file called like an
-    installed module does not replace that for anybody else.
+    While a file is imported, its own folder (and those of the conftests above it) are importable, and stay so
+    for imports that a job makes later. Helpers of the same name in two folders do not collide: modules from
+    other folders are set aside while a folder with its own module of that name is in use. A file named like
+    an installed module does not replace that module for anybody else.
 
-    A new importer forgets what those before it imported, so that it sees what has changed since, except those that are
-    in use: runs of several projects may go on at once. Of one name in folders of two importers each gets its own
-    module (``Namesakes``). Where both are at work in the same folder, a helper that a job imports late is the one that
-    was imported last.
+    A new importer forgets the imports of earlier ones, so that it sees changed files, except those still in
+    use: runs of several projects may be active at once. If folders of two importers have a module of the same
+    name, each gets its own (``Namesakes``). If both work in the same folder, a helper that a job imports late
+    is the one that was imported last.
     """
 
     def __init__(self, rootdir: Path) -> None:
         self.given: dict[Path, ModuleType] = {}
-        """Modules that a program hands over, by the path of the file that each stands for: a notebook has none."""
+        """Modules that a program provides, by the path of the file each represents: a notebook has none."""
         self.diverts_output = False
         self._rootdir = rootdir
         self._modules: dict[Path, ModuleType] = {}
         self._local: dict[str, dict[str, ModuleType]] = {}
-        """Folder to the users' modules that were imported from it, by their names in ``sys.modules``."""
+        """Folder to the user modules imported from it, by their names in ``sys.modules``."""
         self._present: dict[str, str] = {}
         """Of these, name to folder for those that are in ``sys.modules`` now."""
         self._own_place: dict[str, int] = {}
-        """Where folders stood on the import path that were there already: of the program that calls rpd."""
+        """The positions of folders that were on the import path before: the calling program's own."""
         self.folders: dict[str, None] = {}
-        """What it made importable."""
+        """The folders it made importable."""
         self._mark = ""
-        """In the names of its modules, where another importer may have modules of the same files' names."""
+        """Part of the names of its modules, if another importer may have modules of the same file names."""
         self._users = 0
         with _lock:
-            for other in [each for each in _importers if not each.is_in_use]:
-                _importers.remove(other)
-                other.forget()
+            for idle in [each for each in _importers if not each.is_in_use]:
+                _importers.remove(idle)
+                idle.forget()
             self._join()
 
     def _join(self) -> None:
-        """Be one of the importers, also again.
+        """Register this importer, again if necessary.
 
-        On another thread, one that is newer may have had this one forgotten before anybody could say that it is in use.
+        A newer one on another thread may have forgotten this one before it was in use.
         """
         if self not in _importers:
             self._mark = f"{next(_numbers)}:" if _importers else ""
@@ -118,14 +119,14 @@ class Importer:
 
     @property
     def is_in_use(self) -> bool:
-        """Whether a new importer has to leave this one what it imported."""
+        """Whether a new importer has to keep this one's imports."""
         return self._users > 0
 
     @contextmanager
     def in_use(self, *, then_forget: bool = False) -> Iterator[None]:
-        """Keep what was imported importable, whatever else is collected in this process meanwhile.
+        """Keep the imports available, whatever else is collected in this process meanwhile.
 
-        ``then_forget``: afterwards the import path and the table of modules are as if nothing had been imported.
+        ``then_forget``: restore the import path and the table of modules afterwards.
         """
         with _lock:
             self._join()
@@ -141,12 +142,12 @@ class Importer:
 
     @contextmanager
     def output(self) -> Iterator[None]:
-        """Send what is printed to stderr, if that is wanted."""
+        """Redirect output to stderr, if that was requested."""
         with redirect_stdout(sys.stderr) if self.diverts_output else nullcontext():
             yield
 
     def load(self, path: Path) -> ModuleType:
-        """Return the module of ``path``, given, or imported now or before. Raises whatever the file raises."""
+        """Return the module of ``path``: provided, or imported now or before. Raise any error of the file."""
         if path in self.given:
             return self.given[path]
         if path not in self._modules:
@@ -181,7 +182,7 @@ class Importer:
                     _namesakes.give_names_back(sys.modules.keys() - modules)
 
     def _own_name(self, path: Path) -> str:
-        """Return a name for the module at ``path`` (without its ending) that no other module has."""
+        """Return a name for the module at ``path`` (without its extension) that no other module has."""
         return f"{_PREFIX}{self._mark}{relative(path, self._rootdir).replace('.', '·')}"
 
     def _add(self, folder: str, *, everywhere: bool = False) -> None:
@@ -195,9 +196,9 @@ class Importer:
 
     def _import(self, path: Path, name: str) -> ModuleType:
         name = _namesakes.alias(name, str(path)) or name
-        known = sys.modules.get(name)
-        if known is not None and _is_file(known, path):
-            return known  # a neighbour imported it before us
+        loaded = sys.modules.get(name)
+        if loaded is not None and _is_file(loaded, path):
+            return loaded  # a neighbour imported it before us
         if "." in name and "." not in path.stem:
             module = importlib.import_module(name)
             if _is_file(module, path):
@@ -212,7 +213,7 @@ class Importer:
         module = importlib.util.module_from_spec(spec)
         is_free = name not in sys.modules and name not in sys.stdlib_module_names
         names = [unique, name] if is_free and not _namesakes.is_taken(name) else [unique]
-        # Under its plain name too, so that a neighbour that imports it gets this very module.
+        # Also under its plain name, so that a neighbour that imports it gets this very module.
         sys.modules.update(dict.fromkeys(names, module))
         try:
             spec.loader.exec_module(module)
@@ -225,12 +226,12 @@ class Importer:
     # --- the import path and the table of modules, which are Python's ------------------------------------------------
 
     def forget(self) -> None:
-        """Take the folders and the modules away again, but for folders of an importer that is in use."""
+        """Remove the folders and modules again, except folders of an importer that is in use."""
         kept = {folder for other in self._others() for folder in other.folders}
         _namesakes.remove(folder for folder in self.folders if folder not in kept)
         self.folders.clear()
         if not self._local:
-            return  # nothing to forget; Python 3.13 loads ``importlib.metadata`` to invalidate the caches
+            return  # nothing to forget; invalidating the caches makes Python 3.13 load ``importlib.metadata``
         for folder in self._local:
             if folder in sys.path and folder not in kept:
                 sys.path.remove(folder)
@@ -244,7 +245,7 @@ class Importer:
         importlib.invalidate_caches()
 
     def make_room(self, folders: Collection[str]) -> None:
-        """Take the helpers of ``folders`` out of the table, where another importer gets its own of them now."""
+        """Remove the helpers of ``folders`` from the table, because another importer loads its own now."""
         for name, folder in list(self._present.items()):
             if folder in folders and not name.startswith(_PREFIX):
                 del self._present[name]
@@ -253,7 +254,7 @@ class Importer:
 
     @contextmanager
     def _on_path(self, texts: list[str]) -> Iterator[None]:
-        """Put folders first on the import path, their modules in ``sys.modules``, and others out of their way."""
+        """Put folders first on the import path and their modules into ``sys.modules``, and set others aside."""
         for text in reversed(texts):
             place = sys.path.index(text) if text in sys.path else None
             # Before it is taken from its old place: jobs import on other threads meanwhile.
@@ -271,14 +272,14 @@ class Importer:
             self._remember(texts, before)
 
     def _bring_back(self, folder: Path) -> None:
-        """Put the modules of ``folder`` and of the folders above it into ``sys.modules``, the nearest winning."""
+        """Put the modules of ``folder`` and of the folders above it into ``sys.modules``; the nearest wins."""
         for each in map(str, reversed((folder, *folder.parents))):
             for name, module in self._local.get(each, {}).items():
                 sys.modules[name] = module
                 self._present[name] = each
 
     def _set_aside(self, folders: list[str]) -> None:
-        """Take modules of other folders out of ``sys.modules`` where these folders have one of that name."""
+        """Remove modules of other folders from ``sys.modules`` if these folders have one of that name."""
         own = {entry.removesuffix(".py") for folder in folders for entry in _entries(folder)}
         for top in own & self._present.keys():
             home = self._present[top]
@@ -290,7 +291,7 @@ class Importer:
                     sys.modules.pop(name, None)
 
     def _remember(self, folders: list[str], before: set[str]) -> None:
-        """Note which of the modules that are new came from ``folders`` or from others that are importable by now."""
+        """Record which of the new modules came from ``folders`` or from others that are importable by now."""
         homes = dict.fromkeys((*folders, *self._local))
         for name in sys.modules.keys() - before:
             module = sys.modules.get(name)
@@ -331,7 +332,7 @@ def _is_below(origin: str, folder: str, name: str) -> bool:
 
 @contextmanager
 def stdout_on_stderr() -> Iterator[None]:
-    """Send what is printed to stderr, also by child processes, so that stdout stays ids or JSON."""
+    """Send output to stderr, also that of child processes, so that stdout has only ids or JSON."""
     with ExitStack() as stack:
         stack.enter_context(redirect_stdout(sys.stderr))
         with suppress(OSError):  # a process may have neither

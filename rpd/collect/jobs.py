@@ -1,4 +1,4 @@
-"""The job functions of a module, and the nodes each of them becomes."""
+"""The job functions of a module, and the nodes made of each."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ from rpd.values.suggestions import closest
 GENERATE = "rpd_generate_nodes"
 _PROVISION, _GPU = "provision", "gpu"
 _POD, _CLUSTER = "pod", "cluster"
-"""The built-in fixtures that rent a pod, and say which."""
+"""The built-in fixtures that rent a pod or select it."""
 _OWN_ATTRIBUTES = frozenset({JOB_ATTRIBUTE, MARKS_ATTRIBUTE, FIXTURE_ATTRIBUTE, "__wrapped__"})
 
 
 @frozen
 class FileContext:
-    """What the jobs of one file have in common."""
+    """The data shared by all jobs of one file."""
 
     config: Config
     module: ModuleType
@@ -68,7 +68,7 @@ class Hooks:
     make_id: pluggy.HookCaller
 
     def id_maker(self) -> MakeId:
-        """Return what asks the plugins for the id of a value."""
+        """Return the function that asks the plugins for the id of a value."""
         if not self.make_id.get_hookimpls():
             return lambda _value, _argname: None
         return self._make_id
@@ -83,13 +83,13 @@ class Hooks:
 
 
 Problem = tuple[str, CollectionError]
-"""The name of a job and what is wrong with it."""
+"""The name of a job and the error in it."""
 
 
 def job_functions(module: ModuleType, rootdir: Path) -> tuple[dict[str, Any], list[Problem]]:
-    """Return the module's own jobs by name, in the order of its namespace, and what cannot be one.
+    """Return the module's own jobs by name, in the order of its namespace, and errors for those that cannot be jobs.
 
-    A job that was imported from another module is that module's; one function under two names is one job.
+    A job imported from another module belongs to that module; one function under two names is one job.
     """
     jobs: dict[str, Any] = {}
     errors: list[Problem] = []
@@ -115,7 +115,7 @@ def job_functions(module: ModuleType, rootdir: Path) -> tuple[dict[str, Any], li
 
 
 def _is_swallowed(name: str, mark: Mark, module: ModuleType) -> bool:
-    """Whether a mark took the function below it for an argument."""
+    """Return whether a mark without arguments took the function below it for its argument."""
     return getattr(mark.args[0], "__name__", None) == name and _is_own(mark.args[0], module)
 
 
@@ -161,7 +161,7 @@ def _without_aliases(jobs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _redefined(jobs: Mapping[str, Any], module: ModuleType, rootdir: Path) -> list[Problem]:
-    """Return an error for each job that replaces a decorated function of its name: that one would silently not run."""
+    """Return an error for each job that replaces a decorated function of the same name: that one would not run."""
     path = str(module.__file__)
     spec = module.__spec__
     get_code = getattr(spec.loader, "get_code", None) if spec else None
@@ -172,7 +172,7 @@ def _redefined(jobs: Mapping[str, Any], module: ModuleType, rootdir: Path) -> li
         if not any(names[name] > 1 for name in jobs):
             return []
         body = ast.parse(Path(path).read_bytes()).body
-    except OSError:  # it vanished, or changed its rights, since it was imported
+    except OSError:  # removed, or made unreadable, since it was imported
         return []
     errors = []
     for name in jobs:
@@ -188,7 +188,7 @@ def _redefined(jobs: Mapping[str, Any], module: ModuleType, rootdir: Path) -> li
 
 
 def nodes_of(name: str, function: Any, context: FileContext, hooks: Hooks) -> list[Node]:
-    """Return the nodes of one job function, in order. Raises CollectionError, with place and source."""
+    """Return the nodes of one job function, in order. Raise CollectionError, with place and source."""
     config = context.config
     try:
         return _nodes_of(name, function, context, hooks)
@@ -214,13 +214,13 @@ def _nodes_of(name: str, function: Any, context: FileContext, hooks: Hooks) -> l
     own = marks_of(function)
     check_marks(own, context.registered, strict=context.config.collect.strict_markers)
     marks = (*own, *context.module_marks)
-    asked = argument_names(function)
-    wanted = tuple(dict.fromkeys((*context.view.autouse, *used_fixtures(marks), *asked)))
-    definition = _definition(name, function, asked, marks, context)
-    metafunc = _parametrized(definition, wanted, marks, context, hooks)
+    argnames = argument_names(function)
+    needed = tuple(dict.fromkeys((*context.view.autouse, *used_fixtures(marks), *argnames)))
+    definition = _definition(name, function, argnames, marks, context)
+    metafunc = _parametrized(definition, needed, marks, context, hooks)
     view = _effective_view(metafunc, context)
     plain = {each for each, scope in metafunc.direct.items() if scope is Scope.JOB}
-    closure = make_closure(function, wanted, view, direct=plain, rootdir=context.config.rootdir)
+    closure = make_closure(function, needed, view, direct=plain, rootdir=context.config.rootdir)
     definition = replace(definition, closure=closure)
     nodes = _make_nodes(definition, metafunc, marks, strict=context.config.collect.strict_parametrization_ids)
     _check_pods(definition, nodes)
@@ -228,18 +228,18 @@ def _nodes_of(name: str, function: Any, context: FileContext, hooks: Hooks) -> l
 
 
 def asks_for_others(definition: Definition) -> bool:
-    """Whether a job needs others, or asks for their results."""
+    """Return whether a job needs others, or requests their results."""
     return takes_results(definition) or any(mark.name == NEEDS for mark in definition.marks)
 
 
 def takes_results(definition: Definition) -> bool:
-    """Whether a job asks for the built-in fixture ``needs``."""
+    """Return whether a job requests the built-in fixture ``needs``."""
     nearest = definition.closure.nearest(NEEDS)
     return nearest is not None and nearest.is_built_in
 
 
 def _check_pods(definition: Definition, nodes: Iterable[Node]) -> None:
-    """Raise DefinitionError for a pod that RunPod never rents, as far as that is known before fixtures run."""
+    """Raise DefinitionError for a pod that RunPod never rents, as far as is known before fixtures run."""
     definitions = definition.closure.definitions
     if _PROVISION not in definitions:
         return
@@ -259,9 +259,9 @@ def _check_pods(definition: Definition, nodes: Iterable[Node]) -> None:
 
 
 def _check_handle(definition: Definition, node: Node) -> None:
-    """Raise DefinitionError for rpd's own ``pod`` in a job with a cluster, and for ``cluster`` in one without.
+    """Raise DefinitionError for the built-in ``pod`` in a job with a cluster, and for ``cluster`` in one without.
 
-    Nor does a node have some of the GPUs of a cluster only.
+    Also raise it for the mark ``slots`` with a cluster: its GPUs are not shared out.
     """
     if node.job.cluster and any(mark.name == "slots" for mark in node.marks):
         hint = "Nodes may share a cluster, one after the other: rent it in a fixture of a wider scope"
@@ -282,7 +282,7 @@ def _check_handle(definition: Definition, node: Node) -> None:
 
 
 def _definition(
-    name: str, function: Any, asked: tuple[str, ...], marks: tuple[Mark, ...], context: FileContext
+    name: str, function: Any, argnames: tuple[str, ...], marks: tuple[Mark, ...], context: FileContext
 ) -> Definition:
     place = location_of(function, context.config.rootdir)
     attributes = (key for key in vars(function) if key not in _OWN_ATTRIBUTES)
@@ -293,7 +293,7 @@ def _definition(
         line=place.line,
         function=function,
         job=attached(function, JOB_ATTRIBUTE),
-        argnames=asked,
+        argnames=argnames,
         closure=Closure(),
         keywords=frozenset(word.lower() for word in words),
         module=context.module,
@@ -308,15 +308,15 @@ def _path_words(file: str) -> list[str]:
 
 def _parametrized(
     definition: Definition,
-    wanted: tuple[str, ...],
+    needed: tuple[str, ...],
     marks: tuple[Mark, ...],
     context: FileContext,
     hooks: Hooks,
 ) -> Metafunc:
-    """Return the function with all its parameters: of its module's hook, its fixtures, the plugins and its marks."""
+    """Return the function with all its parameters: from its module's hook, its fixtures, plugins and its marks."""
     parametrize_marks = [mark for mark in marks if mark.name == "parametrize"]
     stop = {each for mark in parametrize_marks for each in _direct_names(mark)}
-    names = reachable(wanted, context.view, stop)
+    names = reachable(needed, context.view, stop)
     metafunc = Metafunc(
         definition=definition,
         fixturenames=names,
@@ -341,19 +341,18 @@ def _parametrized(
 
 
 def _generate(hook: Any, metafunc: Metafunc, rootdir: Path) -> None:
-    """Call the hook of a deploy file as those of plugins are: with what it asks for. Raises CollectionError."""
-    given = {"metafunc": metafunc}
-    asked = argument_names(hook)
-    for name in asked:
-        if name not in given:
+    """Call the hook of a deploy file with the arguments it requests, like those of plugins. Raise CollectionError."""
+    values = {"metafunc": metafunc}
+    argnames = argument_names(hook)
+    for name in argnames:
+        if name not in values:
             text = f"{GENERATE} has the argument metafunc, not {name!r}"
             raise at_function(text, hook, rootdir=rootdir)
-    hook(**{name: given[name] for name in asked})
+    hook(**{name: values[name] for name in argnames})
 
 
 def misplaced_hooks(module: ModuleType, rootdir: Path, conftest: str) -> Iterator[CollectionError]:
     """Yield an error for each function of a deploy file that looks like a hook and would never be called."""
-    rootdir = rootdir
     for name, value in vars(module).items():
         if not name.startswith("rpd_") or name == GENERATE or not is_a(value, FunctionType):
             continue
@@ -368,7 +367,7 @@ def misplaced_hooks(module: ModuleType, rootdir: Path, conftest: str) -> Iterato
 
 
 def _parametrized_fixture(chain: tuple[FixtureDef, ...], name: str) -> FixtureDef | None:
-    """Return the definition whose params count: the nearest that has some, as far as each asks for the one before."""
+    """Return the definition whose params apply: the nearest that has any, as far as each requests the one before."""
     for fixture in reversed(chain):
         if fixture.params is not None:
             return fixture
@@ -378,8 +377,8 @@ def _parametrized_fixture(chain: tuple[FixtureDef, ...], name: str) -> FixtureDe
 
 
 def _names(mark: Mark) -> list[str]:
-    given = mark.args[0] if mark.args else mark.kwargs.get("argnames", "")
-    return split_argnames(given)[0]
+    argnames = mark.args[0] if mark.args else mark.kwargs.get("argnames", "")
+    return split_argnames(argnames)[0]
 
 
 def _direct_names(mark: Mark) -> list[str]:
@@ -399,7 +398,7 @@ def _apply(metafunc: Metafunc, mark: Mark) -> None:
 
 
 def _effective_view(metafunc: Metafunc, context: FileContext) -> View:
-    """Return what the job sees once its parameters are known: wide direct arguments and overridden scopes."""
+    """Return the view of the job once its parameters are known: wide direct arguments and overridden scopes."""
     changes = {}
     for name, scope in metafunc.direct.items():
         if scope is not Scope.JOB:
@@ -417,7 +416,7 @@ def _effective_view(metafunc: Metafunc, context: FileContext) -> View:
 
 
 def _wider_users(name: str, scope: Scope, names: Iterable[str], view: View) -> Iterator[FixtureDef]:
-    """Yield the fixtures that rest on ``name`` and are wider than ``scope``, which its parameter was given.
+    """Yield the fixtures that depend on ``name`` and are wider than ``scope``, the scope of its parameter.
 
     They end with each of its values.
     """
@@ -461,7 +460,10 @@ def _make_node(
 
 
 def _own_job(job: Job, marks: tuple[Mark, ...], made: dict[tuple[int, int], Job]) -> Job | None:
-    """Return what the nearest marks ``gpu`` and ``budget`` make of ``job``, one for all nodes that share both."""
+    """Return ``job`` with the nearest marks ``gpu`` and ``budget`` applied.
+
+    Nodes that share both share the result.
+    """
     gpu = next((mark for mark in marks if mark.name == "gpu"), None)
     budget = next((mark for mark in marks if mark.name == "budget"), None)
     if gpu is None and budget is None:

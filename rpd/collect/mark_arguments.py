@@ -17,7 +17,7 @@ from rpd.values.suggestions import closest
 
 
 def check_arguments(mark: Mark) -> None:
-    """Raise CollectionError for arguments a mark of rpd cannot mean; marks of others take any."""
+    """Raise CollectionError for invalid arguments of rpd's marks; other marks take any."""
     check = _CHECKS.get(mark.name)
     if check is not None:
         check(mark)
@@ -117,7 +117,7 @@ def _check_xfail(mark: Mark) -> None:
 
 
 def _check_conditions(mark: Mark) -> None:
-    """See that conditions in strings are expressions; what they say is found out when the node is about to run."""
+    """Check that conditions in strings are expressions; they are evaluated only when the node is about to run."""
     if mark.args and "condition" in mark.kwargs:
         raise CollectionError(f"rpd.mark.{mark.name}: expected a condition by name or by position, got both")
     for condition in (*mark.args, *filter(None, [mark.kwargs.get("condition")])):

@@ -1,4 +1,4 @@
-"""Marks: which ones exist, which ones a function or a module has, and whether they are written right."""
+"""Marks: which exist, which a function or a module has, and whether they are written correctly."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ BUILT_IN = {
     "every such case), if they pass",
 }
 PLUGINS: Mapping[str, str] = {"search": "rpd.search.plugin"}
-"""Mark -> the module of rpd that does what it says; loaded with the first job that has the mark."""
+"""Mark -> the module of rpd that implements it; loaded with the first job that has the mark."""
 MODULE_MARKS = "rpdmark"
 _NEVER_IN_A_CASE = ("usefixtures", "parametrize", NEEDS, "search")
 
 
 def registered_marks(markers: Iterable[str]) -> dict[str, str]:
-    """Return the name and description of every mark that may be used: rpd's own and those of the setting ``markers``.
+    """Return the name and description of every allowed mark: rpd's own and those of the setting ``markers``.
 
-    A line of ``markers`` reads ``name: description`` or ``name(arguments): description``. Raises UsageError.
+    A line of ``markers`` reads ``name: description`` or ``name(arguments): description``. Raise UsageError.
     """
     pairs = [
         *BUILT_IN.items(),
@@ -54,13 +54,16 @@ def marks_of(function: Any) -> tuple[Mark, ...]:
 
 
 def marks_of_module(module: ModuleType) -> tuple[Mark, ...]:
-    """Return the marks ``rpdmark`` gives to every job of the module. Raises CollectionError for anything else in it."""
+    """Return the marks in ``rpdmark``, which apply to every job of the module.
+
+    Raise CollectionError for other content.
+    """
     if "pytestmark" in vars(module):
         raise CollectionError(f"rpd does not read pytestmark: write {MODULE_MARKS} = rpd.mark.…")
-    given = getattr(module, MODULE_MARKS, ())
-    marks = (given,) if isinstance(given, Mark) else given
+    rpdmark = getattr(module, MODULE_MARKS, ())
+    marks = (rpdmark,) if isinstance(rpdmark, Mark) else rpdmark
     if not isinstance(marks, list | tuple):
-        marks = (given,)
+        marks = (rpdmark,)
     for each in marks:
         if not isinstance(each, Mark):
             raise CollectionError(f"{MODULE_MARKS}: expected a mark or a list of marks, got {each!r}")
@@ -72,7 +75,7 @@ def check_marks(
 ) -> None:
     """Raise CollectionError for a mark that is not registered (if ``strict``) or has wrong arguments.
 
-    ``case`` says that the marks are those of one parameter set.
+    ``case``: the marks are those of one parameter set.
     """
     for mark in marks:
         if not isinstance(mark, Mark):
@@ -87,5 +90,5 @@ def check_marks(
 
 
 def used_fixtures(marks: Iterable[Mark]) -> tuple[str, ...]:
-    """Return the names ``usefixtures`` marks give."""
+    """Return the names in ``usefixtures`` marks."""
     return tuple(str(name) for mark in marks if mark.name == "usefixtures" for name in mark.args)

@@ -1,13 +1,13 @@
-"""Modules of the user that have the name of an installed one: every importer gets the one it means.
+"""User modules with the name of an installed one: every importer gets the one it means.
 
-In a project with a file ``requests.py`` the project's own files mean that file by ``import requests``. rpd, its
-dependencies and every other installed package mean the installed module, whenever and in whichever thread they import
-it. Python itself knows one module for each name, so the user's is loaded under a name of its own, and the ``import``
-statements of the user's files are led there. Only names that are taken twice are treated in this way. A name that
-nothing installed has is hidden from ``import`` statements of libraries as long as no file of the user has imported it:
-many libraries try for modules that may be missing. A name that two projects have which run in one process at once is
-taken twice as well. Built-in and frozen modules (``sys``, ``os``) come before every
-file, as in Python, and ``rpd`` is always rpd.
+In a project with a file ``requests.py``, the project's own files mean that file by ``import requests``. rpd,
+its dependencies and every other installed package mean the installed module, whenever and on whichever thread
+they import it. Python itself has one module per name, so the user's is loaded under another name, and the
+``import`` statements of the user's files are redirected to it. Only names that exist twice are treated in
+this way. A name that no installed package has is hidden from ``import`` statements of libraries until a file
+of the user has imported it: many libraries try to import modules that may be missing. A name in two projects
+that run in one process at once exists twice as well. Built-in and frozen modules (``sys``, ``os``) take
+precedence over files, as in Python, and ``rpd`` is always rpd.
 """
 
 from __future__ import annotations
@@ -29,40 +29,40 @@ import rpd
 _RPD = str(Path(rpd.__file__).absolute().parent)
 _STDLIB = str(Path(os.__file__).parent)
 _DEPENDENCIES = str(Path(str(pluggy.__file__)).absolute().parents[1])
-"""Where rpd's own dependencies came from: ``site-packages``, or a folder of any name (``pip install --target``)."""
+"""The place of rpd's own dependencies: ``site-packages``, or a folder of any name (``pip install --target``)."""
 _IMPORTING = ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>")
 _LIBRARIES = ("site-packages", "dist-packages")
 
 Naming = Callable[[Path], str]
-"""The name under which a file or package of the user is loaded."""
+"""Returns the name under which a file or package of the user is loaded."""
 
 
 class Namesakes:
-    """The user's folders on the import path, and the names in them that are taken twice. One for a process."""
+    """The user's folders on the import path, and the names in them that exist twice. One per process."""
 
     def __init__(self) -> None:
         self._folders: dict[str, bool] = {}
         """Importable folders of the user, and whether every file of the user may import from them."""
         self._named: dict[str, dict[str, str]] = {}
-        """Names that are taken twice, to the folders that have one, each with the name it is loaded under."""
+        """Names that exist twice, to the folders that have one, each with the name it is loaded under."""
         self._specs: dict[str, ModuleSpec] = {}
-        """The modules of the user by the name they are loaded under."""
+        """The user's modules, by the name they are loaded under."""
         self._naming: dict[str, Naming] = {}
-        """Folder to what names the modules in it."""
+        """Folder to the function that names the modules in it."""
         self._contents: dict[str, frozenset[str]] = {}
         self._own: set[str] = set()
-        """What lies in the folders, by the names under which it could be imported."""
+        """The names in all folders under which something could be imported."""
         self._is_user: dict[str, bool] = {}
         self._python_import: Callable[..., Any] | None = None
 
     def add(self, folder: str, name_of: Naming, *, everywhere: bool = False) -> None:
-        """Take in an importable folder of the user.
+        """Add an importable folder of the user.
 
         Its modules are for the files below it, or with ``everywhere`` for all files of the user.
         """
-        known = self._naming.get(folder)
-        if known is not None:
-            if known != name_of:
+        naming = self._naming.get(folder)
+        if naming is not None:
+            if naming != name_of:
                 self._load_again(folder)
             return
         self._folders[folder] = everywhere
@@ -81,7 +81,7 @@ class Namesakes:
                 self._share_out(name, folder, other)
 
     def _take(self, name: str, folder: str) -> None:
-        """Have the files of the user get ``name`` from ``folder``, if that has a Python module of the name."""
+        """Redirect ``name`` to ``folder`` for the user's files, if the folder has a Python module of that name."""
         spec = PathFinder.find_spec(name, [folder])
         if spec is not None and _is_python(spec):
             alias = self._naming[folder](Path(folder, name))
@@ -92,7 +92,7 @@ class Namesakes:
     def _share_out(self, name: str, folder: str, other: str) -> None:
         """Give each of two folders of different projects its own module of ``name``.
 
-        One that ``other`` has loaded stays what ``name`` is: it may import its own parts by it.
+        A module that ``other`` has loaded keeps ``name``: it may use it to import its own parts.
         """
         if name in self._named and folder in self._named[name]:
             return
@@ -102,13 +102,13 @@ class Namesakes:
             self._take(name, other)
 
     def _load_again(self, folder: str) -> None:
-        """Forget what was loaded from ``folder`` under names of our own: another project begins to work there."""
+        """Drop modules loaded from ``folder`` under names of our own, because another project starts to use it."""
         for folders in self._named.values():
             if folder in folders:
                 _drop(folders[folder])
 
     def remove(self, folders: Iterable[str]) -> None:
-        """Take folders away again; without any, every import is Python's own."""
+        """Remove folders; after the last one, every import is Python's own again."""
         for folder in folders:
             self._folders.pop(folder, None)
             self._naming.pop(folder, None)
@@ -131,7 +131,7 @@ class Namesakes:
             self._python_import = None
 
     def alias(self, name: str, file: str) -> str | None:
-        """Return what the module ``name`` is loaded under where ``file`` imports it; None: under that name."""
+        """Return the name under which ``file`` gets the module ``name``; None for ``name`` itself."""
         # A copy: jobs import on threads of their own, while folders of another project come and go.
         folders = dict(self._named.get(name.partition(".")[0], {}))
         if not folders or not self._is_users(file):
@@ -142,11 +142,11 @@ class Namesakes:
         return None if nearest is None else folders[nearest] + name[len(name.partition(".")[0]) :]
 
     def is_taken(self, name: str) -> bool:
-        """Return whether the top-level ``name`` is one of those that are taken twice."""
+        """Return whether the top-level ``name`` exists twice."""
         return name in self._named
 
     def give_names_back(self, names: Collection[str]) -> None:
-        """Free those of ``names`` that are taken twice and hold a module of the user, which keeps its own name.
+        """Free those of ``names`` that exist twice and hold a module of the user, which keeps its own name.
 
         A file that changes ``sys.path`` while it is loaded may have put some there.
         """
@@ -161,7 +161,7 @@ class Namesakes:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, _target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find the user's modules under their own names, and the installed ones under those that are taken twice."""
+        """Find the user's modules under their own names, and the installed ones under names that exist twice."""
         alias = self._specs.get(name)
         if alias is not None:
             return importlib.util.spec_from_file_location(
@@ -172,9 +172,7 @@ class Namesakes:
         if name not in self._named and not _is_imported_by_library():
             return None
         spec = PathFinder.find_spec(name, self._installed_path())
-        if (
-            spec is None
-        ):  # ``_winapi`` on Linux: an import that fails must not find a file of the user's instead
+        if spec is None:  # ``_winapi`` on Linux: a failing import must not find a file of the user instead
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return spec
 
@@ -210,12 +208,12 @@ class Namesakes:
     # --- what is whose ----------------------------------------------------------------------------------------------
 
     def _is_users(self, file: str) -> bool:
-        known = self._is_user.get(file)
-        if known is None:
+        is_users = self._is_user.get(file)
+        if is_users is None:
             holders = (*self._folders, *self._installed_path(), _RPD)
             nearest = max((each for each in holders if file.startswith(each + os.sep)), key=len, default="")
-            known = self._is_user[file] = nearest in self._folders
-        return known
+            is_users = self._is_user[file] = nearest in self._folders
+        return is_users
 
     def _installed_path(self) -> list[str]:
         return [entry for entry in sys.path if str(Path(entry).absolute()) not in self._folders]
@@ -226,13 +224,13 @@ class Namesakes:
 
 def named_by_environment() -> Iterator[str]:
     """Yield the user's folders in ``PYTHONPATH``."""
-    given = os.environ.get("PYTHONPATH")
-    if given:
-        yield from users_folders(given.split(os.pathsep))
+    entries = os.environ.get("PYTHONPATH")
+    if entries:
+        yield from users_folders(entries.split(os.pathsep))
 
 
 def users_folders(entries: Iterable[str]) -> Iterator[str]:
-    """Yield the folders of an import path that hold neither Python, nor rpd, nor what is installed."""
+    """Yield the folders of an import path that contain neither Python, nor rpd, nor installed packages."""
     for folder in (str(Path(entry).absolute()) for entry in entries if entry):
         is_installed = _is_library(folder) or folder == _DEPENDENCIES or _RPD.startswith(folder + os.sep)
         if not is_installed and Path(folder).is_dir():
@@ -244,9 +242,9 @@ def _is_library(path: str) -> bool:
 
 
 def _is_imported_by_library() -> bool:
-    """Return whether the import that is under way is an ``import`` statement of a library, or of rpd.
+    """Return whether the current import is an ``import`` statement of a library, or of rpd.
 
-    Functions that import by a name they were given (``import_module``, ``pickle``) do so for others.
+    Functions that import by a given name (``import_module``, ``pickle``) act on behalf of others.
     """
     from opcode import opmap
 
@@ -259,7 +257,7 @@ def _is_imported_by_library() -> bool:
 
 
 def _drop(name: str) -> None:
-    """Take a module and those below it out of Python's table."""
+    """Remove a module and those below it from Python's table."""
     for each in [loaded for loaded in tuple(sys.modules) if loaded == name or loaded.startswith(f"{name}.")]:
         sys.modules.pop(each, None)
 
@@ -267,12 +265,12 @@ def _drop(name: str) -> None:
 def _names(folder: str) -> frozenset[str]:
     try:
         return frozenset(entry.partition(".")[0] for entry in os.listdir(folder))  # noqa: PTH208
-    except OSError:  # a zip file, or a folder that is not there
+    except OSError:  # a zip file, or a missing folder
         return frozenset()
 
 
 def _is_python(spec: ModuleSpec) -> bool:
-    """Return whether it is a file of Python or a package with ``__init__.py``: a mere folder takes no name away."""
+    """Return whether it is a Python file or a package with ``__init__.py``: a plain folder claims no name."""
     return spec.origin is not None and spec.origin.endswith(".py")
 
 

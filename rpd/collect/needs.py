@@ -24,7 +24,7 @@ Jobs = Mapping[str, Any]
 
 @frozen(kw_only=False)
 class Need:
-    """A job that another one needs: its file, as node ids have it, and its name. ``every``: all cases that fit."""
+    """A job that another one needs: its file, as in node ids, and its name. ``every``: all cases that match."""
 
     file: str
     name: str
@@ -36,7 +36,7 @@ class Need:
 
 @frozen
 class Links:
-    """Which jobs need which. ``more`` are nodes of needed jobs that nobody asked for."""
+    """Dependencies between jobs. ``more`` are nodes of needed jobs that were not requested."""
 
     needs: Mapping[Definition, tuple[Need, ...]]
     more: tuple[Node, ...] = ()
@@ -46,10 +46,10 @@ class Links:
 
 
 class Linker:
-    """Finds the jobs that marks name, in files that are collected for it where they are not yet.
+    """Finds the jobs named by marks, collecting their files if necessary.
 
-    ``jobs_in`` gives the jobs of a file, None where it cannot be used, which is told elsewhere; ``nodes_of`` the nodes
-    of one. ``place_of`` gives the path of a file by its name in ids.
+    ``jobs_in`` returns the jobs of a file, None if the file is not usable, which is reported elsewhere;
+    ``nodes_of`` returns the nodes of one job. ``place_of`` returns the path of a file from its name in ids.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Linker:
         self._place_of = place_of
 
     def link(self, definitions: list[Definition]) -> Links:
-        """Return what ``definitions`` need, and what that needs in turn."""
+        """Return the needs of ``definitions``, and the needs of those in turn."""
         needs: dict[Definition, tuple[Need, ...]] = {}
         nodes: dict[str, Node] = {}
         errors: dict[Definition, CollectionError] = {}
@@ -88,12 +88,12 @@ class Linker:
     def _linked(
         self, definition: Definition, mistake: Callable[[CollectionError], object]
     ) -> Iterator[tuple[Need, tuple[Node, ...]]]:
-        """Yield each job that the marks of one name, with its nodes."""
+        """Yield each job named by the marks of one job, with its nodes."""
         marks = [mark for mark in definition.marks if mark.name == NEEDS]
         if not marks and takes_results(definition):
             text = "it asks for the fixture needs and says nowhere which jobs it needs: write @rpd.mark.needs(train)"
             mistake(self._error(definition, text))
-        for mark in reversed(marks):  # as they stand, top down
+        for mark in reversed(marks):  # in the order of the source, top down
             for job in mark.args:
                 try:
                     place = self._find(definition, job)
@@ -106,7 +106,7 @@ class Linker:
                     yield Need(file, place[1], mark.kwargs.get("all", False)), made
 
     def _find(self, definition: Definition, job: Any) -> tuple[Path, str] | None:
-        """Return the path and name of a job; None where its file cannot be used. Raises CollectionError."""
+        """Return the path and name of a job; None if its file is not usable. Raise CollectionError."""
         if isinstance(job, str):
             return self._named(definition, job)
         own = self._place_of(definition.file)
@@ -118,7 +118,8 @@ class Linker:
             jobs = self._jobs_in(path) if path == own or path.is_file() else {}
             if jobs is None:
                 return None
-            # A file that another imports may be a second module: its functions are others, under the same names.
+            # A file that another file imports may be a second module, with other function objects under the
+            # same names.
             own_name = next((each for each, function in jobs.items() if function is job), None)
             if own_name is None and path != own and name in jobs:
                 own_name = name

@@ -1,4 +1,4 @@
-"""The order of nodes: those that share the parameter of a wide fixture stand together."""
+"""The order of nodes: those that share a parameter of a wide fixture are grouped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NOTHING = object()
 
 @frozen(kw_only=False)
 class Live:
-    """One value of a parametrized wide fixture; ``place`` is the file where each file has its own."""
+    """One value of a parametrized wide fixture; ``place`` is the file, if each file has its own."""
 
     fixture: FixtureDef
     place: str
@@ -21,10 +21,10 @@ class Live:
 
 
 def regroup(nodes: Sequence[Node]) -> tuple[Node, ...]:
-    """Return ``nodes`` so that as few values of wide parametrized fixtures as can be live at once and are set up anew.
+    """Return ``nodes`` reordered so that few values of wide parametrized fixtures are alive at once or set up twice.
 
-    Stable otherwise: a group stands where its first node stood. Wider scopes group first and, within a scope, the
-    fixture that is set up first.
+    Stable otherwise: a group takes the place of its first node. Wider scopes group first and, within a scope,
+    the fixture that is set up first.
     """
     ranks: dict[FixtureDef, int] = {}
     needs = [_needs(node, ranks) for node in nodes]
@@ -36,10 +36,12 @@ def regroup(nodes: Sequence[Node]) -> tuple[Node, ...]:
 
 
 def _needs(node: Node, ranks: dict[FixtureDef, int]) -> list[Live]:
-    """Return the wide parametrized values a node needs; ``ranks`` takes their fixtures in the order they are met.
+    """Return the wide parametrized values that a node needs.
 
-    A rank that all nodes share lets jobs that name their fixtures in different orders be grouped alike. What a fixture
-    asks for is met before it.
+    ``ranks`` records their fixtures in the order of first use.
+
+    Ranks are shared by all nodes, so that jobs which name their fixtures in different orders are grouped
+    alike. A fixture ranks after those it needs.
     """
     if not node.fixture_params:
         return []
@@ -48,7 +50,7 @@ def _needs(node: Node, ranks: dict[FixtureDef, int]) -> list[Live]:
     for name in closure.names:
         param = node.fixture_params.get(name)
         fixture = closure.nearest(name)
-        # The values of a variable cost nothing to set up: a sweep over them keeps its order.
+        # Setting up a variable costs nothing: a sweep over variables keeps its order.
         if param is None or fixture is None or fixture.is_variable:
             continue
         if fixture.scope is not Scope.JOB:
@@ -60,10 +62,10 @@ def _needs(node: Node, ranks: dict[FixtureDef, int]) -> list[Live]:
 def _grouped(
     indexes: list[int], needs: list[list[Live]], depth: int, last: dict[tuple[FixtureDef, str], Hashable]
 ) -> list[int]:
-    """Return ``indexes`` grouped by what they need at ``depth``, and each group by what it needs after that.
+    """Return ``indexes`` grouped by their need at ``depth``, and each group by the needs after that.
 
-    A node that needs nothing there stays where it is. ``last`` is the key each fixture had last: the group that can
-    go on with it goes first.
+    A node without a need there keeps its place. ``last`` is the last key of each fixture: the group that can
+    continue with it goes first.
     """
     groups: dict[Live | int, list[int]] = {}
     for index in indexes:

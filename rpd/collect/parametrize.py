@@ -30,7 +30,7 @@ class Case:
 
 
 class NoValue:
-    """What the arguments of an empty parameter set hold: the node they belong to never runs."""
+    """The value of arguments in an empty parameter set: their node never runs."""
 
     def __repr__(self) -> str:
         return "NOTSET"
@@ -40,10 +40,10 @@ NO_VALUE = NoValue()
 
 
 class ParamKey:
-    """Identifies an indirect parameter: those that are equal and of one type share a live fixture.
+    """Identifies an indirect parameter: equal values of one type share a live fixture.
 
-    Values that have no hash, such as lists, are found by how they are written. Values that cannot be compared equal
-    only themselves.
+    Unhashable values, such as lists, are hashed by their ``repr``. Values that cannot be compared equal only
+    themselves.
     """
 
     __slots__ = ("_hash", "_value")
@@ -61,7 +61,7 @@ class ParamKey:
         if self._value is other._value:
             return True
         try:
-            # An array compares to an array, whose truth raises.
+            # Comparing arrays gives an array, whose truth value raises.
             return self._hash == other._hash and bool(self._value == other._value)
         except Exception:  # noqa: BLE001 - the user's own code, which may raise anything
             return False
@@ -71,7 +71,7 @@ class ParamKey:
 
 
 def _hash(value: Any) -> int:
-    """Return a hash of any value; what a ``__hash__`` of the user's own raises goes to the user."""
+    """Return a hash of any value; errors of a user's own ``__hash__``, except TypeError, are raised."""
     try:
         return hash(value)
     except TypeError:
@@ -82,10 +82,10 @@ def _hash(value: Any) -> int:
 
 
 class Metafunc:
-    """What ``rpd_generate_nodes`` gets: a job function that can be parametrized.
+    """The argument of ``rpd_generate_nodes``: a job function that can be parametrized.
 
-    ``fixturenames`` are the names it needs, directly or not; ``definition`` is the function as found so far;
-    ``function``, ``module`` and ``config`` are what they say.
+    ``fixturenames`` are the names it needs, directly or not; ``definition`` is the function as known so far;
+    ``function``, ``module`` and ``config`` are those of the job.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Metafunc:
         return self._chains.get(name, ())
 
     def is_parametrized(self, name: str) -> bool:
-        """Return whether ``name`` has got its parameters."""
+        """Return whether ``name`` already has parameters."""
         return name in self._direct or name in self._indirect
 
     def parametrize(
@@ -138,8 +138,9 @@ class Metafunc:
     ) -> None:
         """Run the job once for each of ``argvalues``; several calls multiply.
 
-        ``argnames`` is ``"a, b"`` or a sequence of names; ``indirect`` names those (True: all) that go to the fixture
-        of that name as ``request.param``; ``scope`` overrides how long a value lives. Raises CollectionError.
+        ``argnames`` is ``"a, b"`` or a sequence of names; ``indirect`` lists those (True: all) that go to the
+        fixture of that name as ``request.param``; ``scope`` overrides the lifetime of values. Raise
+        CollectionError.
         """
         names, in_tuples = split_argnames(argnames)
         through = self._through(names, indirect)
@@ -155,7 +156,7 @@ class Metafunc:
         self._axes.append(tuple(_case(names, cell, via, chosen) for cell, chosen in axis))
 
     def parametrize_fixture(self, fixture: FixtureDef) -> None:
-        """Run the job once for each of the ``params`` of ``fixture``. Raises CollectionError."""
+        """Run the job once for each of the ``params`` of ``fixture``. Raise CollectionError."""
         name = fixture.name
         axis = self._axis([name], fixture.params or (), fixture.ids, in_tuples=False)
         self._indirect[name] = None
@@ -258,9 +259,9 @@ class Metafunc:
 
 
 def split_argnames(argnames: str | Sequence[str]) -> tuple[list[str], bool]:
-    """Return the names in ``"a, b"`` or in a sequence, and whether each set of values is a tuple of its own.
+    """Return the names in ``"a, b"`` or in a sequence, and whether each set of values is a tuple.
 
-    It is, unless there is one name in a text without a comma. Raises CollectionError for anything else.
+    It is, unless there is one name in a string without a comma. Raise CollectionError for anything else.
     """
     if isinstance(argnames, str):
         names = [name.strip() for name in argnames.split(",") if name.strip()]
@@ -278,7 +279,7 @@ def _parameter_set(value: Any, names: Sequence[str], *, in_tuples: bool) -> Para
     try:
         return ParameterSet(tuple(value))
     except TypeError:
-        from rpd.values.printable import tellable  # only an error tells values
+        from rpd.values.printable import tellable  # only errors show values
 
         if len(names) == 1:
             raise CollectionError(

@@ -17,18 +17,18 @@ from rpd.user_text import parse_toml, read_text
 from rpd.values.mark import ParameterSet, param
 
 SETS = "params"
-"""The key of a file whose sets are written out one by one."""
+"""Key of a file whose sets are listed one by one."""
 ID = "id"
-"""What in such a set is no argument but the set's id."""
+"""Key in such a set that is no argument but the set's id."""
 
 
 def params_from(path: str | Path) -> tuple[tuple[str, ...], tuple[ParameterSet, ...]]:
-    """Return the names of arguments and the parameter sets of a file: ``parametrize(*params_from("grid.toml"))``.
+    """Return the argument names and parameter sets in a file, for ``parametrize(*params_from("grid.toml"))``.
 
-    ``path`` is relative to the file that calls. Lists of values by name (TOML, JSON) multiply, the first varying
-    slowest; ``[[params]]`` tables (TOML), a list of objects (JSON) and the rows of a CSV are one set each, with an
-    ``id`` if they have one. In a CSV numbers, ``true`` and ``false`` mean what they mean in JSON, all else is text.
-    Raises DefinitionError that names the file and the key.
+    ``path`` is relative to the calling file. Lists of values by name (TOML, JSON) multiply, the first varying
+    slowest; ``[[params]]`` tables (TOML), a list of objects (JSON) and the rows of a CSV are one set each,
+    with an ``id`` if they have one. In a CSV, numbers, ``true`` and ``false`` are read as in JSON, everything
+    else is text. Raise DefinitionError that names the file and the key.
     """
     source = _Source(str(path), Path(_folder_of(sys._getframe(1).f_globals), path))  # noqa: SLF001 - as warnings do
     read = _READERS.get(source.path.suffix.lower())
@@ -50,7 +50,7 @@ def _folder_of(caller: Mapping[str, Any]) -> Path:
 
 @dataclass(frozen=True)
 class _Source:
-    """The file that is read, and how errors call it."""
+    """The file being read, and its name in errors."""
 
     given: str
     path: Path
@@ -60,7 +60,7 @@ class _Source:
         raise DefinitionError(f'params_from("{self.given}")', key, rule, got) from None
 
     def text(self) -> str:
-        """Return what the file holds."""
+        """Return the text of the file."""
         try:
             return read_text(self.path)
         except OSError as error:
@@ -145,9 +145,9 @@ def _one_by_one(source: _Source, sets: Any) -> _Read:
 
 
 def _set(source: _Source, where: str, values: Mapping[str, Any], names: Sequence[str]) -> ParameterSet:
-    given = tuple(name for name in values if name != ID)
-    if {*given} != {*names}:
-        source.refuse(where, f"expected the names of the first set, {', '.join(names)}", ", ".join(given))
+    argnames = tuple(name for name in values if name != ID)
+    if {*argnames} != {*names}:
+        source.refuse(where, f"expected the names of the first set, {', '.join(names)}", ", ".join(argnames))
     chosen = values.get(ID)
     if chosen is not None and (not isinstance(chosen, str) or not chosen):
         source.refuse(f"{where}.{ID}", "expected a text", chosen)

@@ -1,4 +1,4 @@
-"""Where something is written: its place in a file and its lines of source."""
+"""The place of an object in its source file, and its lines of source."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rpd.values.mark import Location
 
 
 def relative(path: str | Path, rootdir: Path) -> str:
-    """Return ``path`` as node ids show it: relative to the root folder, with forward slashes."""
+    """Return ``path`` as in node ids: relative to the root folder, with forward slashes."""
     text = os.fspath(path)
     root = f"{rootdir}{os.sep}"
     if text.startswith(root):
@@ -28,7 +28,7 @@ def relative(path: str | Path, rootdir: Path) -> str:
 
 
 def real_function(function: Any) -> Any:
-    """Return the function the user wrote, below ``functools.wraps``, ``partial`` and bound methods."""
+    """Return the function that the user wrote, below ``functools.wraps``, ``partial`` and bound methods."""
     while True:
         below = getattr(function, "__wrapped__", None) or getattr(function, "__func__", None)
         if below is None:
@@ -39,7 +39,7 @@ def real_function(function: Any) -> Any:
 
 
 def location_of(function: Callable[..., Any], rootdir: Path) -> Location:
-    """Return where a function (its first decorator, if any) or class begins; line 0 where there is no source."""
+    """Return where a function (at its first decorator) or class starts; line 0 if there is no source."""
     begin = _beginning(function)
     if begin is None:
         return Location(getattr(function, "__module__", None) or "?", 0)
@@ -71,9 +71,9 @@ def signature_lines(function: Callable[..., Any]) -> list[str]:
 
 
 def argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
-    """Return the arguments without a default that can be passed by name: what a job or fixture asks for.
+    """Return the arguments without a default that can be passed by name: the requests of a job or fixture.
 
-    Raises CollectionError for one that cannot be, TypeError or ValueError if there is no signature.
+    Raise CollectionError for a positional-only one, TypeError or ValueError if there is no signature.
     """
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     names = []

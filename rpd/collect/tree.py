@@ -1,4 +1,4 @@
-"""What ``rpd collect`` shows: a tree, counts for each file, or JSON."""
+"""The output of ``rpd collect``: a tree, counts per file, or JSON."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from rpd.values.job import Gpu
 from rpd.values.node import Node
 
 Price = Callable[[Node], float | None]
-"""The most a node may cost in USD, None if it is not known."""
+"""Returns the most that a node may cost in USD, None if unknown."""
 
 AskedGpu = Callable[[Node], Gpu | None]
-"""The GPU a node asks for; None for a CPU pod."""
+"""Returns the GPU that a node requests; None for a CPU pod."""
 
 SCHEMA_VERSION = 1
 
 
 def requested_gpu(node: Node) -> Gpu | None:
-    """Return the GPU the node asks for: its parameter ``gpu``, else that of its job; None for a CPU pod."""
-    given = node.parameters.get("gpu", node.job.gpu)
-    return given if isinstance(given, Gpu) else node.job.gpu
+    """Return the GPU that the node requests: its parameter ``gpu``, else that of its job; None for a CPU pod."""
+    gpu = node.parameters.get("gpu", node.job.gpu)
+    return gpu if isinstance(gpu, Gpu) else node.job.gpu
 
 
 def tree_lines(
@@ -33,7 +33,7 @@ def tree_lines(
 ) -> list[str]:
     """Return the nodes as an indented tree of folders, files and jobs.
 
-    With ``verbose`` each job has its GPU, its worst-case cost (where ``price`` is given) and its docstring below it.
+    With ``verbose`` each job shows its GPU, its worst-case cost (if ``price`` is given) and its docstring.
     """
     rows = list(_rows(nodes, lambda node: _columns(node, price, gpu) if verbose else "", verbose=verbose))
     width = max((len(label) for label, columns in rows if columns), default=0)
@@ -48,7 +48,7 @@ def count_lines(nodes: Sequence[Node]) -> list[str]:
 def _rows(
     nodes: Sequence[Node], columns: Callable[[Node], str], *, verbose: int
 ) -> Iterator[tuple[str, str]]:
-    """Yield (label, columns); a folder or file is named again only after another one was."""
+    """Yield (label, columns); a folder or file is repeated only after another one."""
     above: list[str] = []
     for node in nodes:
         parts = node.file.split("/")
@@ -65,7 +65,7 @@ def _rows(
 
 
 def _shared(parts: Sequence[str], above: Sequence[str]) -> int:
-    """Return how many folders at the front are the same."""
+    """Return how many leading folders are the same."""
     count = 0
     while count < min(len(parts), len(above)) - 1 and parts[count] == above[count]:
         count += 1
@@ -73,8 +73,8 @@ def _shared(parts: Sequence[str], above: Sequence[str]) -> int:
 
 
 def _columns(node: Node, price: Price | None, gpu: AskedGpu) -> str:
-    asked = gpu(node)
-    text = "CPU" if asked is None else str(asked)
+    requested = gpu(node)
+    text = "CPU" if requested is None else str(requested)
     usd = None if price is None else price(node)
     return text if usd is None else f"{text}  <= ${usd:.2f}"
 
@@ -82,7 +82,7 @@ def _columns(node: Node, price: Price | None, gpu: AskedGpu) -> str:
 def collect_json(
     collection: Collection, price: Price | None = None, gpu: AskedGpu = requested_gpu
 ) -> Iterator[str]:
-    """Yield the collection as a JSON document, node by node; ``price`` is asked for each one's worst case, first."""
+    """Yield the collection as a JSON document, node by node; all prices are computed first."""
     prices = [None if price is None else price(node) for node in collection.nodes]
     yield f'{{\n  "schema_version": {SCHEMA_VERSION},\n  "nodes": '
     yield from _json_list(map(_node_json, collection.nodes, prices, map(gpu, collection.nodes)))
@@ -92,7 +92,7 @@ def collect_json(
 
 
 def _json_list(items: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """Yield a list as ``json.dumps(…, indent=2)`` writes it one level deep."""
+    """Yield a list in the format of ``json.dumps(…, indent=2)``, one level deep."""
     import json
 
     encode = json.JSONEncoder(indent=2).encode
@@ -126,7 +126,7 @@ def _error_json(error: CollectionError) -> dict[str, Any]:
 
 
 def plain_value(value: Any) -> Any:
-    """Return ``value`` as JSON holds it; what JSON cannot hold becomes text: its name, else its ``repr``."""
+    """Return ``value`` in JSON types; other values become text: their name, else their ``repr``."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if value is None or type(value) in (bool, int, float, str):

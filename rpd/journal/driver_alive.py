@@ -19,7 +19,10 @@ def identity() -> dict[str, Any]:
 
 
 def is_running(event: Mapping[str, Any]) -> bool:
-    """Whether the process that wrote ``event`` still runs; one on another machine is taken to, this one is not."""
+    """Return whether the process that wrote ``event`` is alive; assume so on another machine.
+
+    False for this very process: its own event may come from an earlier run in it.
+    """
     if event.get("host") != _host():
         return True
     pid = event.get("pid")

@@ -90,7 +90,7 @@ class Past:
         self._set_up_again: set[str] = set()
 
     def is_set_up_again(self, fixture: str) -> bool:
-        """Whether ``fixture`` had a value in the earlier process and is set up for the first time since."""
+        """Return whether ``fixture`` had a value in the earlier process and is set up for the first time since."""
         with self._lock:
             if fixture not in self.wide_fixtures or fixture in self._set_up_again:
                 return False

@@ -1,7 +1,7 @@
-"""The backend: whose pods a run gets, and with them how it is reached, recorded, watched and stopped.
+"""The backend: provides the pods of a run, and with them the ways to reach, record, watch and stop them.
 
-A run asks its backend for each part; ``Backend`` gives those of a live run, on RunPod or an emulator, and
-``rpd.pipeline.dry_run_backend`` their null twins. Nobody else asks whether a run is dry.
+A run gets each part from its backend; ``Backend`` provides those of a live run, on RunPod or an emulator, and
+``rpd.pipeline.dry_run_backend`` their null twins. No other code asks whether a run is dry.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Backend:
         return machine_of(self._config.run, self._config.invocation_dir)
 
     def prepare(self, nodes: Iterable[Node] = ()) -> None:
-        """Begin to start the emulator and to import the SDK, so that planning goes on meanwhile.
+        """Start the emulator and the import of the SDK in the background, so that planning goes on meanwhile.
 
         An emulator gets the network volumes that the jobs of ``nodes`` name.
         """
@@ -204,7 +204,7 @@ class Backend:
         return check_balance(self.provider().account(), worst_case_usd)
 
     def digests(self, secrets: Mapping[str, Value]) -> ImageDigests:
-        """Return what knows which images the names mean, asked with the passwords among ``secrets``."""
+        """Return the lookup of image digests, which uses the passwords among ``secrets``."""
         return ImageDigests(only_texts(secrets), pin=self._config.pods.pin_images, emulated=self._is_emulated)
 
     def check_images(
@@ -218,7 +218,7 @@ class Backend:
         )
 
     def outlooks(self, prices: Prices, events: Events, nodes: Sequence[Node]) -> Outlooks | None:  # noqa: ARG002
-        """Return what asks RunPod about requests without renting; None: renting shows it."""
+        """Return the live check of requests without renting; None: renting shows the result."""
         return None
 
     # --- the parts of a run -----------------------------------------------------------------------------------------
@@ -277,13 +277,13 @@ class Backend:
         )
 
     def lifetimes(self) -> Lifetimes:
-        """Return what tells pods how long they may live."""
+        """Return the object that sets the deadlines of pods."""
         return Lifetimes(Terms.of(self._config.pods))
 
     def registries(
         self, files: RunFiles, journal: Journal, secrets: Mapping[str, Value], *, is_resumed: bool
     ) -> Registries | None:
-        """Return what stores the registry credentials of jobs, and knows those that an earlier process left."""
+        """Return the store of jobs' registry credentials, including those that an earlier process left."""
         return Registries(
             self.provider,
             journal.write,
@@ -293,7 +293,7 @@ class Backend:
         )
 
     def recycler(self, files: RunFiles) -> Recycler | None:
-        """Return what finds stopped pods to use again."""
+        """Return the finder of stopped pods to reuse."""
         return Recycler(self._config.runs_path, only_of=files.run_id if self._config.pods.force_fresh else "")
 
     def purse(self, spent: float) -> Purse:
@@ -303,7 +303,7 @@ class Backend:
     def cover(
         self, ceiling: Callable[[Node], float], overrides: Overrides, total: float, purse: Purse
     ) -> Cover:
-        """Return what holds each node to the worst case it was priced at."""
+        """Return the guard that keeps each node within the worst case it was priced at."""
         return Cover(
             worst_case=ceiling,
             budget_of=lambda node: overrides.budget(node.job.budget),
@@ -314,7 +314,7 @@ class Backend:
     def sources(
         self, files: RunFiles, nodes: Sequence[Node], redactor: Redactor, events: Events
     ) -> Callable[[Path], SourceRecord]:
-        """Return what knows the code of a project folder; it begins to read as it is now."""
+        """Return a function for the source record of a project folder; start to read the folders now."""
         sources = Sources(files.folder, redactor, events)
         folders = ((self._config.rootdir / node.file).parent for node in nodes if uses_pod(node))
         sources.read_ahead(dict.fromkeys(folders))
@@ -331,7 +331,7 @@ class Backend:
         outlooks: Outlooks | None,  # noqa: ARG002
         requests: Mapping[str, Sequence[PodRequest]],  # noqa: ARG002
     ) -> ManifestPlugin | DryRunPlugin:
-        """Register what keeps the record of the run."""
+        """Register the plugin that keeps the record of the run."""
         keeper = ManifestPlugin(redactor=redactor, events=events, resumed=resumed)
         self._manager.register(keeper, "manifest")
         return keeper
@@ -349,7 +349,7 @@ class Backend:
         return watch
 
     def leftover(self, pods: tuple[str, ...], events: Events) -> tuple[str, ...]:
-        """Return those of the pods that stay when the run is over; those of an emulator of its own end with it."""
+        """Return those of the pods that remain after the run; pods of the run's own emulator end with it."""
         if self._config.run.local and pods:
             events.notice(
                 f"nothing stays and nothing bills: {', '.join(pods)} went with the emulator of this --local run "
@@ -359,8 +359,8 @@ class Backend:
         return pods
 
     def forget_keys(self, files: RunFiles) -> None:
-        """Remove the keys of the run unless a pod that this or an earlier process of it left still needs them."""
-        with suppress(OSError):  # what cannot be read may tell of such a pod
+        """Remove the keys of the run, unless a pod that it left still needs them."""
+        with suppress(OSError):  # an unreadable journal may name such a pod
             if not replay.unreleased(files.journal):
                 files.forget_keys()
 

@@ -1,4 +1,4 @@
-"""The balance of the account, watched while a run goes on: RunPod ends pods when it is used up."""
+"""The balance of the account, watched during a run: RunPod ends pods when it is used up."""
 
 from __future__ import annotations
 

@@ -20,14 +20,15 @@ def nobody(worst_case_usd: float, limit_usd: float) -> bool:
 
 @mutable
 class Caller:
-    """Who has a run carried out. By default a program that goes on with other things meanwhile, on other threads.
+    """The caller of a run; by default a program that does other things meanwhile, on other threads.
 
-    ``owns_process``: the process is this run's alone, as that of the command line is. Then a ``--local`` run sets the
-    environment, so that user code finds the emulator, and a dry run guards every thread.
+    ``owns_process``: the process belongs to this run alone, as for the command line. Then a ``--local`` run
+    sets the environment, so that user code finds the emulator, and a dry run guards every thread.
 
-    ``confirm`` is called with the worst case and the limit above which somebody has to agree (USD), and returns whether
-    the run may start. ``stop`` ends the run when the caller asks it to. ``while_executing`` is entered for as long as
-    there may be pods: the command line handles signals meanwhile, which until then end the process as usual.
+    ``confirm`` is called with the worst case and the limit above which somebody has to agree (USD), and
+    returns whether the run may start. ``stop`` ends the run at the caller's request. ``while_executing`` is
+    entered for as long as there may be pods: the command line handles signals meanwhile, which until then end
+    the process as usual.
     """
 
     owns_process: bool = False

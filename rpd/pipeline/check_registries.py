@@ -21,10 +21,11 @@ def check_registries(
     *,
     emulated: bool,
 ) -> tuple[str, ...]:
-    """Ask RunPod for stored credentials that jobs name, and registries for images that jobs bring credentials of.
+    """Check stored credentials with RunPod, and images that jobs bring credentials for with their registries.
 
-    Return a warning for each registry that cannot be asked; without such jobs nobody is asked. Raises UsageError for
-    credentials that are not there or do not open the image, and for an image that is not there.
+    Return a warning for each registry that cannot be asked; without such jobs nobody is asked. Raise
+    UsageError for credentials that do not exist or do not open the image, and for an image that does not
+    exist.
     """
     jobs = {id(node.job): node for node in nodes if uses_pod(node) and node.job.registry is not None}
     own: dict[tuple[str, Registry], str] = {}

@@ -20,7 +20,7 @@ LARGE_BYTES = 50_000_000
 
 
 def own_output(config: Config, environ: Mapping[str, str] = os.environ) -> OwnOutput:
-    """Return what this run writes: run folders, reports, and the files its output is redirected to."""
+    """Return the files this run writes itself: run folders, reports, and the files its output is redirected to."""
     named = (config.output.html, config.output.junit_xml, environ.get("GITHUB_STEP_SUMMARY"))
     reports = [config.invocation_dir / Path(path).expanduser() for path in named if path]
     return OwnOutput.of_process([config.runs_path, *reports])
@@ -36,10 +36,10 @@ def check_staging(
     limit_mb: float,
     is_verbose: bool,
 ) -> None:
-    """Weigh each project folder that ``staged_dir`` will send.
+    """Check the size of each project folder that ``staged_dir`` will send.
 
-    Raises UsageError for one above the limit, and for one that nobody means to send. A ``project_dir`` that is known
-    only while the run goes on is checked then, before the pod of its node is rented.
+    Raise UsageError for one above the limit, and for one that nobody means to send. A ``project_dir`` that is
+    known only during the run is checked then, before the pod of its node is rented.
     """
     for folder in dict.fromkeys(_folders(rootdir, nodes, foresight)):
         weight = check_weight(folder, limit_mb, scales)

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 @frozen
 class Gathered:
-    """The nodes that are left after selection, what was deselected, and what could not be collected."""
+    """The selected nodes, the number of deselected ones, and the errors of collecting."""
 
     nodes: tuple[Node, ...]
     deselected: int
     errors: tuple[CollectionError, ...]
     collection: Collection
     graph: Graph | None = None
-    """Which nodes need which; None where none needs another."""
+    """Dependencies between nodes; None if there are none."""
 
 
 def gather(
@@ -47,7 +47,7 @@ def gather(
         config.collect.extra_gpu_ids, config.collect.job_defaults, config.sources.get("job_defaults", "job")
     )
     if config.command == "run" or config.select.asks_memory:
-        # Not at the top: listing nodes must not pay for loading what reports are made of.
+        # Imported here: listing nodes must not pay for loading the modules of reports.
         from rpd.pipeline.reruns import add_reruns
 
         add_reruns(config, manager)
@@ -122,10 +122,10 @@ def gather(
 def _graph(
     config: Config, manager: PluginManager, collection: Collection, nodes: Sequence[Node]
 ) -> Graph | None:
-    """Return which nodes need which, None where none needs another. Raises UsageError."""
+    """Return the dependencies between nodes, None if there are none. Raise UsageError."""
     if collection.links is None:
         return None
-    from rpd.pipeline.make_graph import make_graph  # not at the top: most jobs need no other
+    from rpd.pipeline.make_graph import make_graph  # imported here because most jobs need no other
 
     return make_graph(config, nodes, collection.links, Events(manager))
 
@@ -163,9 +163,9 @@ def _tell_untypable(nodes: Sequence[Node], manager: PluginManager) -> None:
 
 
 def load_first_conftests(config: Config, manager: PluginManager) -> None:
-    """Load the conftests of what the command line names, and of the folders above, so that they hear every hook.
+    """Load the conftests for the paths on the command line, and of the folders above, so that they see every hook.
 
-    Collecting reports their mistakes. Raises UsageError for an argument that does not exist.
+    Collecting reports their errors. Raise UsageError for an argument that does not exist.
     """
     targets = read_targets(
         config.args,

@@ -1,4 +1,4 @@
-"""What a command line says before its options are known: conftests are loaded by then, and may add some."""
+"""A first scan of the command line, before its options are known: conftests may add some and are loaded first."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def load_early_conftests(
     cwd: Path,
     own: type,
 ) -> tuple[CollectionError, ...]:
-    """Register the conftests of what ``argv`` names (else ``added``, else ``deploypaths``) and of the folders above.
+    """Register the conftests for the paths in ``argv`` (else ``added``, else ``deploypaths``) and of folders above.
 
-    ``conftest`` is what they are called, ``own`` declares the options that only the command has. Returns the errors of
-    those that cannot be loaded. Arguments that are no paths are passed over: whether they are the values of options is
-    known only once the conftests have added theirs.
+    ``conftest`` is their file name, ``own`` declares the options of this command alone. Return the errors of
+    those that cannot be loaded. Arguments that are no paths are skipped: whether they are values of options
+    is known only once the conftests have added theirs.
     """
     targets = list(_named(argv, cwd, own)) or list(_named(added, cwd, own))
     if not targets:
@@ -72,7 +72,7 @@ def _defaults(deploypaths: Sequence[str], rootdir: Path, cwd: Path) -> list[Targ
 
 
 def _positionals(argv: Sequence[str], own: type) -> Iterator[str]:
-    """Yield what is neither a flag nor the value of one of rpd's own."""
+    """Yield the words that are neither a flag nor the value of one of rpd's own."""
     take_one = _flags_with_value(own)
     words = iter(argv)
     for word in words:

@@ -1,4 +1,4 @@
-"""Attaching: reaching the pod of a node, whose run goes on or is over, with the key of its run."""
+"""Connecting to a node: reaches the pod of a running or finished node, with the key of its run."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class LastCommand:
 
 @frozen
 class Work:
-    """What a node's journal tells of its latest attempt: the pod's name, and the last command there."""
+    """The latest attempt of a node, from its journal: the pod's name, and the last command there."""
 
     pod_name: str = ""
     user: str = ""
-    """Who can log in there, if not root."""
+    """The user who can log in there, if not root."""
     attempt: int = 1
     is_over: bool = False
     command: LastCommand | None = None
@@ -93,7 +93,7 @@ class Target:
 
 
 def work_of(folder: Path) -> Work:
-    """Return what the journal in a node's folder tells."""
+    """Return the latest attempt in the journal in a node's folder."""
     work = Work()
     for event in journal.read(NodeFiles(folder).journal):
         work = _after(work, event)
@@ -175,15 +175,15 @@ def _check_waiting(info: RunInfo, wanted: str) -> None:
 
 
 def local_backend_of(runs_path: Path, wanted: str, *, run: str = "") -> Endpoint | None:
-    """Return the emulator on which the pod that ``wanted`` means lives: that of a ``--local`` run which goes on.
+    """Return the emulator of the pod that ``wanted`` names: that of a running ``--local`` run.
 
-    None stands for a pod elsewhere. Raises RpdError where the run is over and the emulator went with it.
+    None means a pod elsewhere. Raise RpdError if the run is over and the emulator is gone.
     """
     try:
         folder = Path(node_named(runs_path, wanted, run)[0].folder)
     except UsageError:
-        known = orphans.claims(runs_path).items()
-        folders = [claim.folder for name, claim in known if wanted in (name, claim.pod_id)]
+        claimed = orphans.claims(runs_path).items()
+        folders = [claim.folder for name, claim in claimed if wanted in (name, claim.pod_id)]
         if not folders:
             return None
         folder = folders[-1]
@@ -195,14 +195,14 @@ def local_backend_of(runs_path: Path, wanted: str, *, run: str = "") -> Endpoint
 
 @frozen
 class Local:
-    """A ``--local`` run: its emulator while it goes on, else None, and ``over`` tells what became of its pods."""
+    """A ``--local`` run: its emulator while it runs, else None, and in ``over`` the fate of its pods."""
 
     over: str
     end: Endpoint | None
 
 
 def newest_local(runs_path: Path) -> Local | None:
-    """Return the newest run if it is a local one, None where it is not or there is none."""
+    """Return the newest run if it is a local one, else None."""
     runs = history.runs(runs_path)
     return _local(runs[0]) if runs else None
 
@@ -219,12 +219,12 @@ def _local(info: RunInfo | None) -> Local | None:
 def find(
     runs_path: Path, wanted: str, provider: Provider, *, run: str = "", rank: int | None = None
 ) -> Target:
-    """Return the pod that ``wanted`` (a pod's id or name, or a node) means, as a target.
+    """Return the target for ``wanted``: a pod's id or name, or a node.
 
-    Of a cluster it is the member of that ``rank``; without one the member that was named, else the first.
+    For a cluster it is the member of that ``rank``; without one, the member that was named, else the first.
 
-    Raises UsageError where there is no such node or pod, or nobody here has the key; RpdError where it is gone or
-    does not run; ProviderError.
+    Raise UsageError if there is no such node or pod, or nobody here has the key; RpdError if it is gone or
+    not running; ProviderError.
     """
     listed = provider.list()
     exact = [pod for pod in listed if wanted in (pod.id, pod.name, *(member.id for member in pod.members))]
@@ -250,7 +250,7 @@ def find(
 
 
 def _named_rank(pod: PodInfo, wanted: str) -> int | None:
-    """Return the rank of the member with that id; None where the whole of it was named."""
+    """Return the rank of the member with that id; None if the whole cluster was named."""
     return next((rank for rank, member in enumerate(pod.members) if member.id == wanted), None)
 
 
@@ -286,7 +286,7 @@ def _target(
 
 
 def _member(pod: PodInfo, rank: int | None) -> PodInfo:
-    """Return the member of a cluster with that rank, the first without one; a pod by itself. Raises UsageError."""
+    """Return the member of a cluster with that rank, by default the first; a single pod itself. Raise UsageError."""
     if rank is not None and not 0 <= rank < max(1, len(pod.members)):
         has = f"ranks 0 to {len(pod.members) - 1}" if pod.members else "no ranks: it is no cluster"
         raise UsageError(f"--rank {rank}: pod {pod.id} ({pod.name}) has {has}")

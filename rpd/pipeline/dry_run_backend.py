@@ -50,7 +50,7 @@ class DryRunBackend(Backend):
     has_pods = False
 
     def prepare(self, nodes: Iterable[Node] = ()) -> None:
-        """Have nothing slow to begin."""
+        """Do nothing: a dry run has nothing slow to start."""
 
     def among_others(self) -> AbstractContextManager[None]:
         return nullcontext() if self._owns_process else no_network.among_others()
@@ -131,7 +131,7 @@ class DryRunBackend(Backend):
         outlooks: Outlooks | None,
         requests: Mapping[str, Sequence[PodRequest]],
     ) -> DryRunPlugin:
-        """Register what tells the plan of each node."""
+        """Register the plugin that reports the plan of each node."""
         keeper = DryRunPlugin(events, prices, requests, outlooks)
         self._manager.register(keeper, "dry run")
         return keeper
@@ -148,7 +148,7 @@ class DryRunBackend(Backend):
         return ()
 
     def forget_keys(self, files: RunFiles) -> None:
-        """Have made none."""
+        """Do nothing: a dry run makes no keys."""
 
 
 class LiveDryRunBackend(DryRunBackend):

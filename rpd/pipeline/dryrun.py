@@ -1,4 +1,4 @@
-"""The plugin of a dry run: tells of each node what would have happened."""
+"""The plugin of a dry run: reports for each node what a live run would do."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class DryRunPlugin:
-    """Hears the reports of a dry run and passes on the plan of each node; ``outlooks`` are those of a live one.
+    """Turns the reports of a dry run into the plan of each node; ``outlooks`` are those of a live one.
 
-    ``asked`` holds what each node has asked for, by its id: a fixture may change the pod.
+    ``asked`` has the requests of each node, by its id: a fixture may change the pod.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class DryRunPlugin:
             return
         self._drawn.add(node.id)
         requests = self._asked.get(node.id, ())
-        # A node that was skipped, or did not come so far, is shown as it was planned.
+        # A node that was skipped, or did not get that far, is shown as planned.
         is_foreseen = not requests and uses_pod(node) and report.result.outcome is not Outcome.PASSED
         if is_foreseen:
             requests, worst = [self._prices.request(node)], self._prices.worst_case(node)

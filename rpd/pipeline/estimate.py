@@ -30,7 +30,7 @@ _RUNS_READ = 30
 
 @frozen
 class Estimate:
-    """One node: the first thing to try, and USD; None where nobody can say."""
+    """One node: the first offer to try, and USD; None if unknown."""
 
     node: Node
     offer: Offer | None
@@ -75,7 +75,7 @@ class Experience:
                 self._by_job.setdefault((report.node.file, report.node.job), []).append(seconds)
 
     def seconds(self, node: Node) -> float | None:
-        """Return what the node took when it last passed, else what nodes of its job usually take, None if none did."""
+        """Return the node's duration when it last passed, else the usual one of its job; None if none passed."""
         own = self._by_node.get(node.id)
         others = self._by_job.get((node.file, node.definition.name))
         return own if own is not None else median(others) if others else None
@@ -158,7 +158,7 @@ def _estimate(node: Node, prices: Prices, experience: Experience) -> Estimate:
 
 
 def _offers(node: Node, prices: Prices) -> tuple[Sequence[Offer], str]:
-    """Return what would be tried, or why there is nothing. Raises ProviderError where no node could fare better."""
+    """Return the offers to try, or why there are none. Raise ProviderError if that would affect every node."""
     try:
         offers = prices.offers(node)
     except ProviderError as error:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def execute(prepared: Prepared) -> tuple[ExitCode, RunSummary]:
-    """Run what was prepared, and report it; return how it ended. Raises LocalError where there is no run folder."""
+    """Run what was prepared, and report it; return how it ended. Raise LocalError if there is no run folder."""
     resumed = prepared.resumed
     with nullcontext(resumed.files) if resumed else prepared.backend.files() as files:
         return _drive(prepared, files)
@@ -124,7 +124,7 @@ def _stand_ins(prepared: Prepared, ids: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _taken(prepared: Prepared) -> dict[str, object]:
-    """Return where the results of earlier runs lie that nodes of this one need: a resumed run uses the same."""
+    """Return the folders of earlier results that nodes of this run need: a resumed run uses the same ones."""
     if prepared.gathered.graph is None:
         return {}
     needed = {need for node in prepared.gathered.nodes for need in node.needs}
@@ -154,7 +154,7 @@ def _release_rest(context: RunContext) -> None:
 
 
 def _spent(resumed: Resumed | None) -> float:
-    """Return what the nodes of a resumed run cost that are over: its budget is that of the whole run."""
+    """Return the cost of a resumed run's finished nodes: its budget is that of the whole run."""
     return sum(report.cost.estimated_usd for report in resumed.reports) if resumed else 0.0
 
 

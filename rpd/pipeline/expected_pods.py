@@ -1,8 +1,8 @@
-"""Foresight: which pods nodes will ask for, determined before anything is rented.
+"""Foresight: determines which pods nodes will request, before anything is rented.
 
-What rents a pod is read from its source (``rpd.execute.rental_calls``). What decides about the pod, the fixture ``gpu``
-above all, is called, as a dry run calls it: unable to open connections or to start processes. A fixture that holds
-something (one that yields) or that needs a pod is not called.
+The calls that rent pods are read from the source (``rpd.execute.rental_calls``). Fixtures that decide about
+the pod, above all ``gpu``, are called as in a dry run: unable to open connections or to start processes. A
+fixture that holds something (one that yields) or that needs a pod is not called.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Foresight:
     # --- what the arguments will be ---------------------------------------------------------------------------------
 
     def value(self, name: str, node: Node) -> object:
-        """Return what the fixture or parameter ``name`` will be for a node. Raises Unforeseen."""
+        """Return the future value of the fixture or parameter ``name`` for a node. Raise Unforeseen."""
         if name in node.params:
             return node.params[name]
         chain = node.definition.closure.chain(name)
@@ -131,7 +131,7 @@ class Foresight:
 
     @staticmethod
     def _key(definition: FixtureDef, node: Node) -> Hashable:
-        """Return what the value of a fixture depends on: its parameters, and the node if it asks for ``request``."""
+        """Return what the value of a fixture depends on: its parameters, and the node if it uses ``request``."""
         closure = node.definition.closure
         names = needs(closure, definition)
         if any("request" in fixture.argnames for name in names for fixture in closure.chain(name)):
@@ -158,7 +158,8 @@ class Foresight:
 
     @cached_property
     def _caller(self) -> Callable[[str, Node], object]:
-        # Not at the top: few projects have such a fixture, and what lists nodes must not load what runs them.
+        # Imported here: few projects have such a fixture, and listing nodes must not load the modules that
+        # run them.
         from rpd.pipeline.variables import read_variables
 
         return _caller(self._config, read_variables(self._config.collect, self._config.invocation_dir))
@@ -195,7 +196,7 @@ class _Ahead:
 
 
 def _caller(config: Config, variables: Mapping[str, Any]) -> Callable[[str, Node], object]:
-    """Return what calls a fixture by its name, with all that it needs, for a node that does not run yet."""
+    """Return a function that calls a fixture by name, with everything it needs, for a node that is not running."""
     from rpd.execute import no_network
     from rpd.execute.end_notices import Asides
     from rpd.execute.mode import Dry

@@ -60,7 +60,7 @@ class ImageDigests:
         return f"{_without_tag(request.image)}@{question.digest}"
 
     def of(self, image: str, registry: Registry | str | None) -> str:
-        """Return the digest of an image, empty where nobody can tell it soon."""
+        """Return the digest of an image, empty if nobody can tell it soon."""
         question = self._question(image, registry)
         question.answered.wait(PATIENCE_SECONDS)
         return question.digest
@@ -71,19 +71,20 @@ class ImageDigests:
             self._question(job.image, job.registry, inside=_brings_ssh(job))
 
     def check(self, nodes: Iterable[Node]) -> tuple[str, ...]:
-        """Ask for the images of ``nodes``, and return warnings about them.
+        """Look up the images of ``nodes``, and return warnings about them.
 
-        Raises UsageError for one that no host could run: it is not there, or was built for other processors. And if
-        pods are created by digest, for one whose digest is not known. Nobody waits long for a registry that is slow.
+        Raise UsageError for an image that no host could run: it does not exist, or was built for other
+        processors. If pods are created by digest, also for one whose digest is unknown. Never wait long for a
+        slow registry.
         """
         jobs = {id(node.job): node for node in nodes if uses_pod(node)}.values()
-        asked = [
+        questions = [
             (node, self._question(node.job.image, node.job.registry, inside=_brings_ssh(node.job)))
             for node in jobs
         ]
         give_up = time.monotonic() + PATIENCE_SECONDS
         warnings: dict[str, None] = {}
-        for node, question in asked:
+        for node, question in questions:
             question.answered.wait(None if self._pin else max(0.0, give_up - time.monotonic()))
             if self._pin and not question.digest:
                 raise UsageError(f"{node.definition.location}: {_unknown(node.job.image, question.why)}")
@@ -100,7 +101,7 @@ class ImageDigests:
             return question
 
     def _ask(self, image: str, registry: Registry | str | None, question: _Question, *, inside: bool) -> None:
-        from rpd.runpod.catalogue.images import (  # what asks over the network takes time to import
+        from rpd.runpod.catalogue.images import (  # modules for network calls take time to import
             ask,
             may_ask,
         )
@@ -121,7 +122,7 @@ class ImageDigests:
 
 
 class NoDigests(ImageDigests):
-    """The digests of a dry run: nobody is asked."""
+    """The digests of a dry run: no registry is asked."""
 
     def to_create_with(self, request: PodRequest) -> str:
         return request.image
@@ -130,7 +131,7 @@ class NoDigests(ImageDigests):
         return ""
 
     def ask_ahead(self, nodes: Iterable[Node]) -> None:
-        """Ask nobody."""
+        """Do nothing."""
 
 
 def is_emulated(api: Endpoint | None, *, local: bool) -> bool:
@@ -150,7 +151,7 @@ def _without_tag(image: str) -> str:
 
 
 def _brings_ssh(job: Job) -> bool:
-    """Return whether rpd has to bring the SSH server of a job's pods, so that it matters what is in the image."""
+    """Return whether rpd has to provide the SSH server of a job's pods, so that the image's contents matter."""
     return bool(job.image) and is_needed(Overrides().request(job, job.gpu))
 
 

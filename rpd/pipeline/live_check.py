@@ -1,4 +1,4 @@
-"""The outlook of a live dry run: what could be had now of what nodes ask for."""
+"""The outlook of a live dry run: what RunPod offers now for the requests of nodes."""
 
 from __future__ import annotations
 
@@ -24,12 +24,11 @@ _Image = tuple[str, Registry | str | None]
 
 
 class Outlooks:
-    """Asks RunPod and the registries of the images, once for each kind of pod, and only reads.
+    """Asks RunPod and the registries of the images, once per kind of pod, and only reads.
 
-    The account is asked for at once, so that a wrong key, or an API that does not answer, is reported before
-    anything else; the rest by ``look``, before any code of a job runs. Notices tell what concerns the whole run.
-    ``passwords`` are the values of secrets that are known here.
-    Raises AuthError, ProviderError.
+    The account is read at once, so that a wrong key, or an API that does not answer, is reported before
+    anything else; the rest by ``look``, before any code of a job runs. Notices cover whatever concerns the
+    whole run. ``passwords`` are the values of secrets that are known here. Raise AuthError, ProviderError.
     """
 
     def __init__(
@@ -104,7 +103,7 @@ class Outlooks:
         return ask(*image, self._passwords)
 
     def _dearer(self, request: PodRequest, within: Sequence[Offer]) -> Iterator[str]:
-        """Yield what is left out because it costs more than it may."""
+        """Yield the offers left out because they exceed the price limit."""
         gpu = request.gpu
         if gpu is None or gpu.max_price_usd is None:
             return
@@ -136,12 +135,12 @@ def _image_of(request: PodRequest) -> _Image:
 
 
 def is_sold_out(offers: Sequence[Offer]) -> bool:
-    """Return whether there are offers, and RunPod says of each that there is nothing left."""
+    """Return whether there are offers, all of which RunPod reports as sold out."""
     return bool(offers) and _can_be_rented(offers) is False
 
 
 def _can_be_rented(offers: Sequence[Offer]) -> bool | None:
-    """Return whether something of it is in stock, None where RunPod does not tell."""
+    """Return whether any offer is in stock, None if RunPod does not say."""
     if any(offer.stock in IN_STOCK for offer in offers):
         return True
     return None if any(offer.stock == "unknown" for offer in offers) else False

@@ -48,7 +48,7 @@ def leave(end: Endpoint, path: Path) -> None:
 
 @frozen
 class Machine:
-    """What the pods of an emulator get of this machine; None and False leave what a plain emulator has."""
+    """The resources of this machine for an emulator's pods; None and False keep a plain emulator's defaults."""
 
     gpus: bool = False
     python: str | None = None
@@ -63,7 +63,7 @@ class Machine:
 
 
 def machine_of(run: RunSettings, folder: Path) -> Machine:
-    """Return what a run, or ``rpd emulator``, wants pods to get; a path is relative to ``folder``."""
+    """Return the machine that a run, or ``rpd emulator``, gives its pods; a path is relative to ``folder``."""
     python = None if run.python is None else str(folder / Path(run.python).expanduser())
     return Machine(
         gpus=run.gpus,
@@ -75,13 +75,13 @@ def machine_of(run: RunSettings, folder: Path) -> Machine:
 
 
 def start_emulator(*, port: int = 0, machine: Machine | None = None) -> Launched:
-    """Start an emulator on ``port`` (0: any free one). Raises UsageError for a ``machine`` that is not to be had.
+    """Start an emulator on ``port`` (0: any free one). Raise UsageError if ``machine`` is not available.
 
-    ProvisioningError if it does not start.
+    Raise ProvisioningError if the emulator does not start.
     """
     own = machine or Machine()
     from rpd.emulator.errors import EmulatorError
-    from rpd.emulator.launch import launch  # what talks HTTP is worth loading for --local only
+    from rpd.emulator.launch import launch  # HTTP modules are worth loading for --local only
 
     try:
         return launch(
@@ -99,7 +99,7 @@ def start_emulator(*, port: int = 0, machine: Machine | None = None) -> Launched
 
 
 def find(path: Path) -> Endpoint | None:
-    """Return what was left at ``path``, None where nothing of use is."""
+    """Return the endpoint stored at ``path``, None if there is none that can be used."""
     try:
         return Endpoint(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

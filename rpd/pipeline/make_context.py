@@ -1,4 +1,4 @@
-"""The context of a run, made from what was prepared; the backend decides which twin of each part it has."""
+"""Makes the context of a run from the prepared parts; the backend decides which twin of each part it gets."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from rpd.values.node import Node
 def make_graph(config: Config, nodes: Sequence[Node], links: Links, events: Events) -> Graph:
     """Return the graph of an invocation.
 
-    Where only some nodes are to run again (``--lf``, ``--sw``), what they need and what passed is not made anew.
+    If only some nodes run again (``--lf``, ``--sw``), nodes they need that have passed are not repeated.
     """
     select = config.select
     looks_back = select.no_needs or bool(select.last_failed) or select.is_stepwise

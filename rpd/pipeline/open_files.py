@@ -13,9 +13,9 @@ SPARE = 150
 
 
 def allow_files(width: int) -> str | None:
-    """Raise this process's limit of open files to what ``width`` nodes at once need.
+    """Raise this process's limit of open files to the need of ``width`` parallel nodes.
 
-    Returns what to tell a person where the system does not allow that many; None where all is well.
+    Return a sentence for the user if the system does not allow that many, else None.
     """
     if sys.platform == "win32":
         return None

@@ -24,15 +24,16 @@ from rpd.values.prices import HOURS_PER_MONTH, running_usd_per_hr, stopped_usd_p
 
 @frozen
 class Claim:
-    """What the journals on this machine tell of a pod. Times are seconds since 1970.
+    """The state of a pod according to the journals on this machine. Times are seconds since 1970.
 
-    ``node`` asked for it. ``is_driven`` tells whether the process of its run is still there. ``ending`` is empty
-    until the run gave the pod back: then it is ``kept``, or how it was released (``stop``, ``recycle``, ``delete``).
-    ``ends_at`` is when its own watchdog ends it, None if not known. ``doubt`` says why all of this may be wrong:
-    something is missing from the journal. Empty: nothing is.
+    ``node`` requested it. ``is_driven``: whether the process of its run is alive. ``ending`` is empty until
+    the run gives the pod back; then it is ``kept``, or how it was released (``stop``, ``recycle``,
+    ``delete``). ``ends_at`` is when its watchdog ends it, None if unknown. ``doubt`` says why all of this may
+    be wrong: part of the journal is missing. Empty: nothing is.
 
-    The pod bills ``since`` then. What was known at ``changed``, when it was last stopped or kept: it had cost ``usd``
-    while it ran, and had been stopped for ``idle_seconds`` in all; ``is_stopped`` if it was stopped then.
+    The pod has been billing ``since`` then. As of ``changed``, when it was last stopped or kept: it had cost
+    ``usd`` while running, and had been stopped for ``idle_seconds`` in all; ``is_stopped`` if it was stopped
+    then.
     """
 
     run: str
@@ -52,7 +53,7 @@ class Claim:
 
 @frozen
 class Leftover:
-    """A pod that a run on this machine made and that nobody needs any more: why, and by which run."""
+    """A pod of a run on this machine that nobody needs any more: why, and whose."""
 
     pod: PodInfo
     run: str
@@ -65,17 +66,17 @@ def is_ours(pod: PodInfo) -> bool:
 
 
 class Claims(dict[str, Claim]):
-    """Claims by the name of the pod. ``damage`` is what of the journals could not be read."""
+    """Claims by pod name. ``damage`` lists the unreadable parts of the journals."""
 
     def __init__(self) -> None:
         super().__init__()
         self.damage: list[Damage] = []
 
     def of(self, pod: PodInfo) -> Claim | None:
-        """Return the claim on a pod; where its journal is damaged, its name still tells which run it belongs to."""
-        known = self.get(pod.name)
-        if known is not None:
-            return known
+        """Return the claim on a pod; if its journal is damaged, its name still tells its run."""
+        claim = self.get(pod.name)
+        if claim is not None:
+            return claim
         for damage in self.damage:
             folder = damage.path.parent
             if is_named_by(folder.name, pod.name):
@@ -84,11 +85,11 @@ class Claims(dict[str, Claim]):
 
 
 def claims(runs_path: Path) -> Claims:
-    """Return what the runs under ``runs_path`` tell of their pods; later runs have the last word."""
-    known = Claims()
+    """Return the claims of the runs under ``runs_path`` on their pods; later runs override earlier ones."""
+    all_claims = Claims()
     for path in journal_paths(runs_path):
-        known.update(_claims_of(path, known, known.damage))
-    return known
+        all_claims.update(_claims_of(path, all_claims, all_claims.damage))
+    return all_claims
 
 
 def _claims_of(path: Path, earlier: Mapping[str, Claim], damage: list[Damage]) -> dict[str, Claim]:
@@ -138,7 +139,7 @@ def _moment(event: Mapping[str, Any]) -> float:
 
 
 def _ended(claim: Claim, event: Mapping[str, Any], ending: str) -> Claim:
-    """Return the claim on a pod that its run has given back, or left as it was."""
+    """Return the claim on a pod that its run has given back, or kept."""
     return replace(
         claim,
         ending=ending,
@@ -164,17 +165,17 @@ def _updated(claim: Claim, event: Mapping[str, Any]) -> Claim:
 
 
 def leftovers(pods: Iterable[PodInfo], runs_path: Path, *, now: float | None = None) -> list[Leftover]:
-    """Return the pods that runs under ``runs_path`` left and nobody needs any more, by what the journals say.
+    """Return the pods that runs under ``runs_path`` left and nobody needs any more, according to the journals.
 
-    Those are pods whose run is dead and never gave them back, pods that outlived a confirmed deletion, and kept pods
-    whose time is over. Pods kept or stopped on purpose, pods of runs that still go on, pods no journal here knows and
-    pods whose journal cannot be read whole are not among them.
+    These are pods whose run died without giving them back, pods that outlived a confirmed deletion, and kept
+    pods whose time is over. Pods kept or stopped on purpose, pods of running runs, pods unknown to any
+    journal here, and pods with a damaged journal are not included.
     """
-    known = claims(runs_path)
+    all_claims = claims(runs_path)
     moment = time.time() if now is None else now
     left = []
     for pod in pods:
-        claim = known.of(pod)
+        claim = all_claims.of(pod)
         if claim is not None and is_ours(pod) and (reason := _why_left(claim, moment)):
             left.append(Leftover(pod=pod, run=claim.run, reason=reason))
     return left
@@ -232,7 +233,7 @@ def _node_names(pod: PodInfo, known: Mapping[str, Claim] | None) -> tuple[str, .
 
 
 def usd_per_hr(pod: PodInfo) -> float | None:
-    """Return what a pod costs an hour now, disks and all; None where RunPod does not tell its rate."""
+    """Return the present cost of a pod per hour, including disks; None if RunPod does not report its rate."""
     if pod.status is PodStatus.EXITED:
         return stopped_usd_per_month(pod.volume_gb) / HOURS_PER_MONTH
     if pod.usd_per_hr is None:
@@ -241,7 +242,7 @@ def usd_per_hr(pod: PodInfo) -> float | None:
 
 
 def state(pod: PodInfo, claim: Claim | None) -> str:
-    """Return what becomes of a pod, in one or two words."""
+    """Return the state of a pod in one or two words."""
     if pod.status is not PodStatus.RUNNING:
         return "stopped" if pod.status is PodStatus.EXITED else pod.status.lower()
     if claim is None:
@@ -261,7 +262,7 @@ def seconds_left(pod: PodInfo, claim: Claim | None, now: float) -> float | None:
 
 
 def spent_usd(pod: PodInfo, claim: Claim, now: float) -> float | None:
-    """Return what a pod has cost so far, disks and all, by what the journals tell; None where that is not enough."""
+    """Return the cost of a pod so far, including disks, according to the journals; None if they do not suffice."""
     if not claim.since or claim.doubt or claim.is_stopped is not (pod.status is PodStatus.EXITED):
         return None
     lately = unrecorded_usd(pod, claim, now)
@@ -278,12 +279,12 @@ def unrecorded_usd(pod: PodInfo, claim: Claim, now: float) -> float | None:
 
 
 def bills_since(pod: PodInfo, claim: Claim | None) -> float | None:
-    """Return since when a pod bills (s since 1970), None where neither a journal nor RunPod tells."""
+    """Return since when a pod has been billing (s since 1970), None if neither a journal nor RunPod says."""
     return claim.since if claim is not None and claim.since else changed_at(pod)
 
 
 def stopped_at(pod: PodInfo, claim: Claim | None) -> float | None:
-    """Return when a pod was stopped, None where neither a journal nor RunPod tells."""
+    """Return when a pod was stopped, None if neither a journal nor RunPod says."""
     return claim.changed if claim is not None and claim.is_stopped and claim.changed else changed_at(pod)
 
 
@@ -291,7 +292,7 @@ _CHANGED = re.compile(r"\b([A-Z][a-z]{2} \d{1,2} \d{4} \d\d:\d\d:\d\d) GMT\+0000
 
 
 def changed_at(pod: PodInfo) -> float | None:
-    """Return when RunPod says that a pod's state changed last; None where it does not."""
+    """Return when a pod's state last changed according to RunPod; None if it does not say."""
     match = _CHANGED.search(pod.last_status_change)
     if match is None:
         return None
@@ -302,7 +303,7 @@ def changed_at(pod: PodInfo) -> float | None:
 
 
 def note_stopped(claim: Claim, pod: PodInfo, *, usd: float) -> None:
-    """Tell the journal of the pod's run that it was stopped on purpose, so that nobody takes it for left behind.
+    """Record in the journal of the pod's run that it was stopped on purpose, so that it is not taken for left behind.
 
     ``usd`` is its cost since the last entry of the journal.
     """

@@ -20,7 +20,7 @@ from rpd.values.suggestions import closest
 
 
 class Command(Protocol):
-    """What the parser asks of a command: its name, its help and its positional arguments."""
+    """The part of a command that the parser needs: its name, its help and its positional arguments."""
 
     @property
     def name(self) -> str: ...
@@ -39,7 +39,7 @@ class Command(Protocol):
 
 @frozen
 class Silent:
-    """A command that nobody asks for help: its words come from a program, or from a configuration file."""
+    """A command without help: its arguments come from a program, or from a configuration file."""
 
     name: str
     help: str = ""
@@ -60,7 +60,10 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see `{self.prog} --help`)")
 
     def suggest(self, unknown: str, hint: Hint) -> str:
-        """Return a hint for an unknown flag: what other tools mean by it, else the closest one; empty if none is."""
+        """Return a hint for an unknown flag: its meaning in other tools, else the closest flag.
+
+        Empty if there is none.
+        """
         if meant := hint(unknown):
             return f": {meant}"
         close = closest(unknown.partition("=")[0], self._option_string_actions)

@@ -1,4 +1,4 @@
-"""Looking back: past runs as commands ask for them, with what goes on now."""
+"""Past runs, and running ones, as commands refer to them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _moment(text: str) -> datetime:
 
 @frozen
 class Overview:
-    """A run in a line: its state, its nodes by outcome, what it cost (USD), how many nodes were not run (yet)."""
+    """A run in one line: its state, its nodes by outcome, its cost (USD), and how many nodes were not run (yet)."""
 
     info: RunInfo
     state: RunState
@@ -118,9 +118,9 @@ def run_named(here: Path, runs_path: Path, wanted: str = "") -> RunInfo:
 
 
 def run_and_node(here: Path, runs_path: Path, args: Sequence[str]) -> tuple[RunInfo, NodeEntry | None]:
-    """Return what ``[RUN] [NODE]`` means: a single word is a run if one is called so, else a node of the newest run.
+    """Return the run and node meant by ``[RUN] [NODE]``; a single word is a run if one has that id, else a node.
 
-    Raises UsageError.
+    A single node belongs to the newest run. Raise UsageError.
     """
     if len(args) > 2:
         raise UsageError(f"expected a run and a node at most, got {len(args)} arguments")
@@ -141,9 +141,9 @@ def run_and_node(here: Path, runs_path: Path, args: Sequence[str]) -> tuple[RunI
 
 
 def by_path(here: Path, text: str) -> tuple[RunInfo, NodeEntry | None] | None:
-    """Return the run or node that ``text`` is the path of: that of its folder, or of its run file or manifest.
+    """Return the run or node whose folder, run file or manifest is at the path ``text``.
 
-    None for what is not the path of one, and may be a name. Raises UsageError for what can only be a path.
+    None if it is no such path, and may be a name. Raise UsageError if it can only be a path.
     """
     if not text:
         return None
@@ -166,12 +166,15 @@ def by_path(here: Path, text: str) -> tuple[RunInfo, NodeEntry | None] | None:
 
 
 def _run_above(folder: Path) -> RunInfo:
-    """Return the run that a node's folder lies in; one without a run file is known by its folder alone."""
+    """Return the run of a node's folder; without a run file only the folder's name is known."""
     return history.run_in(folder.parent) or RunInfo(id=folder.parent.name, folder=str(folder.parent))
 
 
 def run_with_node(here: Path, runs_path: Path, text: str) -> tuple[RunInfo, NodeEntry | None]:
-    """Return what ``RUN``, ``RUN:NODE``, ``:NODE`` (of the newest run) or a path means. Raises UsageError."""
+    """Return the run and node meant by ``RUN``, ``RUN:NODE``, ``:NODE`` (of the newest run) or a path.
+
+    Raise UsageError.
+    """
     at_path = by_path(here, text)
     if at_path is not None:
         return at_path

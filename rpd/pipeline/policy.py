@@ -102,9 +102,10 @@ def refusals(
     spent: float,
     now: datetime | None = None,
 ) -> Iterator[str]:
-    """Yield why a run may not start, a sentence each. ``spent``: today's USD of earlier runs; ``now``: in UTC.
+    """Yield the reasons why a run may not start, one sentence each.
 
-    Raises ProviderError where a provider cannot say what it offers.
+    ``spent`` is today's cost of earlier runs in USD, ``now`` is in UTC. Raise ProviderError if a provider
+    cannot list its offers.
     """
     nodes = [node for node in plan.kinds if uses_pod(node)]
     if not nodes:
@@ -186,7 +187,7 @@ def _names(nodes: Sequence[Node]) -> str:
 
 
 def spent_today(runs_path: Path, now: datetime) -> float:
-    """Return what runs of this day (UTC) have cost, in USD; what those that go on may cost at worst."""
+    """Return the cost of this day's (UTC) runs, in USD; running ones count with their worst case."""
     day = now.astimezone(UTC).date().isoformat()
     total = 0.0
     for info in history.runs(runs_path):
@@ -199,9 +200,9 @@ def spent_today(runs_path: Path, now: datetime) -> float:
 
 
 def check_policies(config: Config, plan: Plan, prices: Prices, *, is_resumed: bool) -> list[str]:
-    """Return why the policies refuse a run, a sentence each; none: it may start.
+    """Return why the policies refuse a run, one sentence each; empty: it may start.
 
-    A run that is resumed may go on at any hour: its pods bill meanwhile. Raises UsageError, ProviderError.
+    A run may be resumed at any hour: its pods are billing. Raise UsageError, ProviderError.
     """
     now = datetime.now(UTC)
     return [

@@ -192,7 +192,7 @@ def prepare(
 
 
 def _check_policies(config: Config, plan: Plan, prices: Prices, events: Events, *, is_resumed: bool) -> None:
-    """Raise UsageError for a run that a policy refuses; one that costs nothing tells what it would refuse."""
+    """Raise UsageError for a run that a policy refuses; for a free one only report the refusal."""
     if "policy" not in config.sources and not os.environ.get("RPD_POLICY"):
         return
     if config.command == "plan":  # it asks about the nodes that would run

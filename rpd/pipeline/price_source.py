@@ -1,4 +1,4 @@
-"""Where prices come from outside of a run: RunPod where there is a key, else what was shipped with rpd."""
+"""The source of prices outside of a run: RunPod if there is a key, else the prices shipped with rpd."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ SHIPPED = f"no API key: prices of {PRICES_READ_ON}, shipped with rpd; stock is n
 
 @frozen
 class Source:
-    """Who tells prices; ``live`` None where there is no key."""
+    """The source of prices; ``live`` is None without a key."""
 
     live: SwitchingProvider | None
 
     @property
     def provider(self) -> SwitchingProvider | OfflineProvider:
-        """Who makes offers."""
+        """The provider that makes offers."""
         return self.live or OfflineProvider()
 
     @property
@@ -35,9 +35,9 @@ class Source:
 
 @contextmanager
 def price_source(config: Config, notify: Callable[[str], None], *, live: bool = True) -> Iterator[Source]:
-    """Open the source, and close it at the end; ``notify`` is called with what it has to say.
+    """Open the source, and close it at the end; ``notify`` is called with its notices.
 
-    Without ``live`` nobody is asked. Raises AuthError for a key that cannot be read, UsageError.
+    Without ``live`` no API is called. Raise AuthError for an unreadable key, UsageError.
     """
     provider = _provider(config) if live else None
     try:
@@ -50,7 +50,7 @@ def price_source(config: Config, notify: Callable[[str], None], *, live: bool = 
 
 
 def _provider(config: Config) -> SwitchingProvider | None:
-    """Return RunPod with the user's key; None where there is no key."""
+    """Return RunPod with the user's key; None if there is no key."""
     from rpd.runpod.plugin import make_provider
 
     try:

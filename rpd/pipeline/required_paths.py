@@ -39,7 +39,7 @@ def split_missing(
 
 
 def _wrong(text: str, node: Node, rootdir: Path, variables: Mapping[str, Any], seen: dict[Path, bool]) -> str:
-    """Return what is wrong with a required path of a node; empty if nothing is."""
+    """Return the error in a required path of a node; empty if there is none."""
     values: dict[str, Any] = dict(node.parameters)
     for name in _TEMPLATE.findall(text):
         if name in values:

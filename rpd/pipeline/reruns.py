@@ -1,4 +1,4 @@
-"""The plugin of reruns: remembers how nodes ended, and begins the next run with what failed or never ran."""
+"""The plugin of reruns: remembers how nodes ended, and starts the next run with those that failed or never ran."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def add_reruns(config: Config, manager: PluginManager) -> None:
 
 
 class Reruns:
-    """Carries out ``--lf``, ``--ff``, ``--nf`` and ``--sw``, and keeps the memory they live by.
+    """Implements ``--lf``, ``--ff``, ``--nf`` and ``--sw``, and keeps the memory they use.
 
-    Every node is remembered when it begins and when it is reported. In a dry run only nodes without a pod are: the
-    others did not run; with ``--setup-only`` none is. A notice says once what cannot be remembered;
-    that costs nothing else.
+    Every node is remembered when it starts and when it is reported. In a dry run only nodes without a pod
+    are, since the others did not run; with ``--setup-only`` none is. A notice says once if something cannot
+    be remembered; there is no other effect.
     """
 
     def __init__(self, config: Config, memory: Memory, events: Events) -> None:
@@ -154,7 +154,7 @@ class Reruns:
         if not self._really_runs(node):
             return
         result = report.result
-        # What was passed over since its needs did not pass is still to run, and no place to stop at.
+        # A node skipped because its needs did not pass still has to run, and is no place for --sw to stop.
         is_held_up = result.cause is Cause.NEEDS
         cause = None if result.outcome.is_ok and not is_held_up else result.cause or Cause.CODE
         step = self._step(node.id, failed=cause is not None) if self._steps and not is_held_up else ""
@@ -162,7 +162,7 @@ class Reruns:
 
     @hookimpl
     def rpd_stopping(self, reason: str) -> None:
-        """Note why nodes are left out, if it is none of theirs; after ``-x`` only what failed is to run again."""
+        """Note why nodes are left out if they are not to blame; after ``-x`` only failed ones run again."""
         if INTERRUPTED in reason:
             self._cut_short = Cause.INTERRUPTED
         elif reason.startswith(("budget:", "balance:")):
@@ -170,7 +170,7 @@ class Reruns:
 
     @hookimpl
     def rpd_run_finished(self) -> None:
-        """Remember what was left out, and close the memory."""
+        """Remember the nodes that were left out, and close the memory."""
         if self._cut_short is not None:
             for node_id in self._waiting:
                 self._try(partial(self._memory.left_out, node_id, self._cut_short))

@@ -1,4 +1,4 @@
-"""Resuming: choosing an earlier run and what of it is left to do."""
+"""Resuming: choosing an earlier run, and finding the work that is left."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from rpd.values.report import NodeReport
 
 @frozen
 class Taken:
-    """What nodes of a run use of earlier runs.
+    """The results of earlier runs that nodes of a run use.
 
-    ``reports`` are as those of nodes that need not run; ``stands`` says which of them stand for a node that has none
-    (ids); ``gone`` why a node's results cannot be had any more.
+    ``reports`` are like those of nodes that need not run; ``stands`` lists the ids of those that replace a
+    node without a report; ``gone`` says why a node's results are no longer available.
     """
 
     reports: tuple[NodeReport, ...] = ()
@@ -39,9 +39,9 @@ NOTHING_TAKEN = Taken()
 
 @frozen
 class Resumed:
-    """An earlier run: its files, what its journals tell, and the reports of the nodes that are over.
+    """An earlier run: its files, its past from the journals, and the reports of its finished nodes.
 
-    ``lock`` keeps every other process from driving the run; the resumed run releases it at the end.
+    ``lock`` keeps other processes from driving the run; the resumed run releases it at the end.
     """
 
     info: RunInfo
@@ -50,7 +50,7 @@ class Resumed:
     past: Past
     reports: tuple[NodeReport, ...]
     planned: frozenset[str]
-    """The ids of its nodes, and of those in whose place others are added."""
+    """The ids of its nodes, and of those that are replaced by added ones."""
     added: tuple[Mapping[str, Any], ...] = ()
     """What its journal tells of the nodes that were added."""
     taken: Taken = NOTHING_TAKEN
@@ -62,7 +62,7 @@ class Resumed:
 
     @property
     def damage(self) -> tuple[str, ...]:
-        """What of its journals could not be read, a sentence each."""
+        """The unreadable parts of its journals, one sentence each."""
         return tuple(map(str, self.past.damage))
 
     def left_of(self, nodes: Sequence[Node]) -> tuple[Node, ...]:
@@ -72,9 +72,9 @@ class Resumed:
 
 
 def choose(runs_path: Path, wanted: str) -> Resumed:
-    """Return the run whose id is or begins with ``wanted``, by default the last one that was not finished.
+    """Return the run whose id is or starts with ``wanted``, by default the last unfinished one.
 
-    Raises UsageError where there is none, where it cannot be resumed, and where another process drives it.
+    Raise UsageError if there is none, if it cannot be resumed, or if another process drives it.
     """
     runs = history.runs(runs_path)
     if wanted:
@@ -108,7 +108,7 @@ def choose(runs_path: Path, wanted: str) -> Resumed:
 
 
 def _read(info: RunInfo, files: RunFiles, lock: RunLock) -> Resumed:
-    """Return the run as it stands now that nobody else can change it. Raises UsageError."""
+    """Return the present state of the run, which nobody else can change any more. Raise UsageError."""
     driver = _living_driver(files.journal)
     if driver is not None:
         raise UsageError(
@@ -130,9 +130,9 @@ def _read(info: RunInfo, files: RunFiles, lock: RunLock) -> Resumed:
 
 
 def _planned(info: RunInfo, path: Path) -> tuple[frozenset[str], tuple[Mapping[str, Any], ...]]:
-    """Return the ids of the nodes that the run was to run, and what was noted of those that were added.
+    """Return the ids of the run's planned nodes, and the records of added ones.
 
-    Raises UsageError where its journal no longer tells.
+    Raise UsageError if its journal no longer has them.
     """
     damage: list[Damage] = []
     events = list(journal.read(path, damage.append))
@@ -148,7 +148,7 @@ def _planned(info: RunInfo, path: Path) -> tuple[frozenset[str], tuple[Mapping[s
 
 
 def _taken(path: Path) -> Taken:
-    """Return what nodes of the run use of earlier runs."""
+    """Return the results of earlier runs that nodes of the run use."""
     planned = next((event for event in journal.read(path) if event["event"] == journal.PLANNED), {})
     folders = planned.get(journal.TAKEN, {})
     if not folders:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @frozen
 class Ended:
-    """How an invocation ended; ``summary`` is None where nothing was run."""
+    """The end of an invocation; ``summary`` is None if nothing was run."""
 
     exit_code: ExitCode
     gathered: Gathered
@@ -41,12 +41,12 @@ def run(
 ) -> Ended:
     """Run jobs live, on an emulator, or dry; ``redactor`` learns every secret of the run.
 
-    With ``resumed`` an earlier run goes on instead of a new one. It may be called on any thread, and several times at
-    once, each time with its own arguments; ``caller`` has whatever belongs to the process. Raises UsageError and
-    AuthError; then nothing was created.
+    With ``resumed``, resume an earlier run instead of starting a new one. May be called on any thread, and
+    several times at once, each time with its own arguments; ``caller`` has everything that belongs to the
+    process. Raise UsageError and AuthError before anything is created.
     """
     caller = caller or Caller()
-    # What counts in this context only (job defaults, whose run a thread belongs to) ends with the run.
+    # Context variables (job defaults, the run of a thread) end with the run.
     return copy_context().run(_run, config, manager, redactor, resumed, caller)
 
 

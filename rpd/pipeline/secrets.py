@@ -66,9 +66,9 @@ def _readable(secrets: Iterable[Secret]) -> dict[str, Value]:
 
 
 def masked(errors: Sequence[CollectionError], nodes: Iterable[Node], key: str) -> tuple[CollectionError, ...]:
-    """Return the errors without secrets: a message may repeat what a deploy file read from the environment.
+    """Return the errors without secrets: a message may repeat values that a deploy file read from the environment.
 
-    Known are the API key ``key`` and the secrets of ``nodes`` and of the project's default job.
+    Masked are the API key ``key`` and the secrets of ``nodes`` and of the project's default job.
     """
     if not errors:
         return ()
@@ -90,12 +90,12 @@ def secret_files(nodes: Iterable[Node]) -> tuple[Path, ...]:
 
 
 def texts_to_mask(value: Value) -> Iterator[str]:
-    """Yield the texts that would give a secret away: itself, and what is secret in a JSON document."""
+    """Yield the texts that would reveal a secret: itself, and the secret values in a JSON document."""
     if isinstance(value, bytes):
         try:
             text = value.decode("utf-8-sig").strip("\r\n")
         except UnicodeDecodeError:
-            yield base64.b64encode(value).decode()  # the one text that bytes usually get out as
+            yield base64.b64encode(value).decode()  # the only text in which bytes usually leak
             return
     else:
         text = value

@@ -12,7 +12,7 @@ from rpd.project.own_output import OwnOutput
 
 
 class SentDigests:
-    """Computes each digest once; ``own`` is what rpd itself writes, which is not sent."""
+    """Computes each digest once; ``own`` are files that rpd itself writes, which are not sent."""
 
     def __init__(self, rootdir: Path, own: OwnOutput) -> None:
         self._rootdir = rootdir
@@ -20,7 +20,7 @@ class SentDigests:
         self._known: dict[str, str] = {}
 
     def of(self, sent: Sent) -> str:
-        """Return the digest that a path would have if it were sent now; empty where it is not there any more."""
+        """Return the digest that a path would have if it were sent now; empty if it no longer exists."""
         if sent.part not in self._known:
             self._known[sent.part] = self._computed(sent)
         return self._known[sent.part]

@@ -48,12 +48,12 @@ def configure(
     diverts_output: bool = False,
     use: ExitStack | None = None,
 ) -> tuple[Config, PluginManager]:
-    """Read files, environment and flags; return the Config and the plugins. Raises UsageError.
+    """Read files, environment and flags; return the Config and the plugins. Raise UsageError.
 
-    ``formats`` registers what reads other file formats, given the paths and patterns. ``plugins`` are objects with
-    hooks, registered after rpd's own. ``hint`` says what an unknown flag may have meant. ``diverts_output``: what user
-    code prints while it is collected goes to stderr. ``use``: what is imported stays importable until that is closed,
-    and no longer.
+    ``formats`` registers readers of other file formats, given the paths and patterns. ``plugins`` are objects
+    with hooks, registered after rpd's own. ``hint`` guesses the meaning of an unknown flag.
+    ``diverts_output``: output of user code during collection goes to stderr. ``use``: imported modules stay
+    importable until it is closed, and no longer.
     """
     rootdir, config_file = find_root(cwd)
     file_values = read_file(config_file)
@@ -67,7 +67,7 @@ def configure(
     manager = make_plugin_manager([name[3:] for name in names if name.startswith("no:")])
     broken: Sequence[CollectionError] = ()
     if command.name in LOADING:
-        # Not at the top: `rpd ps` and the like collect nothing.
+        # Imported here: `rpd ps` and the like collect nothing.
         from rpd.collect.imports import divert_output, importer_of
         from rpd.pipeline.collect_and_select import prepare_jobs
         from rpd.pipeline.conftest_scan import early_overrides, load_early_conftests
@@ -124,7 +124,7 @@ def _name_of(plugin: object) -> str:
 
 
 def _explained(error: UsageError, broken: Sequence[CollectionError]) -> UsageError:
-    """Return ``error`` after what is wrong with conftests: an option that is unknown may have been one of theirs."""
+    """Return ``error`` after the errors of conftests: an unknown option may have been one of theirs."""
     if not broken:
         return error
     text = "\n".join(f"{each.file}: cannot be loaded\n{each.message}" for each in broken)

@@ -43,9 +43,9 @@ def _heed(stop: Stop, name: str) -> None:
 
 @contextmanager
 def ending_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end what is done inside as Ctrl-C does, where nobody else handles them.
+    """Let SIGTERM and SIGHUP end the block as Ctrl-C does, unless somebody else handles them.
 
-    By themselves they end a process without a word, and without closing what it has opened.
+    By default they end a process without a message, and without closing anything it has opened.
     """
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     ours = [number for name in names if signal.getsignal(number := getattr(signal, name)) is signal.SIG_DFL]

@@ -28,10 +28,10 @@ _PATIENCE_SECONDS = 2.0
 
 
 class Telling:
-    """Tells of stopping while it is entered, on a thread of its own.
+    """Reports the stop of a run, on its own thread, while it is entered.
 
-    An observer that hangs must not hold up what ends the run: nobody waits for the thread, except ``settle`` for a
-    moment. Where there are no pods, nothing is said about them.
+    A hanging observer must not delay the end of the run: nobody waits for the thread, except ``settle`` for a
+    moment. Without pods, nothing is said about them.
     """
 
     def __init__(self, stop: Stop, events: Events, *, has_pods: bool) -> None:

@@ -23,7 +23,7 @@ Fingerprints = Mapping[str, Mapping[str, str]]
 
 @frozen
 class Snapshot:
-    """The nodes of a tree, those that would be skipped left out, and what each of them depends on."""
+    """The nodes of a tree, except those that would be skipped, and the dependencies of each."""
 
     gathered: Gathered
     nodes: tuple[Node, ...]
@@ -43,7 +43,7 @@ class _Listener:
 
 
 def take_snapshot(config: Config, manager: PluginManager) -> Snapshot:
-    """Run dry and return what came of it; nothing is rented, called or written. Raises UsageError."""
+    """Run dry and return the result; nothing is rented, called or written. Raise UsageError."""
     listener = _Listener()
     manager.register(listener, TRACING)
     dry = replace(config, run=replace(config.run, dry_run=True))

@@ -35,7 +35,7 @@ _CALLED = {
 
 
 class Changed:
-    """Drops nodes whose fingerprint already passed; ``cached`` holds reports that point to what they left then.
+    """Drops nodes whose fingerprint has already passed; ``cached`` holds reports that point to their earlier results.
 
     ``explain``: a notice for each node says why it runs, or where its result is.
     """
@@ -85,7 +85,7 @@ class Changed:
 
     @hookimpl
     def rpd_skip_node(self, node: Node) -> Skip | None:
-        """Pass over a node that would have to run only if what it needs had come out differently."""
+        """Skip a node that would have to run only if the results of those it needs had changed."""
         before = self._undecided.get(node.id)
         if before is None or self._left is None:
             return None
@@ -100,11 +100,11 @@ class Changed:
         return Skip(reason=_cached(before).result.reason, metrics=before.metrics)
 
     def follow(self, left: Left) -> None:
-        """Learn from ``left``, while nodes run, what those leave that others need."""
+        """Read results from ``left``, during the run, of nodes that others need."""
         self._left = left
 
     def _differences(self, node: Node, before: NodeReport) -> list[str]:
-        """Return what is another than when the node passed."""
+        """Return the differences since the node passed."""
         then = before.source.fingerprint
         if not then:
             return ["what it depended on is not on record"]
@@ -113,7 +113,7 @@ class Changed:
             return ["it needs other nodes now"]
         sent = {one.part: self._digests.of(one) for one in sent_parts(then)}
         for part, node_id, what in used:
-            # Of what is about to run nobody knows yet what it will leave.
+            # The results of a node that is about to run are not known yet.
             cached = self.cached.get(node_id)
             sent[part] = then[part] if cached is None else digest(cached, what)
         now = fingerprint(
@@ -126,7 +126,7 @@ class Changed:
         return differences(now, then)
 
     def _image_digest(self, node: Node) -> str:
-        """Return the digest that the image's name means now; empty where it cannot be asked: then it is taken as is."""
+        """Return the present digest of the image's name; empty if it cannot be read: then it counts as unchanged."""
         return "" if self._images is None else self._images.of(node.job.image, node.job.registry)
 
 
@@ -143,7 +143,7 @@ def last_passed(runs_path: Path, wanted: Collection[str]) -> dict[str, NodeRepor
 
 
 def differences(now: Mapping[str, str], then: Mapping[str, str]) -> list[str]:
-    """Return what is another in ``now`` than in an earlier fingerprint, in words."""
+    """Return the parts that differ in ``now`` from an earlier fingerprint, in words."""
     paths = {one.part: f"what it sends from {one.path}" for one in sent_parts([*now, *then])}
     paths.update((part, f"the {what} of {node_id}") for part, node_id, what in needs_parts(now))
     return [
@@ -154,7 +154,7 @@ def differences(now: Mapping[str, str], then: Mapping[str, str]) -> list[str]:
 
 
 def _needs_first(nodes: list[Node]) -> list[Node]:
-    """Return nodes so that what one needs comes before it."""
+    """Return nodes sorted so that each comes after those it needs."""
     if not any(node.needs for node in nodes):
         return nodes
     from rpd.graph.order import needed_by

@@ -1,4 +1,4 @@
-"""Variables: what ``--var``, ``--vars-file`` and ``--sweep`` give, held against what the deploy files declare."""
+"""Variables: the values of ``--var``, ``--vars-file`` and ``--sweep``, checked against the deploy files."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _of_file(vars_file: str | None, folder: Path) -> dict[str, Any]:
 
 
 def check_names(given: CollectSettings, collection: Collection, events: Events, *, runs: bool) -> None:
-    """Raise UsageError for flags that contradict each other or give what no collected file declares.
+    """Raise UsageError for flags that contradict each other or name something that no collected file declares.
 
     Unless it ``runs``, an undeclared ``--var`` is only a notice.
     """
@@ -78,7 +78,7 @@ def check_names(given: CollectSettings, collection: Collection, events: Events, 
 
 
 def _undeclared(name: str, declared: Iterable[str]) -> str:
-    """Return what is wrong with a name that is not ``declared``; empty if it is."""
+    """Return the error for a name that is not ``declared``; empty if it is."""
     if name in declared:
         return ""
     close = closest(name, declared)
@@ -97,10 +97,10 @@ def _somebodytakes_all(collection: Collection) -> bool:
 def check_variables(
     collect: CollectSettings, nodes: Iterable[Node], values: Mapping[str, Any], events: Events
 ) -> None:
-    """Raise UsageError that names every variable which some node needs and cannot have.
+    """Raise UsageError that names every variable that a node needs and that has no value.
 
-    Found out now, since a node may have rented a pod before it comes to its variables. What is given and of no use to
-    any of the nodes is reported.
+    Checked now, because a node may have rented a pod before it gets to its variables. Values that no node
+    uses are reported.
     """
     definitions = {node.definition for node in nodes if not node.marks or not node.mark("skip")}
     used: set[str] = set()

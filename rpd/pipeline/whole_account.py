@@ -23,26 +23,26 @@ from rpd.values.pod import (
 
 
 class WholeAccount(Provider):
-    """``provider`` with its clusters among its pods. A pod that is a member of one is seen as a part of that only.
+    """``provider`` with its clusters among its pods. A member of a cluster appears only as a part of it.
 
-    Where clusters cannot be listed, the pods are those that are known, and ``unseen`` says so.
+    If clusters cannot be listed, the pods are those that are known, and ``unseen`` says so.
     """
 
     def __init__(self, provider: Provider) -> None:
         self.unseen: dict[str, ProviderError] = {}
-        """Why the last look did not show all of the account: an error for each kind of thing that was not listed.
+        """Why the last look did not show the whole account: an error per kind of thing that was not listed.
 
-        What the role of the key does not show is among them.
+        Errors because of the key's role are included.
         """
         self._pods = provider
         self._clusters = provider.clusters()
         self._cluster_ids: set[str] = set()
         self.sees_clusters = self._clusters is None
-        """Whether the last look said which clusters there are: what is not listed is gone only then."""
+        """Whether the last look listed the clusters: only then is an unlisted one gone."""
 
     @property
     def failures(self) -> dict[str, ProviderError]:
-        """Those of ``unseen`` that another look may not meet: they are not up to the role of the key."""
+        """The errors in ``unseen`` that may not occur in another look: those that do not depend on the key's role."""
         return {kind: error for kind, error in self.unseen.items() if not isinstance(error, NotPermitted)}
 
     @property

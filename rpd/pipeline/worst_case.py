@@ -1,4 +1,4 @@
-"""What nodes may cost at worst, and the question whether that may be spent."""
+"""The worst case of nodes, and the question whether that may be spent."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class Prices:
         return self.request(node).gpu
 
     def offers(self, node: Node) -> tuple[Offer, ...]:
-        """Return what would be tried for a node, in order."""
+        """Return the offers to try for a node, in order."""
         return self.offers_for(self.request(node))
 
     def offers_for(self, request: PodRequest) -> tuple[Offer, ...]:
-        """Return what would be tried for a request, in order; the same object is asked for once."""
+        """Return the offers to try for a request, in order; read once per request object."""
         pair = self._offers.get(id(request))
         if pair is None:  # the request is kept too: an id means nothing once its object is gone
             pair = self._offers[id(request)] = (
@@ -58,9 +58,9 @@ class Prices:
         return pair[1]
 
     def worst_case(self, node: Node) -> float | None:
-        """Return the most a node may cost in USD: its cap, or less where its longest time at the highest rate is less.
+        """Return the most a node may cost in USD: its cap, or its longest time at the highest rate if that is less.
 
-        Its cap too where nobody can know yet what it rents. None where nothing is on offer.
+        Also its cap if its pods are not known yet. None if there are no offers.
         """
         pods = self._pods(node)
         if pods is None:
@@ -75,7 +75,10 @@ class Prices:
         return pair[1]
 
     def ceiling(self, node: Node) -> float:
-        """Return what a node is let cost: its worst case; its cap where nothing is on offer, since that may change."""
+        """Return the limit of a node's cost: its worst case.
+
+        Its cap if there are no offers, since that may change.
+        """
         worst = self.worst_case(node)
         ceiling = self._budget(node).cost_cap_usd if worst is None else worst
         return min(ceiling, self._held.get(node.id, ceiling)) if self._held else ceiling
@@ -95,9 +98,9 @@ class Prices:
             raise UsageError(f"{node.definition.location}: {error}")
 
     def tell_unforeseen(self, events: Events, *, finds_out: bool = False) -> None:
-        """Tell how many of the nodes whose worst case was asked for are priced by their cap, and why.
+        """Report how many nodes are priced by their cap because their pods are unknown, and why.
 
-        A dry run ``finds_out`` which pods they ask for, if the job does not decide by what its commands print.
+        A dry run ``finds_out`` which pods they request, unless the job decides by the output of its commands.
         """
         for why, nodes in self._unforeseen.items():
             count = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
@@ -111,7 +114,7 @@ class Prices:
                 )
 
     def _pods(self, node: Node) -> tuple[tuple[Job, ...], ...] | None:
-        """Return for each pod of a node the jobs it may be rented with; None where that is not known beforehand."""
+        """Return for each pod of a node the jobs it may be rented with; None if that is not known beforehand."""
         try:
             return self._foresight.pods(node)
         except Unforeseen as error:
@@ -182,7 +185,7 @@ def make_overrides(config: Config) -> Overrides:
 def check_balance(account: Account, worst_case_usd: float) -> str:
     """Return a warning if the account's credit may not be enough, else an empty text.
 
-    Raises BalanceError where there is none: RunPod would rent nothing.
+    Raise BalanceError if there is no credit: RunPod would rent nothing.
     """
     balance = account.balance_usd
     if balance is None:
@@ -220,7 +223,7 @@ def at_most_usd(budget: float | None, plan: Plan) -> float:
 
 
 def check_set_aside(budget: float | None, plan: Plan, prices: Prices) -> None:
-    """Raise UsageError if ``--budget`` does not even cover what is set aside from the beginning."""
+    """Raise UsageError if ``--budget`` does not even cover the amounts set aside from the start."""
     kept = [ahead for ahead in plan.ahead if ahead.is_set_aside]
     usd = sum(ahead.most * max(map(prices.ceiling, ahead.nodes), default=0.0) for ahead in kept)
     if budget is not None and usd > budget:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 gc.set_threshold(50_000, 20, 100)
 
 with suppress(FileNotFoundError):
-    # ``python -m`` looks into the current folder first; what the user keeps there must not replace a library.
+    # ``python -m`` searches the current folder first; a file of the user's there must not replace a library.
     if not sys.flags.safe_path and sys.path[:1] == [str(Path.cwd())]:
         del sys.path[0]
 
@@ -40,10 +40,10 @@ def run() -> NoReturn:
 
 
 def _leave(code: int) -> None:
-    """End the process at once: Python would take a fifth of the time of a short command to forget all it has loaded.
+    """End the process at once: Python would spend a fifth of a short command's time on freeing memory.
 
-    What the user's code counts on is done before: functions registered with ``atexit`` are called, open files are
-    flushed. Returns where that is not enough, because threads go on.
+    Obligations to the user's code are met first: functions registered with ``atexit`` are called, open files
+    are flushed. Return if that is not enough, because other threads are running.
     """
     import atexit
     import os
@@ -59,7 +59,7 @@ def _leave(code: int) -> None:
 
 
 def _may_have_files() -> bool:
-    """Whether any file but those that every program has is open; True where the system does not tell."""
+    """Return whether any file except the standard ones may be open; True if the system does not tell."""
     import os
 
     try:

@@ -197,7 +197,7 @@ class TransientError(ProviderError):
 
 
 class RateLimited(TransientError):
-    """Too many calls; ``retry_after`` is in seconds, None where RunPod did not say."""
+    """Too many calls; ``retry_after`` is in seconds, None if RunPod did not say."""
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -213,7 +213,7 @@ class PodNotFound(ProviderError):
 
 
 class PodLocked(ProviderError):
-    """The pod is locked: nobody can stop or delete it until the lock is taken off."""
+    """The pod is locked: it can be neither stopped nor deleted until it is unlocked."""
 
 
 class RequestRejected(ProviderError):
@@ -231,11 +231,11 @@ class NotPermitted(RequestRejected):
 
 
 class BillingDenied(RequestRejected):
-    """The key may use the account, but not read what it is charged."""
+    """The key may use the account, but not read its charges."""
 
 
 class ImpossibleRequest(RequestRejected):
-    """No pod can ever come of the request: it contradicts itself, or what the account has."""
+    """No pod can ever come of the request: it contradicts itself, or the state of the account."""
 
     cause = Cause.CODE
 
@@ -265,7 +265,7 @@ class KeyRefused(PodNotReady):
 
 
 class ContainerRestarts(PodNotReady):
-    """The pod's container ends by itself and is started again, over and over."""
+    """The pod's container exits and is restarted, over and over."""
 
 
 class NoSshServer(PodNotReady):
@@ -273,7 +273,7 @@ class NoSshServer(PodNotReady):
 
 
 class UnusableImage(ProvisioningError):
-    """No pod comes of this image anywhere, so that none is rented for it any more."""
+    """No pod comes up from this image anywhere, so no more are rented for it."""
 
     cause = Cause.CODE
 
@@ -297,7 +297,7 @@ _SIGNALS = {
 class CommandFailed(RemoteError):
     """A command on the pod ended with an exit code other than 0.
 
-    ``command`` is the whole of it, ``name`` what its message calls it (default: the whole).
+    ``command`` is the whole command, ``name`` its short form for the message (default: the whole).
     """
 
     def __init__(self, command: str, exit_code: int, *, tail: tuple[str, ...] = (), name: str = "") -> None:
@@ -364,7 +364,7 @@ def is_out_of_room(error: BaseException | None) -> bool:
 class LocalError(RpdError):
     """Something on this machine was in the way, neither the pod nor RunPod nor the job.
 
-    ``why`` is what the system said. Where the disk takes nothing more, no other node would fare better.
+    ``why`` is the system's error. If the disk is full, no other node would do better.
     """
 
     cause = Cause.LOCAL
@@ -387,7 +387,7 @@ class BudgetExceeded(RpdError):
 
 
 class Pruned(RpdError):
-    """A plugin ended the node by what its command measured (hook ``rpd_prune``), for the reason in the message."""
+    """A plugin ended the node because of its metrics (hook ``rpd_prune``), for the reason in the message."""
 
 
 class JobTimeout(RpdError):

@@ -1,9 +1,9 @@
 """Events: the one door through which rpd calls hooks, with a typed method for each.
 
 The methods are the hooks without their prefix: ``events.notice(…)`` calls every ``rpd_notice``. Observers are
-guarded where plugins are registered (``PluginManager.register``): what one raises never reaches the caller. Deciders
-(``configure``, ``modify_plan``, ``run_node`` …) raise what the plugin raised, and UsageError for an answer of another
-kind.
+guarded where plugins are registered (``PluginManager.register``): their exceptions never reach the caller.
+Exceptions of deciders (``configure``, ``modify_plan``, ``run_node`` …) do; an answer of another type than expected
+raises UsageError.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ class Events:
         self._hook = manager.hook
 
     def is_heard(self, event: str) -> bool:
-        """Whether any plugin implements that event (``"step_output"``): one that nobody hears need not be made."""
+        """Return whether any plugin implements that event (``"step_output"``).
+
+        If none does, it need not be produced.
+        """
         return bool(getattr(self._hook, f"{PROJECT}_{event}").get_hookimpls())
 
     def markers(self, *, config: Config) -> list[Sequence[str]]:
@@ -222,7 +225,7 @@ def _checked(hook: str, answer: T, kind: type | tuple[type, ...], expected: str)
 
 
 class NoEvents(Events):
-    """Events that nobody hears."""
+    """Events without any listener."""
 
     def __init__(self) -> None:
         super().__init__(make_plugin_manager())

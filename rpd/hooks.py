@@ -1,11 +1,12 @@
 """Every hook of rpd, in the order in which a run calls them.
 
-A plugin is a module, a class instance or a ``conftest.py`` with functions of these names, marked ``@rpd.hookimpl``
-where an option is wanted (``tryfirst``, ``trylast``, ``wrapper``). A plugin takes only the arguments it names. rpd's
-own behaviour (fixtures, provider, manifest, terminal) is registered through the same door.
+A plugin is a module, a class instance or a ``conftest.py`` with functions of these names, marked
+``@rpd.hookimpl`` if an option is needed (``tryfirst``, ``trylast``, ``wrapper``). A plugin takes only the
+arguments it names. rpd's own behaviour (fixtures, provider, manifest, terminal) is registered through the
+same door.
 
-Some hooks decide (``rpd_configure``, ``rpd_modify_plan``, ``rpd_run_node``): what they raise ends what they decide
-about. The others only observe: what they raise is reported once, and the run goes on as if they had not.
+Some hooks decide (``rpd_configure``, ``rpd_modify_plan``, ``rpd_run_node``): their exceptions end whatever
+they decide about. The others only observe: their exceptions are reported once, and the run goes on.
 """
 
 from __future__ import annotations
@@ -90,11 +91,11 @@ def rpd_configure(config: Config) -> None:
 
 @hookspec(firstresult=True)
 def rpd_collect_file(path: Path, config: Config) -> ModuleType | None:
-    """Return the module that a file stands for, or None to leave it to the next plugin, at last to Python's import.
+    """Return a module made from a file, or None to leave it to the next plugin and finally to Python's import.
 
-    Called for every file that is collected: those that the command line names, whatever their suffix, and those in
-    folders whose names ``deploy_files`` has a pattern for. The module needs ``__file__``; its functions are collected
-    as those of a deploy file. Raise CollectionError, with file and line, for what is wrong in the file.
+    Called for every file that is collected: those on the command line, with any suffix, and those in folders
+    whose names match a pattern of ``deploy_files``. The module needs ``__file__``; its functions are
+    collected like those of a deploy file. Raise CollectionError, with file and line, for errors in the file.
     """
 
 
@@ -118,9 +119,10 @@ def rpd_modify_nodes(config: Config, nodes: list[Node]) -> None:
 
 @hookspec
 def rpd_select_nodes(config: Config, nodes: list[Node]) -> None:
-    """Reorder or drop, in place, the nodes that ``-k``, ``-m`` and ``--deselect`` have left.
+    """Reorder or drop, in place, the nodes left by ``-k``, ``-m`` and ``--deselect``.
 
-    What is dropped counts as deselected. ``--lf``, ``--ff``, ``--nf`` and ``--sw`` work here, after other plugins.
+    Dropped nodes count as deselected. ``--lf``, ``--ff``, ``--nf`` and ``--sw`` work here, after other
+    plugins.
     """
 
 
@@ -139,9 +141,9 @@ def rpd_provider(config: Config) -> Provider | None:
 
 @hookspec
 def rpd_make_sources(config: Config, nodes: list[Node], earlier: Earlier) -> Sequence[Source] | None:
-    """Take nodes out of ``nodes``, in place, and return what hands out lanes of them, or of others, during the run.
+    """Remove nodes from ``nodes``, in place, and return sources that hand out lanes of them, or of others, later.
 
-    ``earlier`` is what a run that is resumed knows already. May raise UsageError.
+    ``earlier`` is the past of a resumed run. May raise UsageError.
     """
 
 
@@ -165,9 +167,9 @@ def rpd_run_started(
 
 @observer
 def rpd_nodes_added(nodes: Sequence[Node], ahead: int) -> None:
-    """Called when nodes join the plan of a run that goes on; at most ``ahead`` more will.
+    """Called when nodes join the plan of a running run; at most ``ahead`` more will.
 
-    With no node, when only that number has become smaller.
+    Called without a node if only that number has become smaller.
     """
 
 
@@ -191,9 +193,11 @@ def rpd_fixture_setup(node: Node, fixture: FixtureDef) -> None:
 
 @hookspec(firstresult=True)
 def rpd_run_node(node: Node, call: Callable[[], object]) -> bool | None:
-    """Call the job function of a node whose fixtures are set up. Wrap it (``wrapper=True``) to do something around it.
+    """Call the job function of a node whose fixtures are set up.
 
-    Called on the thread of a slot. What the innermost implementation raises is what the node is reported with.
+    Wrap it (``wrapper=True``) to do something around it.
+
+    Called on the thread of a slot. The node is reported with the exception of the innermost implementation.
     """
 
 
@@ -254,17 +258,21 @@ def rpd_telemetry(node: Node, sample: Sample) -> None:
 def rpd_metric(node: Node, name: str, step: float, value: float) -> None:
     """Called with each number that a command of ``node`` writes while it runs, in order; NaN and infinities too.
 
-    ``name`` is that of the series, secrets masked; where the command names no step, the values are counted. On the
-    thread of a slot: be quick. When a run is resumed, the numbers of a node it goes on with come again from the first.
+    ``name`` is that of the series, secrets masked; if the command gives no step, the values are counted. On
+    the thread of a slot: be quick. In a resumed run, the numbers of a resumed node are repeated from the
+    first.
     """
 
 
 @hookspec(firstresult=True)
 def rpd_prune(node: Node, name: str, step: float, value: float) -> str | None:
-    """Return why ``node`` is to end now, or None to let it go on. Called after ``rpd_metric``, with the same.
+    """Return why ``node`` is to end now, or None to let it go on.
 
-    The running command gets SIGTERM and some seconds of grace, then the job's pulls follow as after a failure, and the
-    outcome is ``pruned``, which is no failure. Where no command runs any more, the node's next one is not begun.
+    Called after ``rpd_metric``, with the same arguments.
+
+    The running command gets SIGTERM and some seconds of grace, then the job's pulls follow as after a
+    failure, and the outcome is ``pruned``, which is no failure. If no command is running, the node's next one
+    is not started.
     """
 
 
@@ -290,10 +298,10 @@ def rpd_node_report(node: Node, report: NodeReport) -> None:
 
 @observer
 def rpd_hand_over(handed: HandOver) -> None:
-    """Called once for each node of a run that is over and whose pods are released, with everything that it left.
+    """Called once for each node of a finished run, after its pods are released, with all its results.
 
-    One after the other, on a thread of its own: it may take its time, such as to send files to a tracker. At the end
-    rpd waits a minute for those that are still under way.
+    One after the other, on a separate thread: it may take its time, such as to send files to a tracker. At
+    the end rpd waits a minute for calls in progress.
     """
 
 
@@ -309,7 +317,9 @@ def rpd_notice(text: str) -> None:
 
 @observer
 def rpd_stopping(how: str, reason: str) -> None:
-    """Called when a run is cut short: ``drain``, nothing new begins; ``end``, what runs is ended; ``abandon``, pods go.
+    """Called when a run is cut short: ``drain``, nothing new starts; ``end``, running work is ended.
+
+    ``abandon``, pods go.
 
     On any thread, and again when it gets more urgent.
     """
@@ -359,7 +369,7 @@ class PluginManager(pluggy.PluginManager):
         setattr(implementation, "function", guarded(implementation.function, failed))  # noqa: B010 - it is Final
 
     def _failed(self, plugin: str, hook: str, function: Callable[..., Any], error: BaseException) -> None:
-        """Report what an observer raised, the first time it does. Raises it where it is not the observer's own."""
+        """Report an observer's exception, the first time. Raise it if it is not the observer's own."""
         if _concerns_the_caller(error):
             raise error
         with self._telling:
@@ -373,7 +383,7 @@ class PluginManager(pluggy.PluginManager):
         self.hook.rpd_notice(text=f"plugin {plugin}: {hook} raised {said}{place}; the run goes on")
 
     def raise_defect(self) -> None:
-        """Raise what one of rpd's own observers raised: it must not end a run, and must not stay unseen either."""
+        """Raise the exception of one of rpd's own observers: it must neither end a run nor stay unseen."""
         if self._defect is not None:
             raise self._defect
 
@@ -408,7 +418,7 @@ def _guarded(function: Callable[..., Any], failed: Failed) -> Callable[..., None
 
 
 def _guarded_wrapper(function: Callable[..., Any], failed: Failed) -> Callable[..., Any]:
-    """Guard both halves of a wrapper: where one raises, what it wraps is called all the same."""
+    """Guard both halves of a wrapper: if one raises, the wrapped function is called all the same."""
 
     def call(*arguments: Any, **keywords: Any) -> Generator[None, Any, Any]:
         wrapper = function(*arguments, **keywords)
@@ -446,7 +456,7 @@ def _concerns_the_caller(error: BaseException) -> bool:
 
 
 def _is_own(function: Callable[..., Any]) -> bool:
-    """Whether a function is rpd's own, so that what it raises is a defect of rpd."""
+    """Return whether a function is rpd's own, so that its exceptions are defects of rpd."""
     return str(getattr(function, "__module__", "")).partition(".")[0] == PROJECT
 
 
@@ -499,9 +509,9 @@ def _loaded(name: str, load: Callable[[], Any]) -> Any:
 
 
 def _place(error: BaseException, wanted: str = "") -> str:
-    """Return `` (file:line)`` of the plugin's line that raised ``error``, empty where none of its lines ran.
+    """Return `` (file:line)`` of the plugin's line that raised ``error``, empty if none of its lines ran.
 
-    Of the lines in the file ``wanted``, where there are some: what a plugin called in a library tells less.
+    Lines in the file ``wanted`` are preferred: a library that a plugin called says less.
     """
     place = ours = ""
     trace = error.__traceback__
@@ -515,16 +525,16 @@ def _place(error: BaseException, wanted: str = "") -> str:
 
 
 def _file_of(function: Callable[..., Any]) -> str:
-    """Return the file in which a function is written, empty where it is not written in Python."""
+    """Return the file in which a function is written, empty if it is not written in Python."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     return str(getattr(code, "co_filename", ""))
 
 
 def _may_have_entry_points() -> bool:
-    """Whether some installed distribution seems to name rpd in its entry points.
+    """Return whether an installed distribution seems to have entry points for rpd.
 
-    A glance at the files, because the library that reads them properly takes a third of an ``rpd collect`` to load,
-    and mostly there are none.
+    A glance at the files, because loading the library that reads them properly takes a third of an ``rpd
+    collect``, and usually there are none.
     """
     wanted = f"[{PROJECT}]".encode()
     for place in sys.path:

@@ -188,7 +188,7 @@ def _teardown(report: NodeReport) -> tuple[str, ...]:
 
 
 def _own_reason(report: NodeReport) -> str:
-    """Return the reason without what the second test case tells."""
+    """Return the reason without the part that the second test case has."""
     reason = report.result.reason
     for text in reversed(_teardown(report)):
         reason = reason.removesuffix(text).removesuffix("; ")

@@ -1,4 +1,4 @@
-"""NODES -> LANES: who shares a pod, in which order, how wide, and what it may cost at worst. Pure."""
+"""NODES -> LANES: who shares a pod, in which order, how wide, and the worst case of the cost. Pure."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def make_plan(
     worst_case: Callable[[Node], float | None],
     sources: Sequence[Source] = (),
 ) -> Plan:
-    """Return the plan for ``nodes`` in their order, and for what ``sources`` hand out.
+    """Return the plan for ``nodes`` in their order, and for the lanes that ``sources`` hand out.
 
-    Nodes that share a pod of module or session scope form one lane, at the place of its first node: nodes on one pod
-    never overlap, unless each of them takes only some of its GPUs (mark ``slots``). A worker-scoped pod needs no lane
-    of its own, since a slot runs one node at a time.
+    Nodes that share a pod of module or session scope form one lane, at the place of its first node: nodes on
+    one pod never overlap, unless each of them takes only some of its GPUs (mark ``slots``). A worker-scoped
+    pod needs no separate lane, since a slot runs one node at a time.
     """
     plan = Plan(lanes=make_lanes(nodes), width=width, sources=tuple(sources))
     total = sum(cost for node in plan.nodes if (cost := worst_case(node)) is not None)
@@ -39,7 +39,7 @@ def make_lanes(nodes: Sequence[Node]) -> tuple[Lane, ...]:
 
 
 def single_lane(node: Node) -> Lane:
-    """Return a lane of one node, which overlaps with none that uses a pod it shares: what a source hands out."""
+    """Return a lane of one node for a source; it does not overlap with others that use a pod it shares."""
     return Lane(nodes=(node,), shares=frozenset(_shared_pods(node)))
 
 
@@ -84,7 +84,7 @@ def _groups(nodes: Sequence[Node]) -> list[list[Node]]:
 
 
 def _shared_pods(node: Node) -> Iterator[Hashable]:
-    """Yield what identifies each pod of module or session scope that a node uses."""
+    """Yield a key for each pod of module or session scope that a node uses."""
     closure = node.definition.closure
     if PROVISION not in closure.definitions:
         return

@@ -101,21 +101,21 @@ class NoRedactor(Redactor):
 class RedactingStream:
     """Masks secrets in bytes that come in chunks, wherever a secret is cut. Used by one thread at a time.
 
-    It holds back only what could be the beginning of a secret: always less than the longest form of one.
+    It holds back only a possible start of a secret: always less than the longest form of one.
     """
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
         self._pending = b""
         self._covered = 0
-        """How many bytes at the beginning of ``_pending`` belong to a secret whose mask is out already."""
+        """Bytes at the start of ``_pending`` that belong to a secret whose mask is already out."""
 
     def feed(self, chunk: bytes) -> bytes:
-        """Take the next bytes and return what may be written now."""
+        """Take the next bytes and return those that may be written now."""
         return self._advance(self._pending + chunk, final=False)
 
     def flush(self) -> bytes:
-        """Return what was held back; the source is at its end."""
+        """Return the held-back bytes; the source is at its end."""
         return self._advance(self._pending, final=True)
 
     def _advance(self, data: bytes, *, final: bool) -> bytes:
@@ -159,7 +159,7 @@ def _spans(data: AnyStr, patterns: Sequence[AnyStr], *, already: int = 0) -> Ite
 
 
 def _masked(data: AnyStr, patterns: Sequence[AnyStr], mask: AnyStr) -> AnyStr:
-    """Return ``data`` with every pattern masked; ``data`` itself where there is none."""
+    """Return ``data`` with every pattern masked; ``data`` itself if there is none."""
     for pattern in patterns:
         if pattern in data:
             break
@@ -225,7 +225,7 @@ def _escaped_forms(value: str) -> Iterator[str]:
     for ascii_only in (True, False):
         escaped = json.dumps(value, ensure_ascii=ascii_only)[1:-1]
         yield escaped
-        yield escaped.replace("/", "\\/")  # PHP, and what is to stand in a script element
+        yield escaped.replace("/", "\\/")  # PHP, and text for a script element
         yield json.dumps(escaped)[1:-1]  # JSON in JSON
         yield _UNICODE_ESCAPE.sub(lambda match: f"\\u{match[0][2:].upper()}", escaped)
         for char in "<>&":  # Go, and again script elements
@@ -258,7 +258,7 @@ def _quoted_forms(raw: bytes) -> Iterator[str]:
 
 
 def _base64_forms(raw: bytes) -> Iterator[str]:
-    """Yield the base64 of ``raw``, and what is surely in the base64 of anything that contains it."""
+    """Yield the base64 of ``raw``, and the part that is in the base64 of anything that contains it."""
     whole = base64.b64encode(raw).decode()
     yield whole
     yield whole.rstrip("=")

@@ -47,7 +47,7 @@ Predicate = Callable[[Matcher], bool]
 
 @frozen(kw_only=False)
 class Token:
-    """``kind`` is what error messages call it; ``column`` starts at 1."""
+    """``kind`` is the name for error messages; ``column`` starts at 1."""
 
     kind: str
     text: str
@@ -202,14 +202,12 @@ def _named(name: str, arguments: Mapping[str, Value]) -> Predicate:
     return lambda matcher: matcher(name, arguments)
 
 
-# --- what names mean ------------------------------------------------------------------------------------------------
+# --- the meaning of names
+# -------------------------------------------------------------------------------------------
 
 
 class KeywordMatcher:
-    """``-k``: a name matches where it is part of a name of the node, whatever the case.
-
-    Those are the node's own, its function's, file's and folders', its marks' and the attributes of its function.
-    """
+    """``-k``: a name matches if it is part of a name of the node, ignoring case."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[Definition, str], bool] = {}

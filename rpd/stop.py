@@ -18,11 +18,11 @@ INTERRUPTED = "interrupted by "
 
 
 class StopLevel(IntEnum):
-    """What a run still does; a level is never lowered."""
+    """The work that a run still does; a level is never lowered."""
 
     NONE = 0
     DRAIN = 1
-    """Start nothing new; what runs may finish."""
+    """Start nothing new; let running work finish."""
     END = 2
     """End running commands (SIGTERM, grace, SIGKILL), pull, verify, release."""
     ABANDON = 3
@@ -58,9 +58,9 @@ class Latch:
 
 
 class Stop:
-    """The level a run has come to, with the reason. Thread-safe; listeners run on the thread that raises the level.
+    """The stop level of a run, with the reason. Thread-safe; listeners run on the thread that raises the level.
 
-    The newest listener hears first: the work is ended before anybody reads that it will be.
+    The newest listener is called first: work is ended before anybody reads that it will be.
     """
 
     def __init__(self) -> None:
@@ -96,9 +96,11 @@ class Stop:
             listener(level)
 
     def listen(self, listener: Callable[[StopLevel], None]) -> Callable[[], None]:
-        """Call ``listener`` at every change of level, at once if there was one before; return what ends this.
+        """Call ``listener`` at every change of level, at once if there was one.
 
-        It may be called twice with one level, where that is raised at the same moment.
+        Return a function that unregisters it.
+
+        It may be called twice with one level, if that is raised at the same moment.
         """
         with self._lock:
             number = next(self._numbers)
@@ -117,9 +119,9 @@ class Stop:
         return self._ending.wait(seconds)
 
     def asked(self, act: Callable[[], T], *, seconds: float) -> T:
-        """Return what ``act`` returns, a question that may be left unanswered: when running work has to end it is.
+        """Return the result of ``act``, a call that may stay unanswered: it is abandoned when running work must end.
 
-        Raises Interrupted, and Overdue after ``seconds``.
+        Raise Interrupted, and Overdue after ``seconds``.
         """
         wake = threading.Event()
         forget = self.listen(lambda level: wake.set() if level >= StopLevel.END else None)

@@ -35,10 +35,10 @@ _TELLS_FOLDER = ("run",)
 
 @frozen
 class RunResult:
-    """How one invocation of ``rpd`` ended.
+    """The end of one invocation of ``rpd``.
 
-    ``out`` and ``err`` are what it printed, ``run_dir`` is its run folder (None if it made none) and ``reports`` are
-    the reports of the nodes that ran, in the order they began.
+    ``out`` and ``err`` are its output, ``run_dir`` is its run folder (None if it made none) and ``reports``
+    are the reports of the nodes that ran, in the order they started.
     """
 
     exit_code: int
@@ -85,7 +85,7 @@ def start_interpreter(
 
 
 class Running:
-    """An ``rpd`` that was started and goes on; ``process`` takes signals."""
+    """A running ``rpd``; ``process`` takes signals."""
 
     def __init__(
         self,
@@ -107,16 +107,16 @@ class Running:
 
     @property
     def out(self) -> str:
-        """What it has printed until now."""
+        """Its standard output so far."""
         return _whole(self._out)
 
     @property
     def err(self) -> str:
-        """What it has printed to stderr until now."""
+        """Its standard error so far."""
         return _whole(self._err)
 
     def finish(self, timeout: float = 300.0) -> RunResult:
-        """Wait until it ends and return what became of it. The test fails when ``timeout`` seconds are over."""
+        """Wait until it ends and return the result. The test fails after ``timeout`` seconds."""
         try:
             self.process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -143,7 +143,7 @@ class Running:
 
 def _whole(file: IO[bytes]) -> str:
     size = os.fstat(file.fileno()).st_size
-    # At an offset of its own: the child writes through the same open file.
+    # At a separate offset: the child writes through the same open file.
     return os.pread(file.fileno(), size, 0).decode(errors="replace")
 
 

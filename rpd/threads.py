@@ -1,7 +1,7 @@
-"""Threads that outlive what they call, and calls that cannot outlast their time.
+"""Threads that survive errors of the functions they call, and calls with a time limit.
 
-A callback that raises ends the thread it runs on, and with it whatever else that thread was for: signals, timeouts,
-heartbeats. So nobody here calls anything unguarded.
+A callback that raises would end its thread, and with it the thread's other duties: signals, timeouts,
+heartbeats. So nothing here is called unguarded.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ T = TypeVar("T")
 
 
 def thread(act: Callable[[], object], *, name: str) -> threading.Thread:
-    """Return a daemon that calls ``act`` in a copy of the caller's context, not started yet.
+    """Return a daemon thread, not started yet, that calls ``act`` in a copy of the caller's context.
 
-    What a context holds (the job defaults of a project) then counts on the threads of a run, too.
+    The content of the context (the job defaults of a project) thus applies on the threads of a run, too.
     """
     return threading.Thread(target=copy_context().run, args=(act,), name=name, daemon=True)
 
@@ -29,14 +29,13 @@ Failed = Callable[[Exception], object]
 
 
 def _unheard(_error: Exception) -> None:
-    """Drop an error nobody listens to."""
+    """Drop an error without a listener."""
 
 
 class Repeater:
-    """Calls ``act`` every ``seconds`` on a thread of its own, from ``start`` to ``stop``.
+    """Calls ``act`` every ``seconds`` on its own thread, from ``start`` to ``stop``.
 
-    ``act`` ends it by returning False. What it raises goes to ``failed``, the first time; it is called again all the
-    same.
+    ``act`` ends it by returning False. Its first exception goes to ``failed``; the calls go on all the same.
     """
 
     def __init__(
@@ -79,7 +78,7 @@ class Repeater:
 
 
 class Worker:
-    """Calls what it is handed, in order, on a thread of its own. What a call raises goes to ``failed``."""
+    """Calls the functions it is given, in order, on its own thread. Exceptions go to ``failed``."""
 
     def __init__(self, name: str, *, failed: Failed = _unheard) -> None:
         self._failed = failed
@@ -88,7 +87,7 @@ class Worker:
         self._thread.start()
 
     def hand(self, act: Callable[[], object]) -> None:
-        """Have ``act`` called soon; safe in a signal handler, which may interrupt code that holds any lock."""
+        """Queue ``act`` to be called soon; safe in a signal handler, which may interrupt code that holds any lock."""
         self._handed.put(act)
 
     def close(self, *, wait: float | None = None) -> None:
@@ -102,7 +101,7 @@ class Worker:
 
 
 def guarded(act: Callable[[], object], failed: Failed = _unheard) -> None:
-    """Call ``act``; what it raises goes to ``failed``, and what that raises nowhere."""
+    """Call ``act``; its exceptions go to ``failed``, and those of ``failed`` are dropped."""
     try:
         act()
     except Exception as error:  # noqa: BLE001 - the thread has other things to do
@@ -115,11 +114,11 @@ class Overdue(Exception):
 
 
 def bounded(act: Callable[[], T], *, seconds: float, wake: threading.Event | None = None) -> T:
-    """Return what ``act`` returns or raise what it raises, within ``seconds``. Raises Overdue.
+    """Return the result of ``act`` or raise its exception, within ``seconds``. Raise Overdue.
 
-    ``wake`` cuts the wait short when it is set; it is also set when ``act`` has come back. ``act`` runs on a thread
-    that is left alone then: no timeout of a library covers a name that does not resolve, or an answer that never quite
-    stops arriving.
+    ``wake`` cuts the wait short when it is set; it is also set when ``act`` returns. After a timeout ``act``
+    is left running on its thread: no timeout of a library covers a name that does not resolve, or an answer
+    that never quite stops arriving.
     """
     back = threading.Event() if wake is None else wake
     answers: list[T] = []

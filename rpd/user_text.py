@@ -1,4 +1,4 @@
-"""Reading what people write: text files of any editor, and TOML of any depth. One reader, so that all mean the same."""
+"""Reading texts that people write: files of any editor, and TOML of any depth. One reader, so that all agree."""
 
 from __future__ import annotations
 

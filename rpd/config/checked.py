@@ -1,4 +1,4 @@
-"""Values of the keys of a configuration file, checked against what their settings take."""
+"""Values of the keys of a configuration file, checked against the types of their settings."""
 
 from __future__ import annotations
 

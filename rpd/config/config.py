@@ -56,18 +56,23 @@ starting = Section("options", "init")
 
 @frozen
 class CollectSettings:
-    """What is collected, with which parameters."""
+    """The files to collect, and their parameters."""
 
-    # A table, laid out by hand: a setting is a line or two.
-    # fmt: off
+    # Formatted by hand as a table: a setting is a line or two.
 
     deploypaths: tuple[str, ...] = in_file((), "folders to collect from if you give no path")
     deploy_files: tuple[str, ...] = in_file(("deploy_*.py",), "patterns of file names to collect")
     conftest: str = starting.option(
-        "conftest.py", "name of rpd's conftest files, if conftest.py belongs to pytest", "--conftest",
-        metavar="NAME", parse=texts.python_file, key=True
+        "conftest.py",
+        "name of rpd's conftest files, if conftest.py belongs to pytest",
+        "--conftest",
+        metavar="NAME",
+        parse=texts.python_file,
+        key=True,
     )
-    ignore: tuple[str, ...] = selecting.several("do not collect this path", "--ignore", metavar="PATH", key=True)
+    ignore: tuple[str, ...] = selecting.several(
+        "do not collect this path", "--ignore", metavar="PATH", key=True
+    )
     ignore_glob: tuple[str, ...] = selecting.several(
         "do not collect paths that match GLOB", "--ignore-glob", metavar="GLOB", key=True
     )
@@ -82,11 +87,18 @@ class CollectSettings:
         "run the collected nodes although some files have errors", "--continue-on-collection-errors"
     )
     var: tuple[tuple[str, str], ...] = running.several(
-        "set a variable of the deploy files", "--var", metavar="NAME=VALUE", parse=texts.pair, commands=SELECTING
+        "set a variable of the deploy files",
+        "--var",
+        metavar="NAME=VALUE",
+        parse=texts.pair,
+        commands=SELECTING,
     )
     sweep: tuple[tuple[str, tuple[str, ...]], ...] = running.several(
-        "run once for each value of a variable", "--sweep", metavar="NAME=A,B|NAME=1..5",
-        parse=texts.sweep, commands=SELECTING
+        "run once for each value of a variable",
+        "--sweep",
+        metavar="NAME=A,B|NAME=1..5",
+        parse=texts.sweep,
+        commands=SELECTING,
     )
     vars_file: str | None = running.option(
         None, "set variables from a .toml or .json file", "--vars-file", metavar="FILE", commands=SELECTING
@@ -220,7 +232,7 @@ class RunSettings:
 
     @property
     def is_offline(self) -> bool:
-        """Whether nobody is called: neither RunPod nor an emulator."""
+        """Whether no API is called: neither RunPod nor an emulator."""
         return self.dry_run and not self.dry_run_live
 
 
@@ -249,7 +261,7 @@ class SearchSettings:
 
 @frozen
 class MoneySettings:
-    """What a run may cost, and when rpd asks. Money is USD, durations are seconds."""
+    """The limits of a run's cost, and when rpd asks. Money is USD, durations are seconds."""
 
     # A table, laid out by hand: a setting is a line or two.
     # fmt: off
@@ -357,7 +369,7 @@ class PodSettings:
 
 @frozen
 class OutputSettings:
-    """What is shown and written."""
+    """The output: screen and files."""
 
     # A table, laid out by hand: a setting is a line or two.
     # fmt: off
@@ -421,7 +433,7 @@ class OutputSettings:
 
 @frozen
 class NoOptions:
-    """The options of its own of a command that has none; others declare such a class in their module."""
+    """The options of a command without any of its own; other commands declare such a class in their module."""
 
 
 @frozen

@@ -1,4 +1,4 @@
-"""The configuration file: where it is, and what it says."""
+"""The configuration file: its place and its content."""
 
 from __future__ import annotations
 
@@ -58,6 +58,6 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _tools(table: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the tables of tools in a ``pyproject.toml``; one where ``tool`` is no table has none."""
+    """Return the tables of tools in a ``pyproject.toml``; empty if ``tool`` is no table."""
     tools = table.get("tool")
     return tools if isinstance(tools, dict) else {}

@@ -10,14 +10,14 @@ from rpd.errors import UsageError
 
 
 class OptionGroup:
-    """What ``rpd_addoption`` adds to: options of one plugin. ``taken`` are the names of rpd's own."""
+    """The options of one plugin, the argument of ``rpd_addoption``. ``taken`` are the names of rpd's own."""
 
     def __init__(self, parser: argparse.ArgumentParser, plugin: str, taken: Collection[str]) -> None:
         self._group = parser.add_argument_group(f"plugin {plugin}")
         self._plugin = plugin
         self._taken = taken
         self.defaults: dict[str, Any] = {}
-        """Destination name to the value of an option that is not given."""
+        """Destination name to the default of an option that was not given."""
 
     def add(self, *flags: str, **keywords: Any) -> None:
         """Add an option, with argparse's own keywords; its value is ``config.plugin_options[dest]``.
@@ -31,7 +31,7 @@ class OptionGroup:
         switch = {"store_true": False, "store_false": True}.get(str(keywords.get("action")))
         default = keywords.pop("default", switch)
         try:
-            # What is not given stays away, so that a default does not overrule what ``addopts`` gave.
+            # An option that is not given stays absent, so that its default does not override ``addopts``.
             action = self._group.add_argument(*flags, default=argparse.SUPPRESS, **keywords)
         except (argparse.ArgumentError, TypeError, ValueError) as error:
             raise UsageError(f"plugin {self._plugin}: cannot add the option {flags[0]}: {error}") from error

@@ -1,7 +1,8 @@
 """One open folder, in which names are used without following a symbolic link.
 
-``DescriptorPlace`` asks the system for that: openat(2) and its kin with O_NOFOLLOW, so that nobody can put a link in
-the way between a look and an act. ``PathPlace`` looks first and acts afterwards, for systems that cannot (Windows).
+``DescriptorPlace`` makes the system guarantee that: openat(2) and its relatives with O_NOFOLLOW, so that
+nobody can slip in a link between a look and an act. ``PathPlace`` looks first and acts afterwards, for
+systems that cannot (Windows).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Place(Protocol):
         ...
 
     def status(self, name: str) -> os.stat_result | None:
-        """Return what ``name`` is, a link being a link; None if there is nothing."""
+        """Return the status of ``name`` itself, without following a link; None if there is nothing."""
         ...
 
     def create(self, name: str, mode: int) -> int:
@@ -144,7 +145,7 @@ class DescriptorPlace:
 
 
 class PathPlace:
-    """A folder by its path; what a name is, is looked at before it is used."""
+    """A folder by its path; the type of a name is checked before it is used."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

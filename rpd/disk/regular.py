@@ -15,8 +15,8 @@ _FLAGS = (
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """Open a regular file. Raises OSError for a link, FIFO, device or folder, without waiting for anybody."""
-    if path.is_symlink():  # where the system cannot refuse one by itself
+    """Open a regular file. Raise OSError for a link, FIFO, device or folder, without blocking."""
+    if path.is_symlink():  # for systems whose open() cannot refuse one
         raise OSError(errno.ELOOP, "a symbolic link is not followed", str(path))
     descriptor = os.open(path, _FLAGS)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -58,7 +58,7 @@ def lines_of(path: Path, longest: int) -> Iterator[bytes]:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """Return the folders in a folder, sorted by name; links to some are none. Empty where it cannot be read."""
+    """Return the folders in a folder, sorted by name, without links. Empty if it cannot be read."""
     try:
         with os.scandir(folder) as scanned:
             names = [entry.name for entry in scanned if entry.is_dir(follow_symlinks=False)]

@@ -22,10 +22,11 @@ class LeadsOut(OSError):
 
 
 class Tree:
-    """The folder ``root`` (which is trusted, and so is the way to it) and what is below.
+    """The folder ``root`` (which is trusted, and so is the path to it) and everything below.
 
-    A name is a path relative to it, with ``/``. Each folder on the way is opened from the one before and none through
-    a symbolic link; ``..``, absolute names and empty parts are refused. Methods raise OSError with the whole path.
+    A name is a path relative to it, with ``/``. Each folder on the way is opened from the one before and none
+    through a symbolic link; ``..``, absolute names and empty parts are refused. Methods raise OSError with
+    the whole path.
     """
 
     def __init__(self, root: Path, place: Place | None = None) -> None:
@@ -39,7 +40,7 @@ class Tree:
         return self._path / name
 
     def below(self, name: str) -> Tree:
-        """Open a folder of it as a tree of its own."""
+        """Open a folder in it as a separate tree."""
         with self._naming(name):
             place, last = self._at(name)
             return Tree(self._path / name, place.enter(last))
@@ -52,7 +53,10 @@ class Tree:
     # --- looking ----------------------------------------------------------------------------------------------------
 
     def status(self, name: str) -> os.stat_result | None:
-        """Return what is there, a link being a link; None for nothing, or where a folder above is missing or a link."""
+        """Return the status of a name, without following a link.
+
+        None if it, or a folder above it, is missing or a link.
+        """
         with self._naming(name):
             try:
                 place, last = self._at(name)
@@ -98,7 +102,7 @@ class Tree:
             place.link(last, target)
 
     def remove(self, name: str) -> None:
-        """Remove a file or link; fine if there is none."""
+        """Remove a file or link, if there is one."""
         with self._naming(name), contextlib.suppress(FileNotFoundError):
             place, last = self._at(name)
             place.remove(last)

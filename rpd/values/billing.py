@@ -11,7 +11,7 @@ HOUR = 3600.0
 
 @frozen
 class PodBill:
-    """What one pod cost in the hour that began at ``start`` (s since 1970), in USD."""
+    """The cost of one pod in the hour that began at ``start`` (s since 1970), in USD."""
 
     pod_id: str
     start: float
@@ -27,7 +27,7 @@ class PodBill:
 
 @frozen
 class VolumeBill:
-    """What one network volume cost in the hour that began at ``start`` (s since 1970), in USD."""
+    """The cost of one network volume in the hour that began at ``start`` (s since 1970), in USD."""
 
     volume_id: str
     start: float
@@ -38,7 +38,7 @@ class VolumeBill:
 class Billing:
     """A bill for the hours from ``since`` until ``until`` (s since 1970, whole hours).
 
-    ``others`` is what else the account used (serverless, endpoints, clusters), in USD by name.
+    ``others`` has the account's other charges (serverless, endpoints, clusters), in USD by name.
     """
 
     since: float

@@ -112,7 +112,7 @@ def _cut(columns: Sequence[Column], width: int) -> list[Column]:
 
 
 def _cut_alike(texts: Sequence[str], width: int) -> tuple[str, ...]:
-    """Cut texts to ``width``: first what all begin with, as it tells none from another, then the middle of each."""
+    """Cut texts to ``width``: first a common prefix, which distinguishes none of them, then the middle of each."""
     distinct = {text for text in texts if text}
     longest = max(map(cells, texts), default=0)
     shared = _shared(min(distinct), max(distinct)) if len(distinct) > 1 else 0

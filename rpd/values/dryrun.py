@@ -1,4 +1,4 @@
-"""A dry run of one node: what would have happened."""
+"""A dry run of one node: what a live run would do."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from rpd.values.step import Step
 
 @frozen
 class Outlook:
-    """What a node's pod could be had for at the moment of asking.
+    """The pods that RunPod offers for a node at the moment of asking.
 
-    ``can_be_rented`` is None where RunPod does not report the stock; ``facts`` are for people, one a line.
+    ``can_be_rented`` is None if RunPod does not report the stock; ``facts`` are for people, one per line.
     """
 
     can_be_rented: bool | None
     facts: tuple[str, ...] = ()
     is_sold_out: bool = False
-    """Whether RunPod rents what is asked for, but has nothing of it in stock."""
+    """Whether RunPod rents the requested kind, but has nothing of it in stock."""
 
 
 @frozen
@@ -30,11 +30,11 @@ class DryRunPod:
 
 @frozen
 class DryRunNode:
-    """What a node would ask for and do, as a dry run found out.
+    """A node's requests and steps, as a dry run found them.
 
-    ``request`` describes the pod, a line for each fact (empty: it needs none), ``offers`` are in the order of
-    trying, ``release`` says what becomes of the pod. ``worst_case_usd`` is its cap, None if unknown. ``outlook`` is
-    there where RunPod was asked, for a node that would rent a pod.
+    ``request`` describes the pod, one line per fact (empty: it needs none), ``offers`` are in the order of
+    trying, ``release`` says how the pod ends. ``worst_case_usd`` is its cap, None if unknown. ``outlook`` is
+    set if RunPod was asked, for a node that would rent a pod.
     """
 
     node_id: str

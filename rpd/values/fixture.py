@@ -41,7 +41,7 @@ class Scope(IntEnum):
 
 @frozen
 class FixtureMarker:
-    """What ``@rpd.fixture`` attaches to a function; the collector turns it into a FixtureDef."""
+    """The value that ``@rpd.fixture`` attaches to a function; the collector turns it into a FixtureDef."""
 
     scope: Scope | Callable[..., str]
     params: tuple[Any, ...] | None
@@ -70,11 +70,11 @@ def fixture(
     autouse: bool = False,
     name: str | None = None,
 ) -> Any:
-    """Declare a fixture: a value that jobs and other fixtures ask for by its name.
+    """Declare a fixture: a value that jobs and other fixtures request by its name.
 
-    ``scope`` is ``job``, ``module``, ``worker`` or ``session``, or a function ``(fixture_name, config) -> scope``.
-    A function that yields once is torn down after its ``yield``. The function itself is returned, with a value
-    attached. Raises DefinitionError for an unknown scope and for what is no function.
+    ``scope`` is ``job``, ``module``, ``worker`` or ``session``, or a function ``(fixture_name, config) ->
+    scope``. A function that yields once is torn down after its ``yield``. Return the function itself, with a
+    value attached. Raise DefinitionError for an unknown scope and for anything but a function.
     """
     if params is not None and (isinstance(params, str | bytes) or not isinstance(params, Iterable)):
         raise DefinitionError("fixture", "params", "expected a sequence of values", params)
@@ -109,10 +109,10 @@ def fixture(
 
 @frozen(eq=False)
 class FixtureDef:
-    """One fixture that was found, in a plugin, a conftest or a deploy file; compared by identity.
+    """One fixture, found in a plugin, a conftest or a deploy file; compared by identity.
 
     ``baseid`` is where it is visible: ``""`` everywhere (plugins), a folder (``"exp/"``: conftest) or a file
-    (``"exp/deploy_x.py"``). ``params`` is None, or one set of one value each; ``ids`` is as it was declared.
+    (``"exp/deploy_x.py"``). ``params`` is None, or one set of one value each; ``ids`` is as declared.
     """
 
     name: str
@@ -141,20 +141,20 @@ class FixtureDef:
 
 @frozen(eq=False, hidden=("visible",))
 class Closure:
-    """All fixtures one job function needs, directly or not. Pure: nothing in it was called.
+    """All fixtures that one job function needs, directly or not. Pure: nothing in it was called.
 
-    ``names`` is the order of set-up: wider scopes first, autouse first within a scope, each after what it asks for.
-    ``definitions[name]`` lists the visible definitions, the nearest last: a fixture that asks for its own name
-    means the one before itself.
+    ``names`` is the order of set-up: wider scopes first, autouse first within a scope, each after those it
+    needs. ``definitions[name]`` lists the visible definitions, the nearest last: a fixture that requests its
+    own name gets the one before itself.
     """
 
     names: tuple[str, ...] = ()
     definitions: Mapping[str, tuple[FixtureDef, ...]] = EMPTY
     visible: Mapping[str, tuple[FixtureDef, ...]] = EMPTY
-    """Every fixture the job could ask for while it runs (``request.getfixturevalue``), needed or not."""
+    """Every fixture the job could request while it runs (``request.getfixturevalue``), needed or not."""
 
     def nearest(self, name: str) -> FixtureDef | None:
-        """Return the definition that ``name`` means to the job, None for a directly parametrized argument."""
+        """Return the definition of ``name`` that the job gets, None for a directly parametrized argument."""
         candidates = self.definitions.get(name)
         return candidates[-1] if candidates else None
 

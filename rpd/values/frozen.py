@@ -1,10 +1,10 @@
-"""Frozen classes: unchangeable values with named fields, whose definition costs next to nothing.
+"""Frozen classes: immutable values with named fields, whose definition costs next to nothing.
 
-The standard library's ``dataclass`` writes and compiles eight functions for each class, whether they are called or not;
-for the classes that collecting loads, that was a third of a cold ``rpd collect``. Here all classes share their
-functions, and what only readers of a class ask for (its fields, its signature) is made when somebody asks. To everybody
-else these are frozen dataclasses with slots: to type checkers (PEP 681), and to ``dataclasses.replace``, ``fields``,
-``asdict`` and ``is_dataclass``.
+The standard library's ``dataclass`` writes and compiles eight functions for each class, whether they are
+called or not; for the classes that collecting loads, that was a third of a cold ``rpd collect``. Here all
+classes share their functions, and parts that only introspection needs (fields, signature) are made on
+request. To everybody else these are frozen dataclasses with slots: to type checkers (PEP 681), and to
+``dataclasses.replace``, ``fields``, ``asdict`` and ``is_dataclass``.
 """
 
 from __future__ import annotations
@@ -101,10 +101,10 @@ def frozen(
 ) -> Any:
     """Make the annotated names of a class its fields: given by keyword, set once, compared and shown by value.
 
-    ``kw_only=False`` lets them be given by position, too; ``eq=False`` compares by identity; ``hidden`` fields are
-    left out of the ``repr``, ``uncompared`` ones of comparisons. What the class defines itself goes before what is
-    made here, and ``__post_init__`` is called. Defaults are shared by all instances, so they are immutable. Fields are
-    not inherited.
+    ``kw_only=False`` lets them be given by position, too; ``eq=False`` compares by identity; ``hidden``
+    fields are left out of the ``repr``, ``uncompared`` ones of comparisons. Methods that the class defines
+    itself take precedence, and ``__post_init__`` is called. Defaults are shared by all instances, so they
+    must be immutable. Fields are not inherited.
     """
     make = partial(_made, kw_only=kw_only, eq=eq, hidden=hidden, uncompared=uncompared)
     return make if cls is None else make(cls)
@@ -150,13 +150,13 @@ def _made(
         "__reduce__": _reduced,
         "__replace__": replace,
     }
-    if "__init__" in body:  # a class that makes itself in its own way takes what that takes
+    if "__init__" in body:  # the signature is that of its own ``__init__``
         del shared["__signature__"]
     if eq:
         shared["__eq__"] = _eq_of(values)
         if body.get("__hash__") is None:  # Python puts a None there if the class has an ``__eq__``
             body["__hash__"] = _hash_of(values)
-    # Slots cannot be added to a class that is there, so it is made anew, as ``dataclass(slots=True)`` does.
+    # Slots cannot be added to an existing class, so a new one is made, as ``dataclass(slots=True)`` does.
     made: Any = type(cls)(cls.__name__, cls.__bases__, shared | body)
     made.__qualname__ = cls.__qualname__
     if "__init__" not in body:
@@ -271,7 +271,7 @@ def _revived(cls: type[T], values: tuple[Any, ...]) -> T:
 
 
 class _Asked:
-    """An attribute that is worked out when it is asked for, of the class or also of its instances."""
+    """An attribute that is computed on request, of the class or also of its instances."""
 
     __slots__ = ("_of_instances", "_work_out")
 
@@ -288,9 +288,9 @@ class _Asked:
 def _twin(
     cls: type, defaults: Mapping[str, Any], uncompared: tuple[str, ...], *, kw_only: bool, init: bool
 ) -> Any:
-    """Return a dataclass with the same fields, which knows what others want to know of them.
+    """Return a dataclass with the same fields, which answers questions about them.
 
-    It writes and compiles nothing but its ``__init__``, and that with ``init`` only.
+    It compiles only its ``__init__``, and that only with ``init``.
     """
     from dataclasses import field, make_dataclass
 

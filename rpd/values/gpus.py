@@ -1,8 +1,8 @@
-"""The GPU types RunPod is known to rent, with the prices of one day.
+"""The GPU types that RunPod is known to rent, with the prices of one day.
 
-Ids and memory: RunPod's "GPU types" reference page (2026-02-12). Prices and the most GPUs a pod may have: one reading
-of 2026-08-27, in dollars per GPU and hour. They serve collection (is this id right?) and the dry run (what would this
-cost at most?), which may ask nobody. A live run asks RunPod.
+Ids and memory: RunPod's "GPU types" reference page (2026-02-12). Prices and the most GPUs per pod: one
+reading of 2026-08-27, in dollars per GPU and hour. They are for collection (is this id right?) and dry runs
+(what would this cost at most?), which make no calls. A live run asks RunPod.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PRICES_READ_ON = "2026-08-27"
 
 @frozen(kw_only=False)
 class GpuType:
-    """One row of the catalogue. Prices are USD per GPU and hour; None where that cloud does not rent the type."""
+    """One row of the catalogue. Prices are USD per GPU and hour; None if that cloud does not rent the type."""
 
     id: str
     memory_gb: int

@@ -36,10 +36,10 @@ class TimedStep:
 
 @frozen
 class HandOver:
-    """One node of a run that is over; every text has its secrets masked.
+    """One node of a finished run; all texts have secrets masked.
 
-    ``series`` are its curves by name, ``artifacts`` the files and folders that were pulled, as paths on this machine,
-    ``phases`` and ``steps`` what it did, in order of time.
+    ``series`` are its curves by name, ``artifacts`` the pulled files and folders, as paths on this machine,
+    ``phases`` and ``steps`` its actions, in order of time.
     """
 
     run: str
@@ -66,7 +66,7 @@ class HandOver:
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """The numbers among what the job recorded."""
+        """The numbers among the job's metrics."""
         values = self.report.metrics.items()
         return {
             name: float(value)

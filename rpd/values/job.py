@@ -1,6 +1,7 @@
-"""What a job asks for: Job and the values it is made of, each checked when it is made.
+"""The request of a job: Job and the values it is made of, each checked on creation.
 
-A wrong value raises DefinitionError with the field, the rule and the value got; the collector adds file and line.
+A wrong value raises DefinitionError with the field, the rule and the value got; the collector adds file and
+line.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     ClusterName: TypeAlias = Literal["application", "training", "slurm", "ray"]
 
     class JobFields(TypedDict, total=False):
-        """What ``job(…)`` takes, as a deploy file may write it; Job holds each as one type."""
+        """The fields of ``job(…)`` as a deploy file may write them; Job stores each as one type."""
 
         image: str
         gpu: Gpu | None
@@ -78,9 +79,9 @@ _job_defaults: ContextVar[Mapping[str, Any]] = ContextVar("rpd_job_defaults", de
 
 
 def use_job_defaults(defaults: Mapping[str, Any]) -> None:
-    """Let ``rpd.job(…)`` start from these fields (table ``[tool.rpd.job]``), in this context. Raises DefinitionError.
+    """Let ``rpd.job(…)`` start from these fields (table ``[tool.rpd.job]``), in this context. Raise DefinitionError.
 
-    What a deploy file writes as ``Gpu(…)``, ``Storage(…)``, ``Budget(…)`` or ``Lifecycle(…)`` is a table with the same
+    A deploy file's ``Gpu(…)``, ``Storage(…)``, ``Budget(…)`` or ``Lifecycle(…)`` is a table with the same
     fields there; ``gpu`` may also be an id or a list of ids.
     """
     check_job_fields(defaults)
@@ -113,7 +114,7 @@ def _from_table(name: str, value: Any) -> Any:
 
 
 class Release(StrEnum):
-    """What becomes of a pod when its node is over."""
+    """How a pod is given back when its node is over."""
 
     DELETE = "delete"
     STOP = "stop"
@@ -149,7 +150,7 @@ class Tier(StrEnum):
 
 
 class ClusterType(StrEnum):
-    """What RunPod sets up on the members of a cluster: nothing (the first two), a Slurm, or a Ray of its own."""
+    """The software that RunPod sets up on the members of a cluster: none (the first two), Slurm, or Ray."""
 
     APPLICATION = "application"
     TRAINING = "training"
@@ -170,7 +171,7 @@ def _fail(owner: str, name: str, rule: str, got: object, hint: str = "") -> Defi
 
 
 def _number(owner: str, name: str, value: object, *, most: float) -> None:
-    """Raise DefinitionError for what is no number above 0."""
+    """Raise DefinitionError unless ``value`` is a number above 0."""
     try:
         check_number(value, least=0, most=most, above=True)
     except ValueError as error:
@@ -209,11 +210,12 @@ def _choice(owner: str, name: str, kind: type[StrEnum], value: object) -> Any:
 
 @frozen
 class Gpu:
-    """Which GPU: exact ids in order of preference, or a capability (``min_vram_gb``).
+    """A GPU: exact ids in order of preference, or a capability (``min_vram_gb``).
 
-    ``count`` is per pod, ``min_vram_gb`` per GPU, ``max_price_usd`` per pod and hour. ``prefer="cheapest"`` orders by
-    price instead of by the list, ``prefer="place"`` by the job's data centres: every GPU of the list in the first one,
-    then every GPU in the next. Raises DefinitionError for an id RunPod does not know, with what it may have meant.
+    ``count`` is per pod, ``min_vram_gb`` per GPU, ``max_price_usd`` per pod and hour. ``prefer="cheapest"``
+    orders by price instead of by the list, ``prefer="place"`` by the job's data centres: every GPU of the
+    list in the first one, then every GPU in the next. Raise DefinitionError for an id unknown to RunPod, with
+    the closest ones.
     """
 
     ids: tuple[str, ...]
@@ -278,7 +280,8 @@ def _check_gpu_id(gpu_id: object) -> None:
 class Storage:
     """Disk that outlives the container: a volume of the pod (``volume_gb``) or a network volume by name or id.
 
-    ``tier`` is what the network volume has to be, ``standard`` or ``high_performance``; None takes either.
+    ``tier`` is the required tier of the network volume, ``standard`` or ``high_performance``; None accepts
+    either.
     """
 
     volume_gb: int | None = None
@@ -348,7 +351,7 @@ class Cluster:
 
 @frozen
 class Budget:
-    """What one node may cost and take: ``cost_cap_usd`` in dollars, the others durations (``"60m"`` or seconds)."""
+    """Limits of one node: ``cost_cap_usd`` in dollars, the others durations (``"60m"`` or seconds)."""
 
     cost_cap_usd: float = 10.0
     max_runtime: str | float | None = None
@@ -373,7 +376,7 @@ class Budget:
 
 @frozen
 class Lifecycle:
-    """What becomes of the pod after the node, by outcome: ``delete``, ``stop``, ``preserve`` or ``recycle``.
+    """How the pod is given back after the node, by outcome: ``delete``, ``stop``, ``preserve`` or ``recycle``.
 
     A pod on which a node failed is never recycled: it may be why the node failed.
     """
@@ -474,10 +477,10 @@ _RESERVED_ENVIRONMENT = ("RUNPOD_API_KEY", "PUBLIC_KEY", "RUNPOD_POD_ID")
 
 @frozen
 class Job:
-    """What a job function needs, as a frozen value that decorates functions.
+    """The needs of a job function, as a frozen value that decorates functions.
 
-    ``@job`` attaches it to a function; ``job(gpu=…)`` returns a new job with those fields changed. Sizes are GB,
-    prices USD, durations text such as ``"60m"``. ``gpu=None`` asks for a CPU pod. Raises DefinitionError.
+    ``@job`` attaches it to a function; ``job(gpu=…)`` returns a new job with those fields changed. Sizes are
+    GB, prices USD, durations text such as ``"60m"``. ``gpu=None`` requests a CPU pod. Raise DefinitionError.
     """
 
     image: str = DEFAULT_IMAGE
@@ -575,7 +578,7 @@ class Job:
         put("secrets", _secrets(self.secrets))
 
     def _leave_to_template(self, put: Callable[[str, object], None]) -> None:
-        """Let the template say what nobody here said: an image that is empty and a disk of 0 GB are the template's."""
+        """Leave unset fields to the template: an empty image and a disk of 0 GB are the template's."""
         if not isinstance(self.template_id, str) or not self.template_id.strip():
             raise _fail("Job", "template_id", "expected the id of a RunPod template", self.template_id)
         if self.image == DEFAULT_IMAGE:
@@ -647,7 +650,7 @@ _TABLES: Mapping[str, Any] = {
 
 
 class Asked(Protocol):
-    """What is asked of RunPod: a job, or the request that fixtures and flags made of it."""
+    """A request to RunPod: a job, or the request that fixtures and flags made of it."""
 
     @property
     def gpu(self) -> Gpu | None: ...
@@ -681,38 +684,40 @@ class Asked(Protocol):
     def min_memory_gb(self) -> int | None: ...
 
 
-def check_place(asked: Asked) -> None:
+def check_place(request: Asked) -> None:
     """Raise DefinitionError for a place that RunPod never has, so that nobody waits for stock there."""
-    if asked.min_cuda is not None and asked.cuda:
+    if request.min_cuda is not None and request.cuda:
         hint = "cuda lists versions, min_cuda is the lowest: take one of the two out"
-        raise _fail("Job", "min_cuda", "expected none with cuda", asked.min_cuda, hint)
-    if asked.cloud is not CloudChoice.COMMUNITY:
+        raise _fail("Job", "min_cuda", "expected none with cuda", request.min_cuda, hint)
+    if request.cloud is not CloudChoice.COMMUNITY:
         return
     for name, got, why in (
-        ("datacenters", asked.datacenters, "RunPod refuses Community pods in one"),
-        ("compliance", asked.compliance, "and so are their certificates"),
-        ("global_network", asked.global_network, "and so is the network between them"),
+        ("datacenters", request.datacenters, "RunPod refuses Community pods in one"),
+        ("compliance", request.compliance, "and so are their certificates"),
+        ("global_network", request.global_network, "and so is the network between them"),
     ):
         if got:
             hint = f"Data centres are Secure Cloud's, {why}: take one of the two out"
             raise _fail("Job", name, 'expected none with cloud="community"', got, hint)
 
 
-def check_kind(asked: Asked) -> None:
-    """Raise DefinitionError for what RunPod has for pods of the other kind only: with a GPU, or without."""
-    if asked.gpu is None and asked.storage.volume_gb:
+def check_kind(request: Asked) -> None:
+    """Raise DefinitionError for fields that RunPod has only for pods of the other kind: with a GPU, or without."""
+    if request.gpu is None and request.storage.volume_gb:
         raise _fail(
             "Job",
             "storage",
             "expected no volume_gb without a gpu: RunPod gives CPU pods no volume",
-            asked.storage,
+            request.storage,
             "Use container_disk_gb for room that goes with the pod, or network_volume for files that stay",
         )
-    if asked.gpu is not None and asked.cpu:
+    if request.gpu is not None and request.cpu:
         hint = "The CPU of a GPU pod is its host's: min_vcpu and min_memory_gb ask for enough of it"
-        raise _fail("Job", "cpu", "expected none with a gpu", asked.cpu, hint)
-    if asked.global_network and (asked.gpu is None or any(name.startswith("AMD") for name in asked.gpu.ids)):
-        got = "a CPU pod" if asked.gpu is None else str(asked.gpu)
+        raise _fail("Job", "cpu", "expected none with a gpu", request.cpu, hint)
+    if request.global_network and (
+        request.gpu is None or any(name.startswith("AMD") for name in request.gpu.ids)
+    ):
+        got = "a CPU pod" if request.gpu is None else str(request.gpu)
         hint = "RunPod connects pods with NVIDIA GPUs only"
         raise _fail("Job", "global_network", "expected False for this pod", got, hint)
 
@@ -720,15 +725,15 @@ def check_kind(asked: Asked) -> None:
 _CLUSTERS = "RunPod's API for clusters"
 
 
-def check_cluster(asked: Asked) -> None:
-    """Raise DefinitionError for a cluster that RunPod never rents, or with what its API for clusters cannot be told."""
-    if asked.cluster is None:
+def check_cluster(request: Asked) -> None:
+    """Raise DefinitionError for a cluster that RunPod never rents, or that its API cannot express."""
+    if request.cluster is None:
         return
-    if asked.spot:
-        raise _fail("Job", "spot", "expected False with a cluster: RunPod has no spot clusters", asked.spot)
-    if asked.cloud is CloudChoice.COMMUNITY:
+    if request.spot:
+        raise _fail("Job", "spot", "expected False with a cluster: RunPod has no spot clusters", request.spot)
+    if request.cloud is CloudChoice.COMMUNITY:
         hint = 'Community hosts have no private network: set cloud="secure"'
-        raise _fail("Job", "cloud", "expected secure with a cluster", str(asked.cloud), hint)
+        raise _fail("Job", "cloud", "expected secure with a cluster", str(request.cloud), hint)
     for name in (
         "cuda",
         "min_cuda",
@@ -738,12 +743,12 @@ def check_cluster(asked: Asked) -> None:
         "min_memory_gb",
         "global_network",
     ):
-        if getattr(asked, name):
-            got = type(asked.registry).__name__ if name == "registry" else getattr(asked, name)
+        if getattr(request, name):
+            got = type(request.registry).__name__ if name == "registry" else getattr(request, name)
             raise _fail("Job", name, f"expected none with a cluster: {_CLUSTERS} has no field for it", got)
-    if asked.gpu is not None and asked.gpu.max_price_usd is not None:
+    if request.gpu is not None and request.gpu.max_price_usd is not None:
         hint = "It takes no price: cap what the node may cost, with Budget(cost_cap_usd=…)"
-        got = asked.gpu.max_price_usd
+        got = request.gpu.max_price_usd
         raise _fail(
             "Gpu",
             "max_price_usd",
@@ -753,9 +758,9 @@ def check_cluster(asked: Asked) -> None:
         )
 
 
-def check_cluster_gpu(asked: Asked) -> None:
+def check_cluster_gpu(request: Asked) -> None:
     """Raise DefinitionError for a cluster of CPU pods, which RunPod does not rent."""
-    if asked.cluster is not None and asked.gpu is None:
+    if request.cluster is not None and request.gpu is None:
         raise _fail(
             "Job", "gpu", "expected a Gpu(…) with a cluster: RunPod rents no clusters of CPU pods", None
         )
@@ -797,7 +802,7 @@ def _environment(value: object) -> Mapping[str, str]:
 
 
 def _command_line(value: object) -> None:
-    """Raise DefinitionError for a start command that nobody can run: RunPod starts such a container for ever."""
+    """Raise DefinitionError for a start command that cannot run: RunPod restarts such a container forever."""
     if not isinstance(value, str):
         raise _fail("Job", "docker_args", "expected a command line", value)
     if value.lstrip().startswith("{"):  # RunPod's JSON, with an entry point

@@ -1,4 +1,4 @@
-"""What the marks ``gpu`` and ``budget`` make of the job of one node."""
+"""The marks ``gpu`` and ``budget``, applied to the job of one node."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def gpu_of_mark(mark: Mark) -> Gpu | None:
 
 
 def budget_of_mark(mark: Mark, budget: Budget) -> Budget:
-    """Return ``budget`` with what ``rpd.mark.budget(…)`` changes of it."""
+    """Return ``budget`` with the changes of ``rpd.mark.budget(…)``."""
     if mark.args:
         raise DefinitionError("rpd.mark.budget", "", "expected limits by name (cost_cap_usd=…)", mark.args)
     return replace(budget, **mark.kwargs)

@@ -61,8 +61,8 @@ def attach_mark(function: F, mark: Mark) -> F:
 
 
 if TYPE_CHECKING:
-    # What rpd's own marks take, for editors and type checkers. At run time each is a plain Mark, and the collector
-    # checks the arguments.
+    # Signatures of rpd's own marks, for editors and type checkers. At run time each is a plain Mark, and the
+    # collector checks the arguments.
 
     class _Parametrize(Mark):
         def __call__(  # type: ignore[override]
@@ -209,9 +209,9 @@ class ParameterSet:
 
 
 def param(*values: Any, marks: Mark | Sequence[Mark] = (), id: str | _Hidden | None = None) -> ParameterSet:  # noqa: A002
-    """Return one parameter set with an id or marks of its own, for ``parametrize`` or a fixture's ``params``.
+    """Return one parameter set with an id or marks, for ``parametrize`` or a fixture's ``params``.
 
-    Raises DefinitionError for an id that is no text and for marks that are none.
+    Raise DefinitionError for an id that is not a string and for anything but marks.
     """
     if not isinstance(marks, Mark | Iterable):
         raise DefinitionError("param", "marks", "expected a mark or a sequence of marks", marks)

@@ -82,7 +82,10 @@ class Node:
 
     @property
     def job(self) -> Job:
-        """What runs the node, the same object at each call: what is worked out for a job is kept by its identity."""
+        """The job that the node runs.
+
+        Always the same object, since data computed for a job is cached by its identity.
+        """
         return self.definition.job if self.own_job is None else self.own_job
 
     @property

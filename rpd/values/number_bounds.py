@@ -1,7 +1,7 @@
-"""Numbers that people give, of whatever: one that nobody can mean is refused with the rule that it breaks.
+"""Numbers that people enter, anywhere: one that nobody can mean is refused with the rule it breaks.
 
-Infinity, NaN and 1e300 pass every comparison with a lower bound, or fail them all; where they get through, a cap is
-none and a deadline never comes. So every number has an upper bound as well, far above what anybody needs.
+Infinity, NaN and 1e300 pass every comparison with a lower bound, or fail them all; with them a cap limits
+nothing and a deadline never comes. So every number has an upper bound as well, far above any need.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ MOST = 1_000_000_000
 
 
 def check_number(value: object, *, least: float, most: float, above: bool = False) -> None:
-    """Raise ValueError (with the rule) for what is no number from ``least`` (``above``: but not that) to ``most``."""
+    """Raise ValueError (with the rule) unless ``value`` is a number from ``least`` (``above``: excluded) to ``most``.
+
+    Booleans, infinities and NaN are refused.
+    """
     _check(value, int | float, "a number", least, most, above=above)
 
 
 def check_whole(value: object, *, least: int, most: int) -> None:
-    """Raise ValueError (with the rule) for what is no whole number from ``least`` to ``most``."""
+    """Raise ValueError (with the rule) unless ``value`` is an integer from ``least`` to ``most``."""
     _check(value, int, "a whole number", least, most, above=False)
 
 
@@ -44,7 +47,7 @@ def read_whole(text: str, *, least: int, most: int = MOST) -> int:
     """Return the whole number that a text is. Raises ValueError (with the rule)."""
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"expected a whole number >= {least}")
-    # Python itself refuses to read numbers of thousands of digits, in words of its own.
+    # Python itself refuses to parse numbers of thousands of digits, in words of its own.
     value = int(text.lstrip("0")[:_MOST_DIGITS] or "0")
     check_whole(value, least=least, most=most)
     return value

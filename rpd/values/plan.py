@@ -1,4 +1,4 @@
-"""The plan: which nodes run in which order, who shares a pod, and what may join while the run goes on."""
+"""The plan: the order of nodes, who shares a pod, and which nodes may join during the run."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ if TYPE_CHECKING:
 
 @frozen
 class Lane:
-    """Nodes that share a pod (or a single node): one after the other, or ``places`` of them side by side.
+    """Nodes that share a pod (or a single node): one after the other, or ``places`` of them in parallel.
 
-    ``gpus_each`` is how many of the pod's GPUs each of them gets then, 0 where it has the whole pod.
+    ``gpus_each`` is how many of the pod's GPUs each of them gets then, 0 if each has the whole pod.
     """
 
     nodes: tuple[Node, ...]
     places: int = 1
     gpus_each: int = 0
     shares: frozenset[Hashable] = frozenset()
-    """What identifies the pods it shares with lanes of a source: two lanes that have one in common never overlap."""
+    """Keys of the pods it shares with lanes of a source: two lanes with a common key never overlap."""
 
 
 @frozen
 class Ahead:
-    """Nodes that a source may add while the run goes on: ``most`` of them at most.
+    """Nodes that a source may add during the run: at most ``most``.
 
-    ``nodes`` has one of each kind: they stand for those to come where prices, secrets and images are looked at.
+    ``nodes`` has one of each kind, for the checks of prices, secrets and images.
     """
 
     nodes: tuple[Node, ...]
     most: int
     is_set_aside: bool = False
-    """Whether ``--budget`` keeps their worst case from the beginning: nothing else can use it up."""
+    """Whether ``--budget`` keeps their worst case from the start: nothing else can use it up."""
 
 
 class Source:
-    """Hands out lanes while a run goes on; a plugin returns some from ``rpd_make_sources``.
+    """Hands out lanes during a run; a plugin returns some from ``rpd_make_sources``.
 
-    It may hold lanes that are known beforehand until they can start, and it may add nodes that nobody knew. rpd calls a
-    source from several threads, one call at a time; all slots wait meanwhile, so it must be quick.
+    It may hold planned lanes until they can start, and it may add nodes that nobody knew. rpd calls a source
+    from several threads, one call at a time; all slots wait meanwhile, so it must be quick.
     """
 
     lanes: tuple[Lane, ...] = ()
-    """What it will hand out that is known beforehand; these nodes are part of the plan."""
+    """The lanes it will hand out that are known beforehand; their nodes are part of the plan."""
     ahead: tuple[Ahead, ...] = ()
-    """What it may add; no more than that is handed out, and none of it may cost more than it was priced at."""
+    """The nodes it may add; it hands out no more than that, and none may cost more than it was priced at."""
     is_part: bool = False
-    """Whether it does a part again of what was done before: no later run takes its results for those of the whole."""
+    """Whether it repeats a part of earlier work: later runs do not take its results for those of the whole."""
 
     @property
     def is_over(self) -> bool:
@@ -59,9 +59,10 @@ class Source:
         raise NotImplementedError
 
     def next(self) -> Lane | None:
-        """Return a lane that can start now, None if there is none now: it is asked again when a node has ended.
+        """Return a lane that can start now, None if there is none; called again when a node has ended.
 
-        Raises RpdError for what makes the run pointless: nothing new starts then, and the run has failed.
+        Raise RpdError for an error that makes the run pointless: nothing new starts then, and the run has
+        failed.
         """
         raise NotImplementedError
 
@@ -74,14 +75,20 @@ class Source:
         return EMPTY
 
     def finished(self, other: Source) -> None:
-        """Hear that another source has become over."""
+        """Called when another source is over."""
 
     def keeps(self, shares: frozenset[Hashable]) -> bool:  # noqa: ARG002
-        """Whether what a lane shared that has ended is kept for another one; if not, its pods are given back."""
+        """Return whether the values shared by an ended lane are kept for another one.
+
+        If not, its pods are released.
+        """
         return True
 
     def refused(self, node: Node, reason: str) -> bool:  # noqa: ARG002
-        """Hear that ``--budget`` has no room for a node it handed out; return whether the run goes on without it."""
+        """Called when ``--budget`` has no room for a node it handed out.
+
+        Return whether the run goes on without it.
+        """
         return False
 
     def ahead_of(self, node: Node) -> Ahead:  # noqa: ARG002
@@ -89,20 +96,20 @@ class Source:
         return self.ahead[0]
 
     def note(self, node: Node) -> Mapping[str, Any]:  # noqa: ARG002
-        """Return what the journal keeps of a node that it adds, as JSON; a resumed run finds it in ``Earlier``."""
+        """Return the journal's record of a node that it adds, as JSON; a resumed run finds it in ``Earlier``."""
         return EMPTY
 
 
 @frozen
 class Earlier:
-    """What is known of a run before it begins: of one that is resumed, which nodes were added, and what became of all.
+    """The known past of a run before it starts: if it is resumed, which nodes were added, and the reports.
 
-    ``added`` are lines of its journal: ``id``, and what the source noted.
+    ``added`` are lines of its journal: ``id``, and the record of the source.
     """
 
     added: tuple[Mapping[str, Any], ...] = ()
     reports: tuple[NodeReport, ...] = ()
-    """Of the nodes that are over."""
+    """Of the finished nodes."""
     folder: str = ""
     """Its run folder; empty for a new run."""
 
@@ -111,7 +118,7 @@ class Earlier:
 class Plan:
     """Lanes in the order in which slots take them; ``width`` slots work at once.
 
-    ``worst_case_usd`` is what all nodes cost if each runs into its cap, those that sources may add included.
+    ``worst_case_usd`` is the cost if every node reaches its cap, including nodes that sources may add.
     """
 
     lanes: tuple[Lane, ...]
@@ -135,7 +142,7 @@ class Plan:
 
     @property
     def ahead(self) -> tuple[Ahead, ...]:
-        """What sources may add."""
+        """The nodes that sources may add."""
         return tuple(ahead for source in self.sources for ahead in source.ahead)
 
     @property

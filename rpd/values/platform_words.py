@@ -1,6 +1,6 @@
 """Words that RunPod lists: CPU flavours, countries, certificates of data centres, versions of CUDA.
 
-Each function returns the word in RunPod's spelling. Raises DefinitionError, with what may have been meant.
+Each function returns the word in RunPod's spelling. It raises DefinitionError, with the closest word.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def country(word: str) -> str:
 
 
 def check_cuda(version: object) -> None:
-    """Raise DefinitionError for what is no version such as ``12.8``."""
+    """Raise DefinitionError unless ``version`` is a version such as ``12.8``."""
     if not isinstance(version, str) or not re.fullmatch(_CUDA, version):
         raise DefinitionError("Job", "min_cuda", 'expected a version of CUDA such as "12.8"', version)
 

@@ -1,4 +1,4 @@
-"""Pods: what is asked for (PodRequest), on offer (Offer), there (PodInfo), and who rents it (Provider)."""
+"""Pods: requested (PodRequest), on offer (Offer), rented (PodInfo), and who rents them (Provider)."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class PodSpec:
 
 
 class PodStatus(StrEnum):
-    """What RunPod says it wants of a pod; RUNNING long before anything runs."""
+    """RunPod's goal for a pod; RUNNING long before anything runs."""
 
     CREATED = "CREATED"
     RUNNING = "RUNNING"
@@ -172,7 +172,7 @@ class PodInfo:
 
 @frozen
 class NetworkVolume:
-    """A network volume of the account; ``size_gb`` in GB, ``tier`` None where the API does not tell."""
+    """A network volume of the account; ``size_gb`` in GB, ``tier`` None if the API does not report it."""
 
     id: str
     name: str
@@ -193,7 +193,7 @@ class Place:
 
 @frozen
 class RegistryAuth:
-    """Credentials for a container registry that the account has stored; nobody can read them again."""
+    """Credentials for a container registry stored in the account; they cannot be read back."""
 
     id: str
     name: str
@@ -201,7 +201,10 @@ class RegistryAuth:
 
 @frozen
 class Account:
-    """Who pays. What the API does not tell is None; ``limit_usd_per_hr`` is the most that the account may spend."""
+    """The paying account.
+
+    Values that the API does not report are None; ``limit_usd_per_hr`` is its spending limit.
+    """
 
     id: str
     balance_usd: float | None = None
@@ -219,14 +222,14 @@ class Quota:
 
 
 def _drop(text: str) -> None:
-    """Drop a notice that nobody listens to."""
+    """Drop a notice without a listener."""
 
 
 class Provider(ABC):
-    """What rpd rents pods from. A plugin derives its provider from this class and returns it from ``rpd_provider``.
+    """The source of pods. A plugin derives its provider from this class and returns it from ``rpd_provider``.
 
-    A method that fails raises ProviderError or one of its subclasses: the class decides whether rpd retries, tries the
-    next offer or ends the run. Methods may be called from several threads at once.
+    A method that fails raises ProviderError or one of its subclasses: the class decides whether rpd retries,
+    tries the next offer or ends the run. Methods may be called from several threads at once.
     """
 
     # --- what every provider implements ---------------------------------------------------------------------
@@ -279,11 +282,11 @@ class Provider(ABC):
         return False
 
     def logs(self, pod_id: str, *, tail: int = 20) -> Sequence[str]:  # noqa: ARG002 - the default has none
-        """Return the last ``tail`` lines that the pod's machine logged about it; empty where there are no logs."""
+        """Return the last ``tail`` lines of the machine's log about the pod; empty if there are no logs."""
         return ()
 
     def output(self, pod_id: str, *, tail: int = 20) -> Sequence[str]:  # noqa: ARG002 - the default has none
-        """Return the last ``tail`` lines that the pod's container printed; empty where there are none."""
+        """Return the last ``tail`` lines of the container's output; empty if there are none."""
         return ()
 
     def volumes(self) -> Sequence[NetworkVolume] | None:
@@ -301,7 +304,7 @@ class Provider(ABC):
         raise ImpossibleRequest(f"{self.name} has no network volumes")
 
     def may_rent(self) -> bool | None:
-        """Return whether the key may do more than read, found out without changing anything; None: nobody can tell."""
+        """Return whether the key may do more than read, found out without changing anything; None if unknown."""
         return None
 
     def quotas(self) -> Sequence[Quota]:
@@ -322,9 +325,9 @@ class Provider(ABC):
         del registry_id
 
     def billing(self, since: float, until: float) -> Billing | None:  # noqa: ARG002 - the default has none
-        """Return what the account was charged between two moments (s since 1970), None if the provider cannot tell.
+        """Return the charges of the account between two moments (s since 1970), None if the provider has none.
 
-        Raises BillingDenied where the key may not read that.
+        Raise BillingDenied if the key may not read them.
         """
         return None
 
@@ -333,7 +336,7 @@ class Provider(ABC):
         return {}
 
     def places(self) -> Sequence[Place] | None:
-        """Return all data centres with what they have, or None if the provider cannot list them."""
+        """Return all data centres with their properties, or None if the provider cannot list them."""
         return None
 
     def datacenters(self) -> frozenset[str] | None:
@@ -341,15 +344,15 @@ class Provider(ABC):
         return None
 
     def clusters(self) -> Provider | None:
-        """Return what rents clusters, each a pod with ``members`` to it; None where there are none to be rented."""
+        """Return the provider of clusters, each a pod with ``members``; None if it rents none."""
         return None
 
     def close(self) -> None:  # noqa: B027 - not every provider holds something
-        """Release what the provider holds, such as open connections."""
+        """Release resources such as open connections."""
 
 
 def renter_of(provider: Provider, request: PodRequest) -> Provider:
-    """Return what rents a request: ``provider``, or its clusters. Raises ImpossibleRequest where it has none."""
+    """Return the provider of a request: ``provider``, or its clusters. Raise ImpossibleRequest if there is none."""
     if request.cluster is None:
         return provider
     clusters = provider.clusters()

@@ -1,4 +1,4 @@
-"""What disks cost, as RunPod's pricing page has it: a running pod's disks come on top of its hourly rate."""
+"""Prices of disks, from RunPod's pricing page: a running pod's disks are charged on top of its hourly rate."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _CHEAPER_FROM_GB = 1000
 
 
 def volume_usd_per_month(volume: NetworkVolume, *, of: Tier | None = None) -> float | None:
-    """Return what a network volume costs a month (``of``: as if it were of that tier).
+    """Return the price of a network volume per month (``of``: as if it were of that tier).
 
-    None for the faster tier, whose price RunPod tells in its console only.
+    None for the faster tier, whose price only RunPod's console shows.
     """
     if (of or volume.tier) is Tier.HIGH_PERFORMANCE:
         return None
@@ -32,29 +32,29 @@ def volume_usd_per_month(volume: NetworkVolume, *, of: Tier | None = None) -> fl
 
 
 def disks_usd_per_hr(request: PodRequest) -> float:
-    """Return what the disks of running pods cost an hour; a network volume is paid for whether pods use it or not.
+    """Return the price of running pods' disks per hour; a network volume is paid for whether pods use it or not.
 
-    A template whose disk nobody named counts with rpd's usual one.
+    A template whose disk is not known counts with rpd's default.
     """
     each = (request.container_disk_gb or DEFAULT_DISK_GB) + (request.storage.volume_gb or 0)
     return running_usd_per_hr(request.nodes * each)
 
 
 def running_usd_per_hr(gigabytes: int) -> float:
-    """Return what so much disk of a running pod costs an hour."""
+    """Return the price of that much disk of a running pod per hour."""
     return gigabytes * RUNNING_USD_PER_GB_MONTH / HOURS_PER_MONTH
 
 
 def stopped_usd_per_month(volume_gb: int) -> float:
-    """Return what a stopped pod costs a month."""
+    """Return the price of a stopped pod per month."""
     return volume_gb * STOPPED_USD_PER_GB_MONTH
 
 
 def worst_usd(budget: Budget, usd_per_hr: Sequence[float | None]) -> float:
-    """Return the most that a node may cost whose pods have these rates, disks included; None: a rate nobody knows.
+    """Return the most that a node may cost with pods of these rates, disks included; None: an unknown rate.
 
-    That is its cap, or less where its longest time on these pods costs less. Each of them may take its whole time to
-    become ready while the ones before it bill.
+    That is its cap, or the cost of its longest time on these pods if that is less. Each pod may take its
+    whole time to become ready while the ones before it bill.
     """
     rates = [rate for rate in usd_per_hr if rate is not None]
     if budget.max_runtime_seconds is None or len(rates) < len(usd_per_hr):

@@ -1,4 +1,4 @@
-"""What became of a node: the one record behind the screen, the manifest and every report."""
+"""The report of a node: the one record behind the screen, the manifest and every other report."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Skip:
 
 @frozen
 class AttemptRecord:
-    """One attempt before the last: how it ended, on which pod, how long it took (s) and what it cost (USD)."""
+    """One attempt before the last: how it ended, on which pod, its duration (s) and cost (USD)."""
 
     number: int
     outcome: Outcome
@@ -111,7 +111,7 @@ class AttemptRecord:
 class PodRecord:
     """The pod it ran on. ``final_state`` is ``deleted``, ``stopped``, ``running`` or ``unknown``.
 
-    ``before`` names what ran on a recycled pod before this run had it, as ``run node``.
+    ``before`` lists earlier users of a recycled pod, each as ``run node``.
     """
 
     id: str
@@ -119,7 +119,7 @@ class PodRecord:
     gpu: str = ""
     count: int = 0
     nodes: int = 1
-    """How many pods that are: the members of a cluster, with ``count`` GPUs each."""
+    """The number of pods: the members of a cluster, with ``count`` GPUs each."""
     members: tuple[str, ...] = ()
     """The ids of the members of a cluster, by rank."""
     datacenter: str = ""
@@ -143,7 +143,7 @@ class PodRecord:
 
 @frozen
 class CostRecord:
-    """What it cost, in USD. ``rate_source`` says whose price it is: ``pod``, ``offer`` or ``unknown``."""
+    """Its cost, in USD. ``rate_source`` is the origin of the price: ``pod``, ``offer`` or ``unknown``."""
 
     rate_usd_per_hr: float = 0.0
     rate_source: str = "unknown"
@@ -154,7 +154,7 @@ class CostRecord:
 
 @frozen
 class SourceRecord:
-    """Which code ran: commit, branch, whether the tree had changes (saved as ``diff_file``), and what was staged."""
+    """The code that ran: commit, branch, whether the tree had changes (saved as ``diff_file``), staged tree."""
 
     git_sha: str = ""
     dirty: bool = False
@@ -176,7 +176,7 @@ class SourceRecord:
 
 @frozen
 class EnvironmentRecord:
-    """What the pod was: GPU name, driver, CUDA, python, uname; empty where the pod could not say."""
+    """The pod's environment: GPU name, driver, CUDA, python, uname; empty if unknown."""
 
     gpu_name: str = ""
     driver: str = ""
@@ -184,7 +184,7 @@ class EnvironmentRecord:
     python: str = ""
     uname: str = ""
     warning: str = ""
-    """What is not as it was paid for."""
+    """A difference from what is paid for."""
     packages: str = ""
     """The file in the folder of the run that lists the packages of the pod's python, as ``pip freeze`` does."""
     nvidia_smi: str = ""
@@ -195,7 +195,8 @@ class EnvironmentRecord:
 class ArtifactRecord:
     """One pull: paths (local relative to the node's folder), size, the file with the sha256 list, and its check.
 
-    ``older`` counts the files that were on the pod before the node began; ``label`` is what the job calls the result.
+    ``older`` counts files that were on the pod before the node started; ``label`` is the job's name for the
+    result.
     """
 
     remote: str
@@ -211,9 +212,9 @@ class ArtifactRecord:
 
 @frozen
 class SeriesRecord:
-    """What one series came to: how many values, the last, the least and the greatest, each with its step.
+    """The summary of one series: number of values, the last, the least and the greatest, each with its step.
 
-    NaN is neither least nor greatest: those are None where there was nothing else.
+    NaN is neither least nor greatest: those are None if there was nothing else.
     """
 
     points: int = 0
@@ -243,14 +244,14 @@ class SeriesRecord:
 
 @frozen
 class Failure:
-    """What a person needs to see of a non-pass. ``place`` is ``file:line`` in user code."""
+    """The details of a non-pass for a person. ``place`` is ``file:line`` in user code."""
 
     place: str = ""
     source_line: str = ""
     traceback: tuple[str, ...] = ()
     log_tail: tuple[str, ...] = ()
     hint: str = ""
-    """What may have led to it: files that were not sent."""
+    """A possible reason: files that were not sent."""
     teardown: tuple[str, ...] = ()
     """What teardowns raised after the job itself had failed; a text for each."""
 
@@ -289,7 +290,7 @@ class NodeReport:
 
 @frozen
 class RunSummary:
-    """A whole run: where its files are, its reports in the order they finished, wall seconds, what did not run."""
+    """A whole run: its folder, its reports in the order they finished, wall seconds, and nodes that did not run."""
 
     folder: str
     reports: tuple[NodeReport, ...]

@@ -37,7 +37,7 @@ class RetryPolicy:
 
     @classmethod
     def of_mark(cls, mark: Mark, gpu: Gpu | None = None) -> RetryPolicy:
-        """Return what a ``retry`` mark asks for in a job on ``gpu``. Raises DefinitionError."""
+        """Return the policy of a ``retry`` mark for a job on ``gpu``. Raise DefinitionError."""
         if mark.args:
             raise DefinitionError(
                 "rpd.mark.retry",

@@ -10,10 +10,11 @@ _STAMP_LENGTH = len("20261128T040942Z-2579b5")
 
 
 def is_run_folder(name: str, entries: Collection[str]) -> bool:
-    """Return whether a folder called ``name`` that holds ``entries`` is that of a run, or of a node of one.
+    """Return whether a folder called ``name`` with ``entries`` belongs to a run, or to a node of one.
 
-    It need not lie in ``runs_dir``: projects within a project have their own, the setting may have changed, and people
-    copy run folders. A journal alone is no proof unless the name is that of a run: the file might be the user's.
+    It need not be in ``runs_dir``: nested projects have their own, the setting may have changed, and people
+    copy run folders. A journal alone is no proof unless the name is that of a run: the file might be the
+    user's.
     """
     if _JOURNAL in entries and (_RUN in entries or _NODE in entries):
         return True

@@ -6,9 +6,10 @@ import codecs
 import re
 
 _STRING = r"(?:[^\x00-\x1f\x7f-\x9f]*(?:\x07|\x1b\\|\x9c))?"
-# CSI (colours, cursor), then OSC, DCS, SOS, PM and APC (titles, clipboard, links), each in seven and in eight bits;
-# other escapes; what is left of C0 and C1; characters that reorder the text around them (U+202A-E, U+2066-9) or end
-# a line. No branch can read past the next control character, so the time is linear in the text.
+# CSI (colours, cursor), then OSC, DCS, SOS, PM and APC (titles, clipboard, links), each in seven and in eight
+# bits; other escapes; the rest of C0 and C1; characters that reorder the text around them (U+202A-E,
+# U+2066-9) or end a line. No branch can read past the next control character, so the time is linear in the
+# text.
 _CONTROL = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
     rf"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f]){_STRING}"
@@ -64,19 +65,22 @@ class TerminalBytes:
         self._rest = ""
 
     def feed(self, data: bytes) -> str:
-        """Take the next bytes and return what may be printed; an escape sequence that is not complete waits."""
+        """Take the next bytes and return the printable text; an incomplete escape sequence waits."""
         text = self._rest + self._decoder.decode(data)
         at = _unfinished_at(text)
         text, self._rest = text[:at], text[at:]
         return _CONTROL.sub(_in_line_only, text)
 
     def flush(self) -> str:
-        """Return what waits, and end whatever colour is on."""
+        """Return the waiting rest, and end any colour that is on."""
         rest, self._rest = self._rest, ""
         return f"{_CONTROL.sub(_in_line_only, rest)}{RESET}"
 
 
 def _unfinished_at(text: str) -> int:
-    """Return where an escape sequence begins that may go on in the next chunk; the length of ``text`` if none does."""
+    """Return where an escape sequence starts that may continue in the next chunk.
+
+    The length of ``text`` if none does.
+    """
     at = text.rfind("\x1b", max(0, len(text) - _LONGEST_REST))
     return at if at >= 0 and _BEGUN.match(text, at) else len(text)

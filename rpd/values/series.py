@@ -24,7 +24,7 @@ STEP, TIME = "step", "time"
 
 
 class Point(NamedTuple):
-    """One value of a series; ``step`` is None where the command did not say."""
+    """One value of a series; ``step`` is None if the command gave none."""
 
     name: str
     step: float | None
@@ -35,10 +35,10 @@ class Point(NamedTuple):
 
 
 def points_of(line: bytes) -> list[Point]:
-    """Return the values in a line: a JSON object, or words such as ``step=3 loss=0.1``; none in an empty line.
+    """Return the values in a line: a JSON object, or words such as ``step=3 loss=0.1``; empty for an empty line.
 
-    ``step`` is the step of all of them, ``time`` is passed over, and so is what is no number in an object. Raises
-    ValueError that says what is wrong with the line.
+    ``step`` is the step of all of them; ``time`` is ignored, and so are other values than numbers in an
+    object. Raise ValueError that says what is wrong with the line.
     """
     if len(line) > LONGEST_LINE:
         raise ValueError(f"it is longer than {LONGEST_LINE >> 10} KiB")
@@ -111,7 +111,7 @@ def _points(values: Mapping[str, object], step: float | None) -> list[Point]:
 
 
 def number(value: object) -> float | None:
-    """Return a number or its text as a float, NaN and infinities too; None for what is none. JSON's null is NaN."""
+    """Return a number or its text as a float, NaN and infinities too; None for anything else. JSON's null is NaN."""
     if value is None:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float | str):

@@ -12,7 +12,7 @@ def format_size(size: int) -> str:
     value = float(size)
     for unit in _UNITS:
         value /= 1000
-        # What rounds up to 1000 belongs to the next unit.
+        # A value that rounds up to 1000 belongs to the next unit.
         if value < 999.5 or unit == _UNITS[-1]:
             return f"{value:.0f} {unit}" if value >= 9.95 else f"{value:.1f} {unit}"
     raise AssertionError("unreachable")

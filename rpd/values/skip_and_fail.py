@@ -32,10 +32,10 @@ def fail(reason: str) -> NoReturn:
 
 
 def importorskip(name: str, minversion: str | None = None, reason: str | None = None) -> Any:
-    """Return the module ``name``; skip the node, or at module level the file, where there is none (that is new enough).
+    """Return the module ``name``; skip the node, or at module level the file, if it is missing or too old.
 
-    ``minversion`` is held against the module's ``__version__``, the numbers it begins with. A module that is there and
-    raises something else than ModuleNotFoundError is not skipped over.
+    ``minversion`` is compared with the leading numbers of the module's ``__version__``. A module that exists
+    but raises another error than ModuleNotFoundError is not skipped.
     """
     if not isinstance(name, str) or not name:
         raise DefinitionError("importorskip", "", "expected the name of a module", name)

@@ -33,7 +33,7 @@ class Ranking:
 
 
 def columns(reports: Sequence[NodeReport]) -> tuple[str, ...]:
-    """Return by what the reports can be ranked."""
+    """Return the names of columns by which the reports can be ranked."""
     named = [(*_OWN, *report.node.parameters, *report.metrics) for report in reports]
     return tuple(dict.fromkeys(name for names in named for name in names))
 
@@ -45,19 +45,19 @@ def _is_both(reports: Sequence[NodeReport], name: str) -> bool:
 
 
 def missing(reports: Sequence[NodeReport], ranking: Ranking) -> str:
-    """Return what is wrong where no report has that column, with what there is; empty where one has."""
+    """Return an error if no report has that column, with the available ones; empty if one has it."""
     if not reports:
         return ""
-    name, known = ranking.column, columns(reports)
+    name, names = ranking.column, columns(reports)
     if _is_both(reports, name):
         return f"{name!r} is a parameter and a metric: say parameter.{name} or metric.{name}"
     if any(name in _values(report) for report in reports):
         return ""
     import difflib  # for a mistake only
 
-    close = difflib.get_close_matches(ranking.column, known, n=1)
+    close = difflib.get_close_matches(ranking.column, names, n=1)
     meant = f"; did you mean {close[0]!r}?" if close else ""
-    return f"no node has a metric or parameter {ranking.column!r}: there are {', '.join(known)}{meant}"
+    return f"no node has a metric or parameter {ranking.column!r}: there are {', '.join(names)}{meant}"
 
 
 def ranked(reports: Sequence[NodeReport], ranking: Ranking) -> list[NodeReport]:
@@ -81,7 +81,7 @@ def _values(report: NodeReport) -> Mapping[str, Any]:
 
 
 def _key(value: Any) -> tuple[int, float, str] | None:
-    """Return what to compare; None for nothing, and for NaN, which is neither more nor less than anything."""
+    """Return the sort key of a value; None for no value, and for NaN, which has no place in any order."""
     if value is None or value != value:
         return None
     if isinstance(value, int | float):

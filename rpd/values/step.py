@@ -1,4 +1,4 @@
-"""Steps: what a job function does on its pod, as asked for and as done."""
+"""Steps: the actions of a job function on its pod, requested and done."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LONGEST_NAME = 72
 
 
 def in_short(command: str) -> str:
-    """Return what a message calls a command: its first line, cut to ``_LONGEST_NAME`` characters."""
+    """Return a command's short form for messages: its first line, cut to ``_LONGEST_NAME`` characters."""
     first, *more = command.strip().splitlines() or [""]
     if len(first) > _LONGEST_NAME:
         return f"{first[: _LONGEST_NAME - 1].rstrip()}…"
@@ -31,10 +31,10 @@ def in_short(command: str) -> str:
 
 @frozen
 class Completed:
-    """A command that ended on the pod: its exit code, what it printed, how long it ran in seconds.
+    """A command that ended on the pod: its exit code, output, and duration in seconds.
 
-    ``stdout`` is the text it printed, as it stands in the log: standard error is in it too, unless the command sends
-    that elsewhere (``2>/dev/null``). Of more than 65,536 bytes it has the last. ``tail`` is the last 20 lines.
+    ``stdout`` is its output as in the log: it includes standard error, unless the command redirects that
+    (``2>/dev/null``). Longer output is cut to its last 65,536 bytes. ``tail`` is the last 20 lines.
     """
 
     command: str
@@ -51,9 +51,10 @@ class Completed:
 
 @frozen
 class Staged:
-    """A folder or file that was sent: where it is on the pod, what it holds (sha256 of the tree, files, bytes).
+    """A folder or file that was sent: its place on the pod and its content (sha256 of the tree, files, bytes).
 
-    ``changed`` names the files that changed while they were sent; they arrived as long as they were when it began.
+    ``changed`` names files that changed while they were sent; they arrived with the length they had at the
+    start.
     """
 
     remote: str
@@ -86,9 +87,9 @@ class Pulled:
 
 @frozen
 class Checkpoint:
-    """A folder on the pod that rpd fetches again and again: its path, and the copy here that was put there first.
+    """A folder on the pod that rpd fetches repeatedly: its path, and the local copy that was restored to it.
 
-    ``copy`` is empty where the job begins anew.
+    ``copy`` is empty if the job starts from scratch.
     """
 
     path: str
@@ -96,7 +97,7 @@ class Checkpoint:
 
     @property
     def is_restored(self) -> bool:
-        """Whether an earlier checkpoint is in it, so that the job can go on from there."""
+        """Whether it contains an earlier checkpoint, from which the job can resume."""
         return bool(self.copy)
 
 
@@ -114,7 +115,7 @@ class Step:
 
 @frozen
 class StepMark:
-    """A part of a step that the command itself names: the index of the step, and for how long (s) the part went on."""
+    """A part of a step, named by the command itself: the index of the step, and the duration of the part (s)."""
 
     step: int
     name: str

@@ -10,9 +10,9 @@ from rpd.values.frozen import EMPTY, asdict, frozen
 
 @frozen
 class GpuSample:
-    """One GPU: how busy it is (percent), its memory (MiB), temperature (degrees Celsius) and power (W).
+    """One GPU: its load (percent), memory (MiB), temperature (degrees Celsius) and power (W).
 
-    What the GPU does not tell is None.
+    Values that the GPU does not report are None.
     """
 
     index: int
@@ -35,7 +35,7 @@ class DiskSample:
 class Sample:
     """One pod at one moment: ``at`` is UTC, ISO 8601, by the driver's clock; ``load`` is that of the whole machine.
 
-    ``memory_*`` is the container's, in MiB; ``disks`` maps a folder to what holds it.
+    ``memory_*`` is the container's, in MiB; ``disks`` maps a folder to the disk it is on.
     """
 
     at: str
@@ -47,18 +47,18 @@ class Sample:
 
     @property
     def utilization(self) -> float | None:
-        """How busy the GPUs are on average, in percent; None where none tells."""
-        known = [gpu.utilization for gpu in self.gpus if gpu.utilization is not None]
-        return sum(known) / len(known) if known else None
+        """The average load of the GPUs, in percent; None if none reports it."""
+        loads = [gpu.utilization for gpu in self.gpus if gpu.utilization is not None]
+        return sum(loads) / len(loads) if loads else None
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is known, as plain values."""
+        """Return the known values, in JSON types."""
         known: dict[str, Any] = _known(asdict(self))
         return known
 
 
 def _known(value: Any) -> Any:
-    """Leave out what is None, at any depth."""
+    """Leave out None, at any depth."""
     if isinstance(value, Mapping):
         return {name: _known(item) for name, item in value.items() if item is not None}
     if isinstance(value, tuple | list):

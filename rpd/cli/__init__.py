@@ -107,9 +107,9 @@ def _tell_defect(error: Exception) -> int:
 
 
 def _is_raised_here(error: Exception) -> bool:
-    """Return whether rpd's own code raised ``error``, rather than what it called.
+    """Return whether rpd's own code raised ``error``, rather than a library or plugin it called.
 
-    A value (``rpd/values``) that refuses what is done with it leaves the blame with who did that.
+    If a value (``rpd/values``) refuses its use, the code that used it is to blame.
     """
     package = Path(rpd.__file__).parent
     trace, files = error.__traceback__, []

@@ -28,7 +28,7 @@ from rpd.values.pod import NetworkVolume, PodInfo
 
 @frozen
 class _Names:
-    """What there is now, so that ids on the bill have names: pods (and whose they are) and network volumes."""
+    """Present names for ids on the bill: pods (and their owners) and network volumes."""
 
     pods: Mapping[str, str]
     owners: Mapping[str, str]
@@ -94,7 +94,7 @@ def _known(folders: Sequence[Path], provider: str, since: float) -> Known:
 
 
 def _names(provider: WholeAccount) -> _Names:
-    """Return the names of what is there; what cannot be asked has none: the bill is explained all the same."""
+    """Return the present names; without them, if they cannot be read, the bill is still explained."""
     pods: Sequence[PodInfo] = ()
     owners: Mapping[str, str] = {}
     volumes: Sequence[NetworkVolume] = ()
@@ -176,7 +176,7 @@ def _strangers(audit: Audit, names: _Names) -> Iterator[str]:
 
 
 def _differences(audit: Audit) -> Iterator[str]:
-    """Yield the pods that cost something else than their runs think, or went on costing."""
+    """Yield the pods whose cost differs from their run's estimate, or continued after it."""
     shown = [pod for pod in audit.pods if any(abs(usd) >= CENT for usd in _odd(pod))]
     if not shown:
         return

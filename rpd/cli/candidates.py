@@ -54,7 +54,7 @@ def answer(words: Sequence[str]) -> int:
 
 
 def _for_bash(line: str, breaks: str) -> list[str]:
-    """Return what bash may put in place of its own idea of the current word, which begins after a break character."""
+    """Return bash's replacements for its own idea of the current word, which starts after a break character."""
     typed = split(line, breaks)
     values = candidates(typed.words[1:], Path.cwd())
     if typed.quote:
@@ -63,7 +63,7 @@ def _for_bash(line: str, breaks: str) -> list[str]:
 
 
 def candidates(words: Sequence[str], cwd: Path) -> Candidates:
-    """Return what may stand in place of the last of ``words``, those of a command line after ``rpd``."""
+    """Return the completions for the last of ``words``, those of a command line after ``rpd``."""
     *before, current = words or [""]
     if not before:
         helps = {name: command.help for name, command in COMMANDS.items()}
@@ -164,7 +164,7 @@ def _jobs(current: str, cwd: Path) -> Candidates:
     file, _, name = current.partition("::")
     root, _ = _file_values(cwd)
     path = cwd / file
-    # Remembered ids begin at the root folder, what is typed where the user stands.
+    # Remembered ids start at the root folder, typed ones at the current folder.
     inside = os.path.relpath(path, root).replace(os.sep, "/")
     known = [node_id.partition("::")[2] for node_id in _remembered(root) if node_id.startswith(f"{inside}::")]
     jobs = list(_decorated(path))

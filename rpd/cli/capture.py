@@ -16,7 +16,7 @@ from rpd.record.report_output import write_report
 
 
 def main(config: Config, manager: PluginManager) -> int:
-    """Write what decides what a program of the project does: python, platform, packages, source; as TOML."""
+    """Write everything that affects the project's programs: python, platform, packages, source; as TOML."""
     own: CaptureEnvOptions = config.own
     del manager
     if len(config.args) > 1:

@@ -1,4 +1,4 @@
-"""Finding: what one check of ``rpd doctor`` came to."""
+"""The result of one check of ``rpd doctor``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Status(StrEnum):
 
 @frozen
 class Finding:
-    """One line: what was checked, what was found, and (``advice``) what to do about it."""
+    """One line: the check, its result, and (``advice``) what to do about it."""
 
     check: str
     status: Status

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def main(config: Config, manager: PluginManager) -> int:
-    """Print what would run: a tree, ids (``-q``), counts a file (``-qq``) or JSON."""
+    """Print the selected nodes: a tree, ids (``-q``), counts per file (``-qq``) or JSON."""
     if config.output.graph and (config.output.as_json or config.output.quiet):
         raise UsageError("--graph, --json and -q each print something else: give one of them")
     manager.register(Notices(), "notices")
@@ -69,7 +69,7 @@ def _print_graph(config: Config, gathered: Gathered) -> None:
 
 
 def tell_nothing(config: Config, gathered: Gathered, so: str = "") -> None:
-    """Say on stderr why nothing is selected, after what comes of it (``so``)."""
+    """Print to stderr why nothing is selected, after the consequence (``so``)."""
     from rpd.cli.nothing_collected import why_nothing
 
     note(f"rpd: {so}{why_nothing(config, gathered)}")
@@ -98,7 +98,7 @@ def summary_line(gathered: Gathered) -> str:
 
 def _shipped_prices(config: Config, nodes: Sequence[Node]) -> Prices:
     """Return the worst cases of nodes at the prices shipped with rpd."""
-    # Only asked for with -v or --json: a plain list must not pay for loading what knows prices.
+    # Imported here: only -v and --json need prices, and a plain list must not pay for loading them.
     from rpd.pipeline.expected_pods import Foresight
     from rpd.pipeline.worst_case import Prices, make_overrides
     from rpd.runpod.dry.provider import OfflineProvider

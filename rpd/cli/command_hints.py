@@ -1,4 +1,4 @@
-"""Words and flags of other tools, typed at rpd: what does here what they do there."""
+"""Words and flags of other tools, typed at rpd: their equivalents here."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ _FLAGS = {
 
 
 def instead_of(word: str, commands: Iterable[str]) -> str:
-    """Return a sentence that says what to type instead of ``word``, which is no command."""
+    """Return a sentence with the command to type instead of ``word``, which is not one."""
     quoted = shlex.quote(word)
     if _is_node(word):
         return f"`rpd run {quoted}` runs it, `rpd collect {quoted}` lists what is in it"
@@ -139,5 +139,5 @@ def _is_node(word: str) -> bool:
 
 
 def for_flag(flag: str) -> str:
-    """Return what does here what that flag does in another tool; empty where nobody knows."""
+    """Return the equivalent of another tool's flag; empty if none is known."""
     return _FLAGS.get(flag.partition("=")[0], "")

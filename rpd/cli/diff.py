@@ -31,7 +31,7 @@ _MOST_NAMED = 4
 
 
 def main(config: Config, manager: PluginManager) -> int:
-    """Print what differs between two runs or two nodes; exit 1 if anything does."""
+    """Print the differences between two runs or two nodes; exit 1 if there are any."""
     own: DiffOptions = config.own
     del manager
     if len(config.args) != 2:
@@ -75,7 +75,7 @@ def _fact_lines(differing: Mapping[str, tuple[str, str]], titles: Sequence[str])
 
 @frozen
 class _Side:
-    """One of two runs: what is to be compared of itself and of each of its nodes."""
+    """One of two runs: the facts to compare about itself and each of its nodes."""
 
     run: Facts
     nodes: Mapping[str, Facts]
@@ -90,7 +90,7 @@ class _Side:
         )
 
     def flat(self) -> Facts:
-        """Return all of it under names of their own."""
+        """Return all facts in one mapping, under unique names."""
         facts = dict(self.run)
         for node_id, of_node in self.nodes.items():
             facts |= {f"{node_id} {name}": value for name, value in of_node.items()}
@@ -98,7 +98,7 @@ class _Side:
 
 
 def _run_lines(left: _Side, right: _Side, titles: Sequence[str]) -> Iterator[str]:
-    """Yield two runs on one screen: what they are, the nodes only one has, results of those that both have."""
+    """Yield the comparison of two runs: their facts, nodes that only one has, results of those that both have."""
     of_run = differences(left.run, right.run)
     yield from (f"{side}: {title}" for side, title in zip(_SIDES, titles, strict=True))
     yield from (f"{name}: {_short(a)} | {_short(b)}" for name, (a, b) in of_run.items())
@@ -123,7 +123,7 @@ def _run_lines(left: _Side, right: _Side, titles: Sequence[str]) -> Iterator[str
 
 
 def _compared(left: _Side, right: _Side) -> tuple[list[tuple[str, ...]], Counter[str]]:
-    """Return a row for each outcome and metric that differs in nodes of both, and how often what else does."""
+    """Return a row for each outcome and metric that differs in nodes of both, and counts of other differences."""
     both = [node_id for node_id in left.nodes if node_id in right.nodes]
     names = Counter(map(_name, both))
     rows: list[tuple[str, ...]] = []
@@ -181,14 +181,14 @@ def _title(info: RunInfo, node_id: str) -> str:
 
 
 def differences(left: Facts, right: Facts) -> dict[str, tuple[str, str]]:
-    """Return name to both values, for what is not the same; what one side lacks is empty."""
+    """Return name to both values, where they differ; a value that one side lacks is empty."""
     names = dict.fromkeys([*left, *right])
     pairs = {name: (left.get(name, ""), right.get(name, "")) for name in names}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def run_facts(info: RunInfo) -> Facts:
-    """Return what is to be compared of a run itself."""
+    """Return the facts to compare about a run itself."""
     return {
         "rpd": info.rpd,
         "python": info.python,
@@ -199,7 +199,7 @@ def run_facts(info: RunInfo) -> Facts:
 
 
 def node_facts(report: NodeReport, *, every: bool = False) -> Facts:
-    """Return what is to be compared of a node; with ``every`` time and money as well, which always differ."""
+    """Return the facts to compare about a node; with ``every`` also time and money, which always differ."""
     facts = dict(_node_facts(report))
     if every:
         facts |= {

@@ -85,7 +85,7 @@ def _findings(config: Config, manager: PluginManager, skipped: frozenset[str]) -
     yield collected
     with_pods = [node for node in nodes if uses_pod(node)]
     try:
-        # Without the check of the key RunPod is not asked at all: the shipped table says what it rents.
+        # Without the check of the key no API is called: the shipped table says what RunPod rents.
         with nullcontext(Source(live=None)) if "key" in skipped else price_source(config, tell) as source:
             yield from _platform(config, source, with_pods)
     except (AuthError, UsageError) as error:
@@ -210,7 +210,7 @@ def _spend_limit(account: Account, nodes: Sequence[Node], prices: Prices, width:
 
 
 def _locked(pods: Sequence[PodInfo]) -> Iterator[Finding]:
-    """Tell pods that nobody can end: their lock is to be taken off first."""
+    """Report pods that cannot be ended because they are locked."""
     locked = [pod.id for pod in pods if pod.locked and is_ours(pod)]
     if locked:
         yield warn(
@@ -345,11 +345,12 @@ def _offers(source: Source, request: PodRequest, node: Node, prices: Prices) -> 
         )
 
 
-# --- what is local --------------------------------------------------------------------------------------------------
+# --- this machine
+# ---------------------------------------------------------------------------------------------------
 
 
 def _images(nodes: Sequence[Node], images: Iterable[tuple[str, Registry | str | None]]) -> Iterator[Finding]:
-    """Check that what hosts will pull is there: a pod whose image is not bills for ever and never starts."""
+    """Check that the images exist: a pod without its image bills for ever and never starts."""
     passwords = only_texts(known_secrets(nodes))
     for image, registry in images:
         if image.partition("@")[0].endswith(":latest") or ":" not in image.rpartition("/")[2]:

@@ -1,4 +1,4 @@
-"""Foot-guns in what is staged: a home folder, too much, paths of this machine, torch for the wrong CUDA, uv's cache."""
+"""Common mistakes in staged files: a home folder, too much data, local paths, torch for a wrong CUDA, uv's cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``rpd estimate``: what nodes may cost at worst, and what they will cost if they go as they last did."""
+"""``rpd estimate``: the worst case of nodes, and the expected cost if they take as long as last time."""
 
 from __future__ import annotations
 

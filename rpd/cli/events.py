@@ -85,7 +85,7 @@ def line(event: Event, *, all_runs: bool = False) -> str:
     moment = str(event.get("at", ""))
     at = f"{moment[:10]} {moment[11:19]}  {event['run']}" if all_runs else moment[11:23]
     name = str(event.get("node", "")).rpartition("::")[2]
-    # Of a pod that is asked for, the kind is a hash that finds like ones again.
+    # For a requested pod, the kind is a hash for finding similar ones.
     hidden = _SHOWN_ELSEWHERE | _FOR_PROGRAMS | ({"kind"} if event["event"] == "intent" else set())
     details = (_detail(key, value) for key, value in event.items() if key not in hidden)
     text = " ".join(detail for detail in details if detail)

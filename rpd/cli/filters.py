@@ -25,14 +25,14 @@ def is_same(value: Any, text: str) -> bool:
 
 
 class Filter:
-    """Chooses what has the wanted value of each name, and knows which names there were."""
+    """Selects rows with the wanted value of each name, and knows which names there were."""
 
     def __init__(self, filters: Filters) -> None:
         self._filters = filters
         self._seen: dict[str, None] = {}
 
     def matches(self, row: Mapping[str, Any]) -> bool:
-        """Whether ``row`` has the wanted values."""
+        """Return whether ``row`` has the wanted values."""
         self._seen |= dict.fromkeys(row)
         return all(name in row and is_same(row[name], text) for name, text in self._filters)
 

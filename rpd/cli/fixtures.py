@@ -70,7 +70,7 @@ def _per_place(gathered: Gathered) -> Iterator[tuple[str, list[FixtureDef]]]:
 
 
 def _per_node(nodes: Iterable[Node]) -> Iterator[tuple[str, list[FixtureDef]]]:
-    """Yield what each node uses, in the order of set-up."""
+    """Yield the fixtures that each node uses, in the order of set-up."""
     for node in nodes:
         closure = node.definition.closure
         used = [fixture for name in closure.names if (fixture := closure.nearest(name)) is not None]
@@ -111,7 +111,7 @@ def _owner(fixture: FixtureDef) -> str:
 
 
 def _place(fixture: FixtureDef) -> str:
-    """Return ``file:line``, short for what is not below the root folder."""
+    """Return ``file:line``, short for files outside the root folder."""
     if not _is_elsewhere(fixture):
         return str(fixture.location)
     return f".../{_module(fixture).replace('.', '/')}.py:{fixture.location.line}"

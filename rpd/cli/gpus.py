@@ -1,4 +1,4 @@
-"""``rpd gpus``: which GPU types RunPod rents, at what price, and where they are in stock."""
+"""``rpd gpus``: the GPU types that RunPod rents, with prices and stock."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class _View:
         return row.id, str(row.memory_gb), *prices, _stock(row, catalogue)
 
     def place(self, row: GpuRow) -> tuple[object, ...]:
-        """Return what a row is ordered by; with ``--spot`` the price is that of a spot pod, where it is known."""
+        """Return the sort key of a row; with ``--spot`` by the price of a spot pod, if it is known."""
         prices = (row.price(cloud, spot=self.spot) for cloud in self.clouds if row.rents(cloud, 1))
         price = min((usd for usd in prices if usd is not None), default=float("inf"))
         return {"price": (price, row.id), "name": (row.id,)}.get(self.order, (row.memory_gb, price, row.id))
@@ -118,7 +118,7 @@ def _chosen(catalogue: Catalogue, words: Sequence[str], view: _View) -> list[Gpu
 
 
 def _meant(catalogue: Catalogue, texts: Sequence[str]) -> str:
-    """Return what to do about ``texts``, the words besides data centres, where nothing fits them."""
+    """Return advice about ``texts``, the words besides data centres, if nothing matches them."""
     if any(all(text in gpu_id.lower() for text in texts) for gpu_id in catalogue.gpus):
         return f"; `{' '.join(['rpd gpus', *texts])}` shows where there is stock"
     tries = (closest_gpu_ids(text, catalogue.gpus) for text in (" ".join(texts), *texts))

@@ -46,7 +46,7 @@ def main(config: Config, manager: PluginManager) -> int:
 
 
 def _advice(existing: Path) -> str:
-    """Return what to do about a conftest that is there: most often it is pytest's."""
+    """Return advice about an existing conftest, which is usually pytest's."""
     if existing.name != CONFTEST:
         return ""
     return ". If it is pytest's, let rpd's have another name: rpd init --conftest rpd_conftest.py"

@@ -29,7 +29,7 @@ _IMPATIENCE_SECONDS = 5.0
 
 
 def main(config: Config, manager: PluginManager) -> int:
-    """Print the log of a node, or those of a whole run; with ``-f`` go on until the node or the run is over."""
+    """Print the log of a node, or of a whole run; with ``-f`` continue until the node or the run is over."""
     own: LogsOptions = config.own
     del manager
     if len(config.args) > 1:
@@ -115,10 +115,11 @@ def _follow_on_pod(config: Config, run_id: str, entry: NodeEntry, work: Work, lo
 
 
 def _from(command: LastCommand, log: LogFile) -> tuple[int, Callable[[bytes], None]]:
-    """Return the byte of the command's log to begin with, and what hears it.
+    """Return the byte of the command's log to start from, and the function that takes its bytes.
 
-    In ``output.log`` secrets are masked, so its bytes are only counted alike where there are none; with secrets the
-    log is read from its beginning, masked by the values in this environment, and what is in the file is passed over.
+    ``output.log`` has secrets masked, so its length equals the log's only without secrets; with secrets the
+    log is read from its start, masked by the values in this environment, and the part already in the file is
+    skipped.
     """
     have = max(0, log.at - command.log_bytes)
     if not command.secrets:

@@ -79,7 +79,7 @@ def _jobs(nodes: Sequence[Node]) -> list[list[Node]]:
 
 
 def _cheapest(node: Node, prices: Prices) -> list[Card]:
-    """Return the cheapest GPU types among what a node may rent."""
+    """Return the cheapest GPU types that a node may rent."""
     try:
         offers: Iterable[Offer] = prices.offers(node)
     except ProviderError as error:
@@ -90,17 +90,17 @@ def _cheapest(node: Node, prices: Prices) -> list[Card]:
     for offer in offers:
         if offer.gpu_id is None or offer.usd_per_hr is None or offer.stock == "none":
             continue
-        known = cards.get(offer.gpu_id)
-        if known is None or offer.usd_per_hr < known.usd_per_hr:
+        cheaper = cards.get(offer.gpu_id)
+        if cheaper is None or offer.usd_per_hr < cheaper.usd_per_hr:
             cards[offer.gpu_id] = Card(gpu_id=offer.gpu_id, count=offer.count, usd_per_hr=offer.usd_per_hr)
     return sorted(cards.values(), key=lambda card: (card.usd_per_hr, card.gpu_id))[:CARDS]
 
 
 def _run(argv: Sequence[str], here: Path, measuring: Measuring, *, quiet: bool) -> int:
-    """Run the nodes to measure; the run says what it may cost, asks, and never costs more."""
+    """Run the nodes to measure; the run shows its worst case, asks, and never costs more."""
     words = [*_without_own(argv[1:]), "-n", str(max(1, measuring.count))]
     run_config, manager = configure("run", words, here)
-    # Nothing of a measurement is worth a pod that stays.
+    # No result of a measurement is worth a pod that stays.
     pods = replace(run_config.pods, keep_unverified=0.0, keep_failed=None)
     run_config = replace(run_config, pods=pods)
     if quiet:
@@ -187,7 +187,7 @@ def _interval(values: tuple[float, float, float]) -> Mapping[str, float]:
 
 
 def _overhead(measured: Measured) -> float:
-    """Return the seconds a node takes besides its steps: booting and staging, and the job until its first number."""
+    """Return a node's overhead besides its steps (s): booting, staging, and the job until its first number."""
     report = measured.report
     if report is None:
         return 0.0

@@ -1,4 +1,4 @@
-"""Why nothing was collected or selected, and what to do next."""
+"""The reasons why nothing was collected or selected, and what to do next."""
 
 from __future__ import annotations
 

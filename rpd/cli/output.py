@@ -30,7 +30,7 @@ def say_parts(parts: Iterable[str]) -> None:
 
 
 def note(text: object) -> None:
-    """Print to standard error, for the person: standard output stays what was asked for."""
+    """Print to standard error, for people: standard output contains only the requested data."""
     _write(sys.stderr, f"{_legible(str(text))}\n")
 
 
@@ -40,7 +40,7 @@ def hand_over(text: str) -> None:
 
 
 def terminal_width() -> int | None:
-    """Return how many columns the terminal has, a spare one apart; None where output goes elsewhere."""
+    """Return the columns of the terminal, one less to spare; None if output goes elsewhere."""
     if not sys.stdout.isatty():
         return None
     pinned = os.environ.get("COLUMNS", "")

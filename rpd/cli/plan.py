@@ -144,7 +144,7 @@ def _planned(config: Config, manager: PluginManager, snapshot: Snapshot, other: 
 
 
 def _named(args: Sequence[str], here: Path, rootdir: Path) -> list[str] | None:
-    """Return the ids that the command line names, from the root; None where it names files, folders or nothing."""
+    """Return the node ids on the command line, from the root; None if it names files, folders or nothing."""
     pairs = [text.partition("::") for text in args if "::" in text]
     if len(pairs) < len(args) or not pairs:
         return None

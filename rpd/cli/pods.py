@@ -28,9 +28,9 @@ _HEAD = ("POD", "NODE", "RUN", "STATE", "AGE", "GPU", "DC", "$/H", "SINCE", "SO 
 
 
 def ps(config: Config, manager: PluginManager) -> int:
-    """List the pods of the account, ours apart from others, with what each costs and how long it has left.
+    """List the pods of the account, ours apart from others, with the price and remaining time of each.
 
-    With ``--exit-code`` the exit code is 1 if there are some.
+    With ``--exit-code`` the exit code is 1 if there are any.
     """
     own: PsOptions = config.own
     del manager
@@ -38,10 +38,10 @@ def ps(config: Config, manager: PluginManager) -> int:
         if provider is None:
             return ExitCode.OK
         pods = sorted(provider.list(), key=lambda pod: (not orphans.is_ours(pod), pod.name))
-    known = _claims(config.runs_path)
+    all_claims = _claims(config.runs_path)
     now = time.time()
-    pods = [pod for pod in pods if _is_wanted(pod, known.of(pod), own, now)]
-    _print(pods, known, now, as_json=config.output.as_json)
+    pods = [pod for pod in pods if _is_wanted(pod, all_claims.of(pod), own, now)]
+    _print(pods, all_claims, now, as_json=config.output.as_json)
     return code_after(provider, ExitCode.FAILED if pods and own.exit_code else ExitCode.OK)
 
 
@@ -50,7 +50,7 @@ _STALE = ("stopped", "kept", "left behind", "unclear")
 
 
 def _is_wanted(pod: PodInfo, claim: Claim | None, own: PsOptions, now: float) -> bool:
-    """Whether ``rpd ps`` lists a pod; one whose age nobody tells may be old."""
+    """Return whether ``rpd ps`` lists a pod; one of unknown age may be old."""
     if own.stale and not (orphans.is_ours(pod) and orphans.state(pod, claim) in _STALE):
         return False
     seconds = _age(pod, claim, now)
@@ -58,7 +58,7 @@ def _is_wanted(pod: PodInfo, claim: Claim | None, own: PsOptions, now: float) ->
 
 
 def _age(pod: PodInfo, claim: Claim | None, now: float) -> float | None:
-    """Return for how long (s) a pod has been stopped, or else been rented; None where nobody tells."""
+    """Return for how long (s) a pod has been stopped, or else rented; None if unknown."""
     is_stopped = pod.status is PodStatus.EXITED
     at = orphans.stopped_at(pod, claim) if is_stopped else orphans.bills_since(pod, claim)
     return None if at is None else max(0.0, now - at)
@@ -86,7 +86,7 @@ def _totals(pods: Sequence[PodInfo]) -> dict[str, object]:
 
 
 def _claims(runs_path: Path) -> Claims:
-    """Return what the journals here say about pods; damage in them is reported on stderr."""
+    """Return the claims in the journals here; report damage in them on stderr."""
     claims = orphans.claims(runs_path)
     for damage in claims.damage:
         note(f"rpd: {damage}")
@@ -327,7 +327,7 @@ def _delete_stopped(config: Config) -> int:
 
 
 def _why_kept(pod: PodInfo, claim: Claim | None, older_than: float | None, now: float) -> str:
-    """Return why ``rpd stop --stopped`` leaves a pod alone; empty where it does not."""
+    """Return why ``rpd stop --stopped`` leaves a pod alone; empty if it does not."""
     if claim is None or claim.doubt:
         return _why_not(pod, claim)
     if claim.is_driven:
@@ -341,9 +341,9 @@ def _why_kept(pod: PodInfo, claim: Claim | None, older_than: float | None, now: 
 
 
 def gc(config: Config, manager: PluginManager) -> int:
-    """Show, and with ``--yes`` delete, what killed runs left behind and what was kept for a time that is over.
+    """Show, and with ``--yes`` delete, pods that killed runs left behind and kept pods whose time is over.
 
-    The exit code is 1 where something could not be looked at, or where the journal of a pod's run is damaged.
+    The exit code is 1 if something could not be listed, or if the journal of a pod's run is damaged.
     """
     del manager
     with own_account(config) as provider:
@@ -438,7 +438,7 @@ def _why_not(pod: PodInfo, claim: Claim | None) -> str:
 
 
 def _show(chosen: Sequence[PodInfo], done: str) -> int:
-    """Print what would happen to pods."""
+    """Print the pods that would be affected."""
     for pod in chosen:
         usd = orphans.usd_per_hr(pod)
         cost = (

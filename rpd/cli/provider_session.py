@@ -17,9 +17,9 @@ from rpd.values.frozen import replace
 
 @contextmanager
 def account(config: Config, local: Endpoint | None = None) -> Iterator[WholeAccount]:
-    """Give the provider of the user's key, or the emulator at ``local``; what it has to say goes to stderr.
+    """Yield the provider of the user's key, or the emulator at ``local``; its notices go to stderr.
 
-    Raises AuthError, UsageError.
+    Raise AuthError, UsageError.
     """
     from rpd.runpod.plugin import make_provider
 
@@ -33,10 +33,10 @@ def account(config: Config, local: Endpoint | None = None) -> Iterator[WholeAcco
 
 @contextmanager
 def own_account(config: Config) -> Iterator[WholeAccount | None]:
-    """Give the provider of the user's key; without one, the emulator of the newest run if that is a local one.
+    """Yield the provider of the user's key; without one, the emulator of the newest run if that is local.
 
-    None where that run is over, and its emulator with it: then this has been said, and there are no pods.
-    Raises AuthError, UsageError.
+    None if that run is over, and its emulator with it: this has been reported then, and there are no pods.
+    Raise AuthError, UsageError.
     """
     newest = None if _has_key() else connect_to_node.newest_local(config.runs_path)
     if newest is not None and newest.end is None:

@@ -106,7 +106,7 @@ def _selected(
 
 
 def _names(own: QueryOptions, args: Sequence[str]) -> set[str]:
-    """Return every name in the question, as it was typed."""
+    """Return every name in the question, as typed."""
     texts = (*own.show_columns, *own.group_by, own.sort_by.partition(":")[0])
     names = {inner for text in texts for inner in (text, answer.inner_name(text))}
     return {*answer.SHOWN, *names, *(names_in(args[0]) if args else ())}

@@ -50,7 +50,7 @@ def _resume(invocation_dir: Path, resumed: Resumed) -> int:
     argv = list(resumed.info.argv)
     argv = argv[1:] if argv[:1] == ["run"] else argv
     run_config, run_manager = configure("run", argv, Path(resumed.info.invocation_dir or invocation_dir))
-    # What was planned is on record: nothing is chosen by how nodes ended since.
+    # The planned nodes are recorded: nothing is selected by later outcomes.
     unchosen = replace(
         run_config,
         money=replace(run_config.money, yes=True),

@@ -56,10 +56,10 @@ class _Logs:
         self._logs: dict[Path, tuple[LogFile, NamedLines]] = {}
 
     def print_new(self) -> None:
-        """Print the text added to any of them since the last call, node by node in the order they began."""
+        """Print the text added to any log since the last call, node by node in the order they started."""
         changed_at = self._folder.stat().st_mtime_ns
-        if changed_at != self._changed_at:  # a node has a folder of its own in it
-            # A folder without a journal belongs to a node that begins right now: look again.
+        if changed_at != self._changed_at:  # a new node's folder changes this one's time
+            # A folder without a journal belongs to a node that is just starting: look again.
             self._changed_at = changed_at if self._add() else -1
         for log, _ in self._logs.values():
             log.print_new()

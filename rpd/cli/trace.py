@@ -1,4 +1,4 @@
-"""``--trace-config``: where rpd stands and what it has loaded."""
+"""``--trace-config``: rpd's place and the loaded plugins."""
 
 from __future__ import annotations
 

@@ -11,9 +11,10 @@ _PLAIN = re.compile(r"[^\w@%+=:,./~-]")
 
 @frozen
 class Typed:
-    """``words`` as the shell would see them; the last may be empty. ``quote`` is the one it stands in, or empty.
+    """``words`` as the shell would see them; the last may be empty. ``quote`` is the quote around it, or empty.
 
-    ``kept`` is how many characters of the last word bash leaves alone: it completes what comes after a break character.
+    ``kept`` is how many characters of the last word bash leaves alone: it completes only the part after a
+    break character.
     """
 
     words: list[str]

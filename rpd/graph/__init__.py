@@ -1,1 +1,1 @@
-"""Nodes that need nodes: which cases meet, what must run first, who may start now, and what each one left."""
+"""Nodes that need nodes: how cases are matched, what runs first, what may start now, and each one's results."""

@@ -1,4 +1,4 @@
-"""What runs because others need it, and what is taken from an earlier run instead."""
+"""The nodes that run because others need them, and results taken from earlier runs instead."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def complete(
     must_take: bool = False,
     notice: Callable[[str], object] = lambda _text: None,
 ) -> Completed:
-    """Return ``nodes`` with all that they need, each need before what needs it.
+    """Return ``nodes`` with everything they need, each need before the node that needs it.
 
-    A need that is not among them, nor ``done``, is taken from ``past`` if it is there, and runs too otherwise; with
-    ``must_take`` it has to be there. Raises UsageError that names every need which is not.
+    A need that is neither among them nor ``done`` is taken from ``past`` if possible, and runs too otherwise;
+    with ``must_take`` it has to be there. Raise UsageError that names every missing need.
     """
     chosen = {node.id: node for node in nodes}
     used: dict[str, tuple[NodeReport, ...]] = {}
@@ -54,7 +54,7 @@ def complete(
                 if must_take:
                     refused[need] = str(error)
                 if must_take or need not in known:
-                    continue  # what could not be collected has an error; what needs it will be skipped
+                    continue  # an uncollected node has an error, and those that need it will be skipped
                 if past is not None and past.has(need):
                     notice(f"{error}: it runs again")
                 chosen[need] = known[need]

@@ -21,7 +21,7 @@ def part(node_id: str, what: str) -> str:
 
 
 def parts_in(fingerprint: Iterable[str]) -> Iterator[tuple[str, str, str]]:
-    """Yield those parts of a fingerprint that name what another node left: the part, the node, and what of it."""
+    """Yield the parts of a fingerprint that name results of other nodes: the part, the node, and its kind."""
     for each in fingerprint:
         if each.startswith(_PREFIX):
             what, _, node_id = each.removeprefix(_PREFIX).partition(" ")
@@ -29,7 +29,7 @@ def parts_in(fingerprint: Iterable[str]) -> Iterator[tuple[str, str, str]]:
 
 
 def digest(report: NodeReport, what: str) -> str:
-    """Return the hash of the files or the metrics that a node left; empty where its files cannot be read."""
+    """Return the hash of a node's files or metrics; empty if its files cannot be read."""
     return (
         files_digest(report)
         if what == FILES
@@ -38,7 +38,7 @@ def digest(report: NodeReport, what: str) -> str:
 
 
 def files_digest(report: NodeReport) -> str:
-    """Return a hash of the names and sums of all files a node left; empty where a list of sums is missing."""
+    """Return a hash of the names and sums of all files of a node; empty if a list of sums is missing."""
     try:
         sums = sums_of(report)
     except OSError:

@@ -13,7 +13,7 @@ Price = Callable[[Node], float | None]
 def tree(nodes: Sequence[Node], price: Price | None = None) -> Iterator[str]:
     """Yield the nodes that no other needs, and below each its needs. The needs of a node are shown once.
 
-    With ``price``, what each node may cost, and at the top what it may cost with all that it needs.
+    With ``price``, show the worst case of each node, and for top nodes that including all they need.
     """
     by_id = {node.id: node for node in nodes}
     needed = {need for node in nodes for need in node.needs}
@@ -26,7 +26,7 @@ def tree(nodes: Sequence[Node], price: Price | None = None) -> Iterator[str]:
 
 
 def _below(node: Node, by_id: Mapping[str, Node], shown: set[str], price: Price | None) -> Iterator[str]:
-    """Yield what ``node`` needs, as branches; a walk that keeps its own stack, since a chain may be long."""
+    """Yield the needs of ``node`` as branches. The walk has its own stack, since a chain may be long."""
     waiting = _branches(node, "")
     while waiting:
         need, prefix, is_last = waiting.pop()
@@ -44,7 +44,7 @@ def _below(node: Node, by_id: Mapping[str, Node], shown: set[str], price: Price 
 
 
 def _branches(node: Node, prefix: str) -> list[tuple[str, str, bool]]:
-    """Return what a node needs, the first last, each with what stands before it and whether nothing comes after it."""
+    """Return the needs of a node, in reverse, each with its prefix and whether it is the last one."""
     return [(need, prefix, place == 0) for place, need in enumerate(reversed(node.needs))]
 
 

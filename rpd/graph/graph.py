@@ -1,4 +1,4 @@
-"""The graph of one invocation: its nodes with what each needs, and which of them run for the sake of others."""
+"""The graph of one invocation: its nodes with their needs, and which of them run only for others."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from rpd.values.report import NodeReport
 
 
 class Graph:
-    """The nodes that were asked for and those they may bring along; ``errors`` join those of collecting.
+    """The requested nodes and those they may bring along; ``errors`` join those of collecting.
 
-    What selected nodes need is selected with them; with ``must_take`` it has to be in ``past`` instead. What is left
-    out after that is looked for in ``past``, where given, before it runs all the same.
+    Needs of selected nodes are selected with them; with ``must_take`` they must be in ``past`` instead. Needs
+    that are left out after that are looked for in ``past``, if given, before they run all the same.
     """
 
     def __init__(
@@ -65,9 +65,9 @@ class Graph:
         return needed_by(nodes, self._known)
 
     def complete(self, nodes: Sequence[Node], done: Container[str]) -> list[Node]:
-        """Return what is left of the nodes, in an order in which they can run, with what they need and nobody has.
+        """Return the remaining nodes, in an order in which they can run, with needs that have no result yet.
 
-        Raises UsageError for a result that has to be taken from an earlier run and is not there.
+        Raise UsageError if a result must be taken from an earlier run and is not there.
         """
         chosen = complete(
             nodes,
@@ -86,9 +86,9 @@ class Graph:
     def go_on(
         self, nodes: Sequence[Node], stands: Mapping[str, Sequence[str]], gone: Mapping[str, str]
     ) -> None:
-        """Go on with what an earlier process left to run, with the results that it had chosen.
+        """Continue with the nodes that an earlier process left, and with the results that it had chosen.
 
-        ``stands`` are those that stand for others, by id; ``gone`` says why results are no longer there.
+        ``stands`` are the ids of nodes that replace others; ``gone`` says why results are no longer there.
         """
         self.left.planned = frozenset(node.id for node in nodes)
         self.brought &= self.left.planned
@@ -100,7 +100,7 @@ class Graph:
         return node.id in self._collected
 
     def tell_brought(self, nodes: Sequence[Node], worst_case: Callable[[Node], float]) -> str:
-        """Return how many of the nodes run because others need them, and what that may cost (USD)."""
+        """Return how many nodes run because others need them, and their worst case (USD)."""
         brought = [node for node in nodes if node.id in self.brought]
         usd = sum(map(worst_case, brought))
         count = "1 node runs" if len(brought) == 1 else f"{len(brought)} nodes run"

@@ -1,4 +1,4 @@
-"""What every node of a run left for those that need it, or why it left nothing."""
+"""The results of every node of a run for those that need them, or why there are none."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ if TYPE_CHECKING:
 
 
 class Left(NothingNeeded):
-    """The plugin that passes over nodes whose needs did not pass, and gives the others what theirs left.
+    """The plugin that skips nodes whose needs did not pass, and gives the others their needs' results.
 
-    What an earlier run, or an earlier process of this one, left is checked by sha256 before the first node uses it.
+    Results of an earlier run, or an earlier process of this one, are checked by sha256 before the first node
+    uses them.
     """
 
     def __init__(self) -> None:
         self._reports: dict[str, NodeReport] = {}
         self._unchecked: set[str] = set()
         self._lacking: dict[str, tuple[str, str]] = {}
-        """By node that left nothing: the node whose doing that is, and what it did."""
+        """By node without results: the node to blame, and what happened to that."""
         self._pruned: set[str] = set()
         self._stands: dict[str, tuple[str, ...]] = {}
         """By collected node in whose place others were added: those of them that left something, the best first."""
@@ -55,14 +56,14 @@ class Left(NothingNeeded):
         return self._stands
 
     def lack(self, lacking: Mapping[str, str]) -> None:
-        """Hear which nodes an earlier process used, and why that is no longer possible."""
+        """Note which results of an earlier process are no longer available, and why."""
         self._lacking.update((node_id, (node_id, why)) for node_id, why in lacking.items())
 
     # --- hooks ------------------------------------------------------------------------------------------------------
 
     @hookimpl(trylast=True)
     def rpd_make_sources(self, nodes: list[Node], earlier: Earlier) -> Sequence[Source]:
-        """Hand out all nodes that no other source has, each when what it needs is there."""
+        """Hand out all nodes that no other source has, each when its needs have passed."""
         if not any(node.needs for node in nodes):
             return ()
         taken = self.planned.difference(node.id for node in nodes)
@@ -73,24 +74,24 @@ class Left(NothingNeeded):
 
     @hookimpl(tryfirst=True)
     def rpd_run_started(self, done: Sequence[NodeReport]) -> None:
-        """Take what is there when the run begins."""
+        """Take the results that exist when the run starts."""
         for report in done:
             self._note(report)
             self._unchecked.add(report.node.id)
 
     @hookimpl(tryfirst=True)
     def rpd_node_report(self, report: NodeReport) -> None:
-        """Take what a node left."""
+        """Take the results of a node."""
         self._note(report)
 
     @hookimpl(tryfirst=True)
     def rpd_skip_node(self, node: Node) -> Skip | None:
-        """Pass over a node that needs what is not there."""
+        """Skip a node whose needs have no results."""
         there = {job_of(need) for need in node.needs if self._has(need)}
         lacking = [need for need in node.needs if not self._has(need) and not self._is_spared(need, there)]
         if not lacking:
             return None
-        # One that did not pass is enough, while others may still run.
+        # One failed need is enough, even while others may still run.
         lacking = [need for need in lacking if need in self._lacking] or lacking
         first = lacking[0]
         culprit, deed = self._lacking.get(first, (first, "could not be collected"))
@@ -154,18 +155,22 @@ class Left(NothingNeeded):
                 return False
         return True
 
-    # --- what nodes get ---------------------------------------------------------------------------------------------
+    # --- results for nodes
+    # ----------------------------------------------------------------------------------------------
 
     def by(self, node: Node, sent: dict[str, str]) -> Needs:
-        """Return what the nodes left that a node needs."""
+        """Return the results of the nodes that a node needs."""
         from rpd.graph.results import Needs
 
         return Needs(node, sent, self._used(node), studies=self._stands.keys())
 
     def fingerprint(self, node: Node, sent: Mapping[str, str]) -> Mapping[str, str]:
-        """Return the content of what a node used; of what it never asked for, the files: it may use a volume."""
+        """Return the content of what a node used.
+
+        For needs it never touched, the files, since it may use a volume.
+        """
         used = {node_id for _, node_id, _ in parts_in(sent)}
-        # In a dry run nothing was left.
+        # In a dry run there are no results.
         unused = (each for each in self._used(node) if each.folder and each.node.id not in used)
         return {part(report.node.id, FILES): digest(report, FILES) for report in unused}
 

@@ -23,7 +23,7 @@ class _Wrong(Exception):
 
 @frozen
 class Met:
-    """Nodes that know what they need: those that were asked for, and those that may have to come along."""
+    """Nodes with their needs resolved: the requested ones, and those that may have to come along."""
 
     nodes: tuple[Node, ...]
     others: tuple[Node, ...]
@@ -31,13 +31,14 @@ class Met:
 
 
 def meet(nodes: Sequence[Node], links: Links, rootdir: Path) -> Met:
-    """Return ``nodes``, and the nodes of jobs that they need, with the ids of what each needs.
+    """Return ``nodes``, and the nodes of jobs that they need, with the ids of each one's needs.
 
-    Two cases meet if they agree in every parameter that both have. Without ``all=True`` a case has to meet exactly one.
-    A job of which cases meet none, or several, is an error, reported at its place; its nodes are left out.
+    Two cases match if they agree in every parameter that both have. Without ``all=True`` a case must match
+    exactly one. A job whose cases match none, or several, is an error, reported at its place; its nodes are
+    left out.
     """
-    known = {node.id for node in nodes}
-    others = [node for node in links.more if node.id not in known]
+    ids = {node.id for node in nodes}
+    others = [node for node in links.more if node.id not in ids]
     cases = _Cases([*nodes, *others])
     errors: dict[Definition, CollectionError] = {}
     of_job: dict[Definition, list[Node]] = defaultdict(list)
@@ -119,7 +120,7 @@ class _Table:
 
 
 def _tables(nodes: Iterable[Node], own: Collection[str]) -> list[_Table]:
-    """Return the cases of a job by what they share with ``own`` names; a hook may give them different parameters."""
+    """Return the cases of a job by the names they share with ``own``; a hook may give them different parameters."""
     tables: dict[tuple[str, ...], _Table] = {}
     for node in nodes:
         shared = tuple(sorted(name for name in node.parameters if name in own))
@@ -128,7 +129,7 @@ def _tables(nodes: Iterable[Node], own: Collection[str]) -> list[_Table]:
 
 
 def _comparable(value: Any) -> Hashable:
-    """Return what is equal for equal values and can be looked up; of what has no such thing, only itself is equal."""
+    """Return a hashable that is equal for equal values; if a value has none, it equals only itself."""
     if isinstance(value, list | tuple):
         return (list, *map(_comparable, value))
     if isinstance(value, dict):

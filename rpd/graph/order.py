@@ -12,12 +12,12 @@ from rpd.values.node import Node
 
 
 def ring_in(nodes: Iterable[Node], rootdir: Path) -> CollectionError | None:
-    """Return an error for nodes that need each other in a ring; None where there is no ring."""
+    """Return an error for nodes that need each other in a cycle; None if there is none."""
     by_id = {node.id: node for node in nodes}
     try:
         TopologicalSorter({node.id: node.needs for node in by_id.values() if node.needs}).prepare()
     except CycleError as error:
-        ring: Sequence[str] = error.args[1][::-1]  # graphlib names what is needed before what needs it
+        ring: Sequence[str] = error.args[1][::-1]  # graphlib lists a need before the node that needs it
         first = by_id[ring[0]]
         chain = ", which needs ".join(by_id[node_id].name for node_id in ring[1:])
         text = f"{first.name} needs {chain}: none of them could ever run"

@@ -1,4 +1,4 @@
-"""What earlier runs left of a node: its last report there that passed, if its files are still as they were pulled."""
+"""Results of earlier runs: a node's last report that passed, if its files are still as they were pulled."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _TOLD = 5
 
 
 class NotThere(UsageError):
-    """No earlier run has what a node needs, or its files are no longer as they were."""
+    """No earlier run has the needed results, or their files have changed."""
 
 
 class Past:
-    """The runs in a folder, newest first, without those on an emulator where only what is ``real`` counts.
+    """The runs in a folder, newest first; with ``real``, without those on an emulator.
 
-    A run is read when something is looked for that newer ones do not have.
+    A run is read when newer ones do not have what is looked for.
     """
 
     def __init__(self, runs_path: Path, *, real: bool = False) -> None:
@@ -34,7 +34,7 @@ class Past:
         self._real = real
         self._found: dict[str, NodeReport] = {}
         self._of_job: dict[str, list[Path]] = defaultdict(list)
-        """By job: the runs that were read in which one of its nodes passed, newest first."""
+        """By job: the runs read so far in which one of its nodes passed, newest first."""
         self._unread: Iterator[Path] | None = None
 
     def reports(self, node_id: str) -> tuple[NodeReport, ...]:
@@ -103,7 +103,7 @@ def job_of(node_id: str) -> str:
 
 
 def check_files(report: NodeReport) -> None:
-    """Raise NotThere if a file that a node left is not as it was pulled, or was never verified."""
+    """Raise NotThere if a file of a node has changed since it was pulled, or was never verified."""
     wrong = [f"{file.path} {file.problem}" for file in check(report) if file.problem]
     wrong += [
         f"{artifact.local} was not verified when it was pulled"

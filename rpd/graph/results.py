@@ -27,15 +27,15 @@ _FOLDER = "artifacts"
 
 
 class Pods(Protocol):
-    """What files can be sent to: a pod, or a cluster."""
+    """The target of files: a pod, or a cluster."""
 
     @property
     def parts(self) -> Sequence[Pod]:
-        """The pods that it consists of, the one that leads first."""
+        """Its pods, the leading one first."""
 
 
 class Needs:
-    """What the nodes left that a node needs, in the order of its marks and of their cases."""
+    """The results of the nodes that a node needs, in the order of its marks and of their cases."""
 
     def __init__(
         self,
@@ -45,16 +45,19 @@ class Needs:
         *,
         studies: Collection[str] = (),
     ) -> None:
-        """``sent`` gets what ``node`` uses; ``studies`` are ids of needed searches, whose trials come best first."""
+        """Keep the arguments. ``sent`` takes the parts that ``node`` uses.
+
+        ``studies`` are ids of needed searches, whose trials come best first.
+        """
         self._studies = frozenset(study.partition("[")[0] for study in studies)
         self._node_id = node.id
         self._all = tuple(Needed(node, sent, report) for report in reports)
 
     def __getitem__(self, job: Callable[..., Any] | str) -> Needed:
-        """Return what the one case of a job left that this node needs; ``job`` is its function or its name.
+        """Return the results of the only needed case of a job; ``job`` is its function or its name.
 
-        Of a search it is the best trial.
-        Raises UsageError for a job that the node does not need, or of which it needs several cases.
+        For a search it is the best trial. Raise UsageError for a job that the node does not need, or of which
+        it needs several cases.
         """
         cases = self.all(job)
         if len(cases) > 1 and f"{cases[0].file}::{cases[0].job}" not in self._studies:
@@ -71,7 +74,7 @@ class Needs:
         return len(self._all)
 
     def all(self, job: Callable[..., Any] | str | None = None) -> tuple[Needed, ...]:
-        """Return what all cases of a job left that this node needs; without a job, everything. Raises UsageError."""
+        """Return the results of all needed cases of a job; without a job, of all jobs. Raise UsageError."""
         if job is None:
             return self._all
         name = job if isinstance(job, str) else getattr(job, "__name__", repr(job))
@@ -91,10 +94,10 @@ class Needs:
 
 
 class Needed:
-    """What one node left: ``report`` is its report; its files are in ``folder``, checked by sha256."""
+    """The results of one node: ``report`` is its report; its files are in ``folder``, checked by sha256."""
 
     def __init__(self, user: Node, sent: dict[str, str], report: NodeReport) -> None:
-        """``user`` is the node that needs it; what it uses is noted in ``sent``."""
+        """Keep the arguments. ``user`` is the node that needs it; ``sent`` takes the parts it uses."""
         self._user = user
         self._sent = sent
         self._report = report
@@ -131,7 +134,7 @@ class Needed:
 
     @property
     def metrics(self) -> Mapping[str, Any]:
-        """What it recorded. In a dry run, where nothing is measured, a metric that is missing is NaN."""
+        """Its metrics. In a dry run, where nothing is measured, a missing metric is NaN."""
         self._use(METRICS)
         metrics = dict(self._report.metrics)
         return MappingProxyType(metrics if self._is_real else _Unmeasured(metrics))
@@ -142,10 +145,10 @@ class Needed:
         return self.path()
 
     def path(self, name: str = "") -> Path:
-        """Return where a file or folder that it pulled lies on this machine, without a name the folder of all.
+        """Return the local path of a pulled file or folder; without a name, the folder of all.
 
-        ``name`` is what it was called on the pod (``"model.pt"``, ``"out"``), its label, or a path in the folder.
-        In a dry run, where there is none, the node ends here as skipped: ``on`` goes on. Raises UsageError.
+        ``name`` is its name on the pod (``"model.pt"``, ``"out"``), its label, or a path in the folder. In a
+        dry run, where there is none, the node ends here as skipped; use ``on`` to go on. Raise UsageError.
         """
         self._use(FILES)
         if not self._is_real:
@@ -155,11 +158,12 @@ class Needed:
         return Path(self._report.folder, self._local(name))
 
     def on(self, pod: Pods, name: str = "") -> str:
-        """Return where a file or folder that it pulled lies on ``pod``, which is sent there if need be.
+        """Return the path of a pulled file or folder on ``pod``, sending it there if necessary.
 
-        It stays where the node left it if both nodes use that pod, or the same network volume, and its sums there are
-        still right: read it there, and copy what you change. ``name`` is as for ``path``; it may be left out where one
-        thing was pulled. For a cluster it lies at that path on every member. Raises UsageError, TransferError.
+        It stays where the node left it if both nodes use that pod, or the same network volume, and its
+        checksums there still match: read it there, and copy what you change. ``name`` is as for ``path``; it
+        may be omitted if only one thing was pulled. On a cluster it is at that path on every member. Raise
+        UsageError, TransferError.
         """
         self._use(FILES)
         # The members of a cluster share a network volume.
@@ -172,7 +176,7 @@ class Needed:
     # --- how --------------------------------------------------------------------------------------------------------
 
     def _on(self, pod: Pod, name: str, rank: str) -> str:
-        """Return where something lies on one pod; ``rank`` is what steps add that say which."""
+        """Return the path on one pod; ``rank`` is the suffix that names the member in steps."""
         if not self._is_real:
             name = name or self._will_pull()
             shown = name or "its files"
@@ -187,7 +191,7 @@ class Needed:
         before = dict(self._sent)
         title = f"put {local.removeprefix(f'{_FOLDER}/')} of {self.id}{rank}"
         staged = pod.put(Path(self._report.folder, local), remote, ignored=True, name=title)
-        # What the result depends on is what was in it, not from which run folder it came.
+        # The result depends on the content, not on the run folder it came from.
         self._sent.clear()
         self._sent.update(before)
         return staged.remote
@@ -207,7 +211,7 @@ class Needed:
         return f"{pod.workspace.rstrip('/')}/needs/{folder_name(self.id)}"
 
     def _will_pull(self) -> str:
-        """Return what a dry run found that the node pulls, if that is one thing."""
+        """Return the path that a dry run says the node will pull, if there is only one."""
         pulls = {
             step.command.removeprefix("pull ") for step in self._report.steps if step.kind is StepKind.PULL
         }
@@ -237,7 +241,10 @@ class Needed:
         return ", ".join(dict.fromkeys(names)) or "nothing: pod.pull(…) makes something a result"
 
     def _where_it_stayed(self, pod: Pod, local: str) -> str:
-        """Return where something that was pulled still lies on a pod, its sums checked there; empty if it does not."""
+        """Return the path where a pulled file still is on a pod, with checksums verified there.
+
+        Empty if there is none.
+        """
         artifact = next((each for each in self._report.artifacts if each.local == local), None)
         there = "" if artifact is None else self._same_place(pod, artifact.remote)
         if not there:
@@ -257,7 +264,7 @@ class Needed:
         return there if done.ok else ""
 
     def _same_place(self, pod: Pod, remote: str) -> str:
-        """Return where ``remote`` of the node's pod would be on ``pod``; empty where the two share nothing."""
+        """Return the path on ``pod`` of ``remote`` on the node's pod; empty if the two share nothing."""
         if is_glob(remote):
             return ""
         for record in self._report.pods:

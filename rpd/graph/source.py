@@ -14,12 +14,12 @@ from rpd.values.report import CACHED, NodeReport
 
 
 class GraphSource(Source):
-    """Hands out lanes of one node each, in the order of the plan, as soon as all that a node needs has passed.
+    """Hands out lanes of one node each, in the order of the plan, as soon as all needs of a node have passed.
 
-    A node of which a need did not pass comes at once, to be reported as skipped. Nodes that neither need others nor are
-    needed keep the lanes that they would have without a graph. ``over`` are the ids of what is done already; ``others``
-    those of nodes that other sources took, each over when its source is. ``stand`` hears then which nodes stand for it,
-    and says whether one of them left something.
+    If a need did not pass, the node is handed out at once, to be reported as skipped. Nodes that neither need
+    others nor are needed keep the lanes they would have without a graph. ``over`` are the ids of finished
+    nodes; ``others`` those of nodes that other sources took, each over when its source is. ``stand`` is then
+    called with the nodes that replace it, and returns whether one of them has results.
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""The record on disk: what a run leaves behind, and reading it back."""
+"""The record on disk: the files that a run leaves behind, and reading them back."""

@@ -1,4 +1,4 @@
-"""The environment of this machine and a project, as far as it decides what a program does."""
+"""The environment of this machine and a project, as far as it affects programs."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ print("\\n".join(f"{d.metadata['Name']}\\t{d.version}\\t{d.read_text('direct_url
 
 
 def _packages(python: Path) -> dict[str, str]:
-    """Return name to version; of what was installed from an address (an editable folder, git), the address follows."""
+    """Return name to version; for packages installed from an address (an editable folder, git), with the address."""
     if _is_this(python):
         rows = [
             (package.metadata["Name"], package.version, package.read_text("direct_url.json") or "")

@@ -12,10 +12,10 @@ from rpd.values.report import NodeReport
 
 
 def export(reports: Iterable[NodeReport], target: Path) -> list[Path]:
-    """Copy the artifacts of each node into a folder of its own below ``target``; return those folders.
+    """Copy the artifacts of each node into a separate folder below ``target``; return those folders.
 
-    Links are copied as links: none is followed. Raises UsageError where something is at ``target`` already, or it
-    cannot be written.
+    Links are copied as links: none is followed. Raise UsageError if ``target`` has content already, or cannot
+    be written.
     """
     made = []
     try:

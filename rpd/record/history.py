@@ -15,7 +15,7 @@ from rpd.values.runfolder import is_run_id
 
 
 def runs(runs_path: Path) -> list[RunInfo]:
-    """Return the runs in a folder of run folders, newest first; ``damage`` tells what is broken in one."""
+    """Return the runs in a folder of run folders, newest first; ``damage`` of each describes broken files."""
     try:
         folders = [Path(entry) for entry in os.scandir(runs_path) if entry.is_dir(follow_symlinks=False)]
     except OSError:
@@ -31,7 +31,7 @@ def stamp(name: str) -> str:
 
 
 def run_in(folder: Path) -> RunInfo | None:
-    """Return what is known of the run in ``folder``, None if it is no run folder."""
+    """Return the known facts about the run in ``folder``, None if it is no run folder."""
     path = folder / run.FILE_NAME
     if not os.path.lexists(path) and next(manifest_index.folders(folder), None) is None:
         return None
@@ -63,7 +63,7 @@ def reports(
 
 
 def documents(folder: Path, *, keep: bool = True) -> Iterator[tuple[str, Document | RpdError]]:
-    """Yield the folder of each node of the run in ``folder`` with its manifest, or with what is wrong with that."""
+    """Yield the folder of each node of the run in ``folder`` with its manifest, or the error in that."""
     return manifest_index.read(folder, manifest.read_document, keep=keep)
 
 

@@ -1,4 +1,4 @@
-"""The memory: what the last runs left of each node, kept so that the next run can begin with what failed."""
+"""The memory: the last outcome of each node, kept so that the next run can start with the failed ones."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Stepwise:
 
 @frozen
 class Remembered:
-    """What is known of nodes by their ids.
+    """The known facts about nodes, by their ids.
 
-    ``failed`` holds the causes of those that did not pass when they last ran; one that began and was never reported
-    is ``lost``, one that was left out has the cause of that. ``seconds`` is how long each took when it last ran;
-    ``known`` are all that ever began.
+    ``failed`` has the causes of those that did not pass when they last ran; a node that started and was never
+    reported is ``lost``, one that was left out has the cause of that. ``seconds`` is the duration of each
+    one's last run; ``known`` are all that ever started.
     """
 
     failed: Mapping[str, Cause] = EMPTY
@@ -65,7 +65,7 @@ class Memory:
         self._inode = 0
 
     def read(self) -> Remembered:
-        """Return what is remembered; nothing where there is no file. Lines that make no sense are passed over."""
+        """Return the remembered facts; empty if there is no file. Invalid lines are skipped."""
         reading = _Reading()
         for line in self._lines():
             reading.take(line)
@@ -94,7 +94,7 @@ class Memory:
         self._append({"stepwise": {"count": count}})
 
     def tidy(self) -> None:
-        """Drop what later lines have overruled, if the file has grown large by it."""
+        """Drop lines that later ones override, if the file has become large because of them."""
         try:
             size = self.path.stat().st_size
         except OSError:
@@ -105,7 +105,7 @@ class Memory:
                 write_whole(self.path, text)
 
     def close(self) -> None:
-        """Close the file; what happens later opens it again."""
+        """Close the file; later events open it again."""
         with self._lock:
             self._close()
 
@@ -211,7 +211,7 @@ class _Reading:
             self._stopped_at = self._stopped_at or node_id
 
     def result(self) -> Remembered:
-        """Return what all lines together say."""
+        """Return the result of all lines together."""
         for node_id, step in self._open.items():
             self._failed[node_id] = Cause.LOST
             self._step(node_id, "failed" if step else None)
@@ -228,7 +228,7 @@ def _cause(value: Any) -> Cause:
 
 
 def _dumps(remembered: Remembered) -> str:
-    """Return the fewest lines that say what ``remembered`` says."""
+    """Return the fewest lines with the content of ``remembered``."""
     records: list[dict[str, Any]] = []
     for node_id in sorted(remembered.known):
         record: dict[str, Any] = {"ended": node_id}

@@ -1,4 +1,4 @@
-"""Finding a run, and a node of it, by what a person typed."""
+"""Finding a run, and a node of it, from a user's words."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class NodeEntry:
 
     @property
     def report(self) -> NodeReport | None:
-        """Its report, read now; None while there is none that can be read."""
+        """Its report, read now; None if there is no readable one."""
         try:
             return self.read()
         except RpdError:
             return None
 
     def read(self) -> NodeReport | None:
-        """Return its report; None while there is none. Raises UsageError for one that cannot be read."""
+        """Return its report; None if there is none yet. Raise UsageError for one that cannot be read."""
         path = self.folder / manifest.FILE_NAME
         if not os.path.lexists(path):
             return None
@@ -102,9 +102,9 @@ def _ended(path: Path) -> NodeEntry | None:
 
 
 def node_named(all_entries: Sequence[NodeEntry], wanted: str, what: str = "node") -> NodeEntry:
-    """Return the node ``wanted`` means: its id, how its id or its name after ``::`` begins, or a part of its id.
+    """Return the node that ``wanted`` means: its id, the start of its id or name after ``::``, or a part of its id.
 
-    Raises UsageError, with the nodes it may be; ``what`` says what there is none of.
+    Raise UsageError, with the candidates; ``what`` is the noun for the message.
     """
     by_id = {entry.id: entry for entry in all_entries}
     return by_id[choose(list(by_id), wanted, "node", none=what)]
@@ -123,7 +123,7 @@ def choose(ids: Sequence[str], wanted: str, what: str, *, none: str = "") -> str
 
 
 def _meanings(ids: Sequence[str], wanted: str) -> Iterable[list[str]]:
-    """Yield what ``wanted`` may mean, the closest reading first."""
+    """Yield the possible meanings of ``wanted``, the closest reading first."""
     yield [each for each in ids if each == wanted]
     yield [each for each in ids if _name(each) == wanted]
     yield [each for each in ids if each.startswith(wanted) or _name(each).startswith(wanted)]

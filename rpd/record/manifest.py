@@ -65,7 +65,7 @@ _REQUIRED = ("node", "result")
 
 
 def document_of(report: NodeReport) -> dict[str, Any]:
-    """Return what the manifest holds. Never fails: ``toml_value`` normalises what TOML cannot hold."""
+    """Return the content of the manifest. Never fail: ``toml_value`` normalises values that TOML cannot hold."""
     document: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
     for name in _TABLES:
         record = getattr(report, name)
@@ -93,9 +93,9 @@ def loads(text: str, *, where: str = FILE_NAME) -> NodeReport:
 
 
 def report_of(document: Mapping[str, Any], where: str, *, folder: str = "") -> NodeReport:
-    """Return the report that a document holds. Unknown keys are passed over.
+    """Return the report in a document. Ignore unknown keys.
 
-    Raises RpdError that names ``where`` (the file) and the key for what is not as a manifest should be.
+    Raise RpdError that names ``where`` (the file) and the key for invalid content.
     """
     values: dict[str, Any] = {}
     for name, kind in _TABLES.items():
@@ -147,12 +147,12 @@ def write(path: Path, report: NodeReport) -> None:
 
 
 def write_document(path: Path, document: Mapping[str, Any], *, sync: bool = True) -> None:
-    """Write what ``document_of`` returned, whole. Raises OSError."""
+    """Write the result of ``document_of`` atomically. Raise OSError."""
     write_whole(path, tomli_w.dumps(document), sync=sync)
 
 
 def read(path: Path) -> NodeReport:
-    """Return the report in a manifest, ``folder`` being where it lies. Raises RpdError."""
+    """Return the report in a manifest; ``folder`` is that of the manifest. Raise RpdError."""
     return report_of(read_document(path), str(path), folder=str(path.parent))
 
 

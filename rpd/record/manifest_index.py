@@ -1,10 +1,10 @@
-"""The manifests of one run, and an index that keeps what they say: ten thousand are read in the time of a few.
+"""The manifests of one run, and an index of their content: ten thousand are read in the time of a few.
 
-The index is a file in the folder of the run, and only ever a cache. Each manifest is still looked at: one whose size,
-times or inode differ from those in the index is read itself, and so is one that the index does not have. A run appends
-to its index as nodes end, and who had to read manifests appends what was missing; of two lines about a manifest the
-later one counts. An index that is missing, damaged, copied from elsewhere or cannot be written costs time and nothing
-else.
+The index is a file in the folder of the run, and only ever a cache. Each manifest is still checked: if its
+size, times or inode differ from those in the index, the manifest itself is read, and so is one that the index
+lacks. A run appends to its index as nodes end, and readers append the manifests they had to read; of two
+lines about a manifest the later one counts. An index that is missing, damaged, copied from elsewhere or
+cannot be written costs time and nothing else.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Parse = Callable[[Path], Document]
 
 
 def folders(run_folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield each folder that has a manifest, in order, with the stamp of that: what changes whenever the file does."""
+    """Yield each folder that has a manifest, in order, with a stamp that changes whenever the manifest does."""
     waiting = [os.fspath(run_folder)]
     while waiting:
         folder = waiting.pop()
@@ -57,9 +57,9 @@ def _subfolders(folder: str) -> list[str]:
 
 
 def _stamp(path: str) -> str:
-    """Return size, times and inode of a file; empty where there is none.
+    """Return size, times and inode of a file; empty if there is none.
 
-    An archive can set the time when a file was last changed, but not its inode, nor when that was changed.
+    An archive can set a file's modification time, but neither its inode nor its ctime.
     """
     try:
         status = os.lstat(path)
@@ -71,9 +71,9 @@ def _stamp(path: str) -> str:
 
 
 def read(run_folder: Path, parse: Parse, *, keep: bool = True) -> Iterator[tuple[str, Document | RpdError]]:
-    """Yield each folder that has a manifest with the document in it, or with the error that ``parse`` raised for it.
+    """Yield each folder that has a manifest, with the document in it or the error of ``parse``.
 
-    With ``keep`` the index gets what it lacked.
+    With ``keep``, missing manifests are added to the index.
     """
     index = _Index(run_folder)
     for folder, stamp in folders(run_folder):
@@ -100,7 +100,7 @@ def add(run_folder: Path, folder: Path, document: Document) -> None:
 
 
 class _Index:
-    """What the index of one run has, and what it lacks."""
+    """The entries in the index of one run, and those that it lacks."""
 
     def __init__(self, run_folder: Path) -> None:
         self._folder = os.fspath(run_folder)
@@ -119,7 +119,7 @@ class _Index:
             self._lines[line.partition(b"\t")[0]] = line
 
     def document(self, folder: str, stamp: str) -> Document | None:
-        """Return what it has of a manifest with that stamp; None for nothing."""
+        """Return the entry of a manifest with that stamp; None if there is none."""
         name = _name(self._folder, folder)
         line = self._lines.get(name)
         begin = _begin(name, stamp)
@@ -133,11 +133,11 @@ class _Index:
         return document if isinstance(document, dict) else None
 
     def missed(self, folder: str, stamp: str, document: Document) -> None:
-        """Take what had to be read."""
+        """Take a manifest that had to be read."""
         self._fresh.append(_line(_name(self._folder, folder), stamp, document))
 
     def keep(self) -> None:
-        """Write what was missing. Raises nothing."""
+        """Write the missing entries. Never raise."""
         fresh = b"".join(self._fresh)
         with suppress(OSError):
             if self._count > _SPARE_LINES + 2 * (len(self._used) + len(self._fresh)):
@@ -168,7 +168,7 @@ def _line(name: bytes, stamp: str, document: Document) -> bytes:
 
 
 def _append(path: Path, data: bytes) -> None:
-    """Append in one call, so that what two processes append at once stays apart. Raises OSError."""
+    """Append in one call, so that concurrent appends of two processes do not mix. Raise OSError."""
     if not data:
         return
     descriptor = os.open(path, _APPEND | _SAFELY, 0o600)

@@ -1,4 +1,4 @@
-"""The plugin that keeps the record of a run while it goes on."""
+"""The plugin that keeps the record of a run in progress."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def _now() -> str:
 class ManifestPlugin:
     """Writes ``manifest.toml`` of each node, ``run.toml`` and ``results.csv`` of the run, secrets masked.
 
-    A notice names what cannot be written; that costs nothing else. ``now`` gives UTC as ISO 8601. Nothing is written
-    where there is no folder (a dry run).
+    A notice names files that cannot be written; there is no other effect. ``now`` returns UTC as ISO 8601.
+    Nothing is written if there is no folder (a dry run).
     """
 
     def __init__(

@@ -31,20 +31,20 @@ def report_path(flag: str, text: str, folder: Path) -> Path:
 
 
 def write_report(path: Path, text: str) -> bool:
-    """Write ``text`` (UTF-8) to where ``path`` leads; return whether that is a file of its own. Raises OSError.
+    """Write ``text`` (UTF-8) to ``path``; return whether that is a regular file. Raise OSError.
 
-    A file is replaced whole; of a link, the file it leads to. A terminal, another device or a FIFO (``/dev/stdout``,
-    ``>(program)``) is written to and stays what it is.
+    A file is replaced atomically; for a link, the file it leads to. A terminal, another device or a FIFO
+    (``/dev/stdout``, ``>(program)``) is written to and stays what it is.
     """
     if (descriptor := _descriptor_of(path)) is not None:
         _flush_standard(descriptor)
-        # A duplicate shares the position: what was printed before stands before, what comes after comes after.
+        # A duplicate shares the position, so that earlier and later output keep their order.
         _write_through(os.dup(descriptor), text)
         return False
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        mode = stat.S_IFREG  # nothing, or a link to what is to be made
+        mode = stat.S_IFREG  # nothing, or a link to a file that does not exist yet
     if stat.S_ISREG(mode):
         write_whole(Path(os.path.realpath(path)), text)
         return True
@@ -81,7 +81,7 @@ def _flush_standard(descriptor: int) -> None:
 
 
 def _opened(path: Path) -> int:
-    """Open a FIFO or device to write. Raises OSError where nobody reads the FIFO."""
+    """Open a FIFO or device to write. Raise OSError if nobody reads the FIFO."""
     flags = os.O_WRONLY | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_NONBLOCK", 0)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
@@ -96,7 +96,7 @@ def _opened(path: Path) -> int:
 
 
 def _write_through(descriptor: int, text: str) -> None:
-    """Write all of ``text`` and close. Raises OSError, also where nobody takes it."""
+    """Write all of ``text`` and close. Raise OSError, also if nobody reads it."""
     try:
         left = memoryview(text.encode("utf-8"))
         while left:

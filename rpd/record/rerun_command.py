@@ -22,7 +22,7 @@ def again(report: NodeReport) -> str:
 
 
 def _place(report: NodeReport) -> list[str]:
-    """Return what names the node: its id; of a trial, which only its run knows, that of the study, and which trial."""
+    """Return the arguments that name the node: its id, or for a trial, known to its run only, study and trial."""
     node_id, run = report.node.id, Path(report.folder).parent
     trial = _TRIAL.search(node_id)
     if trial is None or not report.folder or not is_regular(run / _STUDIES):

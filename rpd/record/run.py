@@ -1,4 +1,4 @@
-"""The run file: what ``run.toml`` says of a whole run."""
+"""The run file: the content of ``run.toml`` about a whole run."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ def dumps(info: RunInfo) -> str:
 
 
 def loads(text: str, *, where: str = FILE_NAME) -> RunInfo:
-    """Return what ``run.toml`` says. Raises RpdError that names ``where`` and the key."""
+    """Return the content of ``run.toml``. Raise RpdError that names ``where`` and the key."""
     table = parse(text, where).get("run")
-    if isinstance(table, Mapping) and "far_end" in table:  # as it was called at first
+    if isinstance(table, Mapping) and "far_end" in table:  # its first name
         table = {"backend": table["far_end"], **table}
     return from_table(RunInfo, table, f"{where}: [run]")
 
@@ -76,5 +76,5 @@ def write(path: Path, info: RunInfo) -> None:
 
 
 def read(path: Path) -> RunInfo:
-    """Return what the file says. Raises RpdError."""
+    """Return the content of the file. Raise RpdError."""
     return replace(loads(read_text(path), where=str(path)), folder=str(path.parent))

@@ -58,7 +58,7 @@ def last_change(run_folder: Path) -> float:
 def in_order(run_folder: Path, damaged: Callable[[Damage], object] = lambda _damage: None) -> Iterator[Event]:
     """Yield the events of a run and of all its nodes by time; each has its ``node`` if it belongs to one."""
     streams = [journal.read(run_folder / journal.FILE_NAME, damaged)]
-    # What happens to pods is in the run's journal too, with the node: there once is enough.
+    # Events of pods are in the run's journal too, with the node: list them once.
     streams += [
         (event for event in of_node(entry.id, entry.folder, damaged) if "pod_name" not in event)
         for entry in lookup.entries(run_folder)

@@ -74,7 +74,7 @@ class Way:
         self._phase, self._since = phase, max(at, self._since)
 
     def spans(self, until: float | None = None) -> list[Span]:
-        """Return the spans; one that goes on lasts until ``until`` at least."""
+        """Return the spans; an open one lasts until ``until`` at least."""
         if not self._phase:
             return list(self._spans)
         end = max(self._since, until or 0.0)

@@ -24,7 +24,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Return what ``values``, at least one, come to."""
+        """Return the statistics of ``values``, at least one."""
         import statistics  # slow to import, and a list of runs has no means
 
         return cls(

@@ -25,9 +25,9 @@ _DEEPEST = 8
 
 @frozen(kw_only=False)
 class Moment:
-    """The GPUs of a pod at one moment (s since 1970): how busy they are on average (percent), and the fullest's memory.
+    """The GPUs of a pod at one moment (s since 1970): average load (percent), and memory of the fullest.
 
-    ``used_mb`` and ``total_mb`` are MiB. What was not measured is None.
+    ``used_mb`` and ``total_mb`` are MiB. Missing measurements are None.
     """
 
     at: float
@@ -43,7 +43,7 @@ class Moment:
 
 
 def read(path: Path) -> list[Moment]:
-    """Return the GPU samples of a file in order of time. What cannot be read is passed over."""
+    """Return the GPU samples of a file in order of time, skipping invalid lines."""
     taken = [sample for measured in _objects(path) if (sample := _moment_of(measured)) is not None]
     return sorted(taken, key=lambda sample: sample.at)
 
@@ -54,7 +54,10 @@ def idle_seconds(taken: Sequence[Moment]) -> float:
 
 
 def _objects(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects of a file, one a line. What is none is passed over, and so is what cannot be read."""
+    """Yield the JSON objects of a file, one per line.
+
+    Skip invalid lines; yield nothing if the file cannot be read.
+    """
     read = 0
     try:
         for line in lines_of(path, _LONGEST_LINE):

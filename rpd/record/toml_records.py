@@ -83,7 +83,7 @@ def _key(key: Any) -> str:
 
 
 def _toml_time(value: dt.datetime | dt.date | dt.time) -> Any:
-    """Return what TOML knows of it: no offset on a time of day, no seconds in an offset, no names of zones."""
+    """Return the time in a form that TOML has: no offset on a time of day, no seconds in an offset, no zone names."""
     if isinstance(value, dt.datetime):
         offset = value.utcoffset()
         if offset is None:
@@ -111,7 +111,7 @@ def _repr(value: Any) -> str:
 
 
 def to_table(record: Any) -> dict[str, Any]:
-    """Return a record (a dataclass of scalars, mappings and tuples) as a table without what is None."""
+    """Return a record (a dataclass of scalars, mappings and tuples) as a table without None values."""
     values = ((f.name, getattr(record, f.name)) for f in fields(record) if f.compare)
     return {name: toml_value(value) for name, value in values if value is not None}
 
@@ -207,7 +207,7 @@ def _as_float(value: Any) -> Any:
 
 
 def _as_measured(value: Any) -> Any:
-    """What a job measured may be infinite, or no number at all."""
+    """Return a measurement as a float; a job's values may be infinite, or no numbers at all."""
     try:
         return float(value) if type(value) in (int, float) else _NOT_PLAIN
     except OverflowError:

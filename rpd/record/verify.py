@@ -15,7 +15,7 @@ from rpd.values.report import NodeReport
 
 
 class Problem(StrEnum):
-    """What is wrong with a file."""
+    """The problem with a file."""
 
     MISSING = "missing"
     DIFFERS = "differs"
@@ -26,7 +26,7 @@ class Problem(StrEnum):
 
 @frozen
 class Checked:
-    """One file that a pull brought: the node it belongs to, where it lies, what is wrong with it (None: nothing)."""
+    """One pulled file: its node, its place, and its problem (None: nothing)."""
 
     node_id: str
     path: Path
@@ -34,7 +34,7 @@ class Checked:
 
 
 def check(report: NodeReport) -> Iterator[Checked]:
-    """Yield every file of every artifact of a node, checked now. What a list is missing for counts as one file.
+    """Yield every file of every artifact of a node, checked now. A missing list counts as one file.
 
     The folder may come from anywhere: nothing outside it is read, and no link is followed.
     """
@@ -50,7 +50,7 @@ def check(report: NodeReport) -> Iterator[Checked]:
                 problem = Problem.OUTSIDE if isinstance(error, LeadsOut) else Problem.NO_LIST
                 yield Checked(node_id=report.node.id, path=tree.path(name), problem=problem)
                 continue
-            # ``results.sha256`` lies next to ``results`` and names files below it.
+            # ``results.sha256`` is next to ``results`` and lists files below it.
             below = name.removesuffix(".sha256")
             for each, digest in sums.items():
                 file_name = f"{below}/{each}"

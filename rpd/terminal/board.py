@@ -1,4 +1,4 @@
-"""The board: what every running node is doing now."""
+"""The board: the present activity of every running node."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Row:
     """Values of that series, thinned out."""
 
     def usd(self, now: float) -> float:
-        """Return what its pods have cost it so far."""
+        """Return the cost of its pods so far, in USD."""
         seconds = 0.0 if self.billed_since is None else max(now - self.billed_since, 0)
         return self.usd_before + seconds * self.usd_per_hr / 3600
 
@@ -60,7 +60,7 @@ class Row:
 
     @property
     def shown_state(self) -> str:
-        """What it does in 8 columns; while a command runs, how busy its GPUs are, where they tell."""
+        """Its activity in 8 columns; while a command runs, the load of its GPUs, if they report it."""
         if self.state != "running" or self.utilization is None:
             return self.state
         return f"GPU {self.utilization:>3.0f}%"
@@ -86,10 +86,10 @@ def draw(
     ink: Ink,
     pinned: Sequence[str] = (),
 ) -> str:
-    """Return the board, lines of at most ``width`` columns: the oldest nodes, how many more, what failed, the footer.
+    """Return the board, lines of at most ``width`` columns: the oldest nodes, how many more, failures, the footer.
 
-    Of ``pinned``, one line each, the last few are shown. It takes half of ``height`` and the footer at most, so that
-    what is over can be seen above it.
+    Of ``pinned``, one line each, only the last few are shown. The board takes at most half of ``height`` plus
+    the footer, so that finished nodes stay visible above it.
     """
     most = max(min(_MOST_ROWS, height // 2), 1)
     kept = pinned[-min(_MOST_PINNED, max(1, most // 4)) :]
@@ -115,7 +115,7 @@ def _fit_parts(text: str, width: int) -> str:
 
 
 def _others(rows: Sequence[Row]) -> str:
-    """Return how many more nodes run, by what they do."""
+    """Return how many more nodes are running, by their activity."""
     states = Counter(row.state for row in rows)
     if len(states) == 1:
         return f"… and {len(rows)} more {next(iter(states))}"
@@ -145,7 +145,7 @@ def _line(row: Row, layout: Layout, now: float, ink: Ink) -> str:
 
 
 def _shown_line(row: Row) -> str:
-    """Return what its command measures, says that it does, and said last."""
+    """Return its command's last metric, announced part and last line."""
     text = f"{row.mark}: {row.last_line}" if row.mark else row.last_line
     if not row.values:
         return text

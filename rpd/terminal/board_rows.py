@@ -31,9 +31,9 @@ _MOST_VALUES = 128
 
 
 class Rows:
-    """A row for each running node, by its id. Events of nodes that have none are passed over. Thread-safe.
+    """A row for each running node, by its id. Events of nodes without a row are ignored. Thread-safe.
 
-    ``clock`` counts seconds. Without ``tells_lines`` nobody streams output, and ``output`` tells of no lines.
+    ``clock`` counts seconds. Without ``tells_lines`` output is not streamed, and ``output`` returns no lines.
     """
 
     def __init__(self, ink: Ink, clock: Callable[[], float], *, tells_lines: bool = True) -> None:
@@ -53,13 +53,13 @@ class Rows:
 
     @property
     def usd(self) -> float:
-        """What the running nodes have cost so far."""
+        """The cost of the running nodes so far, in USD."""
         now = self._clock()
         return sum(row.usd(now) for row in self.all())
 
     @property
     def usd_per_hr(self) -> float:
-        """What their pods cost an hour now."""
+        """The present price of their pods per hour, in USD."""
         return sum(row.usd_per_hr for row in self.all() if row.billed_since is not None)
 
     # --- nodes ------------------------------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ class Rows:
     # --- pods -------------------------------------------------------------------------------------------------------
 
     def pod_event(self, node_id: str, event: str, detail: Mapping[str, Any]) -> None:
-        """Show what becomes of the pod that a node waits for, and count what it costs."""
+        """Show the progress of the pod that a node waits for, and count its cost."""
         with self._lock:
             row = self._rows.get(node_id)
             if row is None:
@@ -93,7 +93,7 @@ class Rows:
                 row.utilization = None
             if event == "refused":
                 row.billed_since = None
-            if event in ("released", "lost"):  # another attempt may come
+            if event in ("released", "lost"):  # another attempt may follow
                 row.usd_before, row.billed_since = row.usd(self._clock()), None
             if detail.get("usd_per_hr"):
                 row.usd_per_hr = float(detail["usd_per_hr"])
@@ -110,7 +110,7 @@ class Rows:
             return self._clock() - row.billed_since
 
     def pod_joined(self, node_id: str, pod: PodInfo, share: float) -> None:
-        """Note where a node is that shares a pod; it bears its part of what that costs since it began itself."""
+        """Note the pod that a node shares; the node pays its part of the price from its own start."""
         with self._lock:
             row = self._rows.get(node_id)
             if row is not None:
@@ -148,7 +148,7 @@ class Rows:
                 row.last_line = self._ink.legible(step.command.partition("\n")[0])
 
     def mark(self, node_id: str, name: str) -> None:
-        """Show what a command says that it does, before its last line."""
+        """Show the part that a command announces, before its last line."""
         with self._lock:
             row = self._rows.get(node_id)
             if row is not None:

@@ -18,9 +18,9 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 
 def chart(curve: Mapping[float, float], *, width: int, height: int) -> Iterator[str]:
-    """Yield ``height`` lines of bars for a curve (step -> value), the first and last with the value they stand for.
+    """Yield ``height`` lines of bars for a curve (step -> value); the first and last have their values as labels.
 
-    Steps are spread evenly: a curve is logged at regular steps, or nobody knows what was between.
+    Steps are spread evenly: a curve is logged at regular steps, or nobody knows the values in between.
     """
     values = list(curve.values())
     shares = _shares(values, max(1, width - _LABEL - 1))
@@ -34,7 +34,7 @@ def chart(curve: Mapping[float, float], *, width: int, height: int) -> Iterator[
 
 
 def _cell(share: float | None, floor: int, height: int) -> str:
-    """Return what of a bar stands on one floor; its foot is seen even where it is the lowest."""
+    """Return the part of a bar in one row; its foot is visible even if it is the lowest."""
     if share is None:
         return " "
     eighths = max(1, round(8 * height * share)) - 8 * floor

@@ -18,7 +18,7 @@ _BATCH = 2000
 
 
 class DryRunView(View):
-    """Draws the plan of each node; of what is over, only what did not pass."""
+    """Draws the plan of each node; of finished nodes, only those that did not pass."""
 
     title = "rpd dry run"
 
@@ -34,13 +34,13 @@ class DryRunView(View):
         """By node: whether a live dry run found its pod in stock."""
 
     def close(self) -> None:
-        """Write what waits."""
+        """Write pending lines."""
         super().close()
         self._before_line()
 
     @hookimpl
     def rpd_dry_run_node(self, planned: DryRunNode) -> None:
-        """Draw what would happen; with ``-q`` a line for each node, in batches: there may be thousands."""
+        """Draw the plan of a node; with ``-q`` one line per node, in batches: there may be thousands."""
         if planned.worst_case_usd is None:
             self._unknown += 1
         else:

@@ -1,4 +1,4 @@
-"""A planned node as lines: what a dry run found out."""
+"""A planned node as lines of text."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def draw_beside(planned: DryRunNode, above: DryRunNode, ink: Ink) -> Iterator[st
 
 
 def is_like(planned: DryRunNode, above: DryRunNode) -> bool:
-    """Whether two nodes differ in their ids and in what their steps say alone."""
+    """Return whether two nodes differ only in their ids and in the words of their steps."""
     same = replace(planned, node_id=above.node_id, steps=above.steps) == above
     return same and len(planned.steps) == len(above.steps)
 

@@ -43,7 +43,7 @@ class End:
             )
 
     def wrong_sort(self, reports: Sequence[NodeReport]) -> str:
-        """Return what is wrong with the name in ``--sort``, now that all names are known; empty where nothing is."""
+        """Return the error in ``--sort``, now that all names are known; empty if there is none."""
         if self._level < 0 or not self._output.sort:
             return ""
         wrong = missing(reports, Ranking.parse(self._output.sort))
@@ -84,7 +84,7 @@ class End:
         yield from end_summary.pods_left(summary, width=self._screen.width, ink=self._ink)
 
     def next_steps(self, summary: RunSummary) -> Iterator[str]:
-        """Yield what to do next."""
+        """Yield suggestions of what to do next."""
         if self._level >= 0 and not self._output.no_summary:
             steps = next_steps.next_steps(self._config, summary, width=self._screen.width, ink=self._ink)
             for number, line in enumerate(steps):

@@ -49,9 +49,9 @@ def failures(
     ink: Ink,
     style: Style = Style(),  # noqa: B008 - it cannot change
 ) -> Iterator[str]:
-    """Yield the section FAILURES: every node that did not pass, with what a person needs to mend it.
+    """Yield the section FAILURES: every node that did not pass, with the details to fix it.
 
-    Interrupted nodes have nothing to mend: without ``verbose`` only the short summary lists them.
+    Interrupted nodes have nothing to fix: without ``verbose`` only the short summary lists them.
     """
     failed = [
         report
@@ -144,7 +144,7 @@ def passes(reports: Sequence[NodeReport], *, width: int, ink: Ink) -> Iterator[s
 
 
 def _last_lines(log: Path) -> list[str]:
-    """Return the last lines of a log as a person would see them; of a long one, what a few screens hold is read."""
+    """Return the last lines of a log as a person would see them; of a long log only a few screens are read."""
     try:
         data = tail_of(log, _TAIL_BYTES)
     except OSError:
@@ -154,7 +154,7 @@ def _last_lines(log: Path) -> list[str]:
 
 
 def because(report: NodeReport) -> str:
-    """Return ``cause: reason``, or what there is of it."""
+    """Return ``cause: reason``, as far as they are known."""
     result = report.result
     cause = "" if result.cause is None or result.reason.lower().startswith(result.cause) else result.cause
     return ": ".join(part for part in (cause, result.reason) if part) or result.outcome.value
@@ -163,11 +163,11 @@ def because(report: NodeReport) -> str:
 def short_summary(
     reports: Sequence[NodeReport], *, width: int, verbose: bool, crop: bool, ink: Ink, chars: str = "fE"
 ) -> Iterator[str]:
-    """Yield ``FAILED id - reason`` for the outcomes of ``chars`` (``-r``); with ``verbose`` for all but passed ones.
+    """Yield ``FAILED id - reason`` for the outcomes in ``chars`` (``-r``); with ``verbose`` for all but passed ones.
 
-    Nodes that are cached are listed with the folder that holds their files, ten of them without ``verbose``; where more
-    than ten were interrupted, or skipped for want of what they need, only their number is shown. With ``crop`` a reason
-    ends where the line does.
+    Cached nodes are listed with the folder of their files, ten of them without ``verbose``; if more than ten
+    were interrupted, or skipped because of their needs, only their number is shown. With ``crop`` a reason
+    ends with the line.
     """
     wanted = outcomes_of(f"{chars}a" if verbose else chars)
     cached = [report for report in reports if report.result.word == "cached"]

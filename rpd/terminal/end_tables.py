@@ -47,7 +47,7 @@ def wants_passes(chars: str) -> bool:
 
 
 def notices(texts: Sequence[str], *, width: int, ink: Ink) -> Iterator[str]:
-    """Yield what was noticed on the way, each once."""
+    """Yield the notices of the run, each once."""
     if texts:
         yield ""
         yield ink(rule("notices", "=", width), "yellow")
@@ -95,7 +95,7 @@ def costs(reports: Sequence[NodeReport], *, number: int, width: int, ink: Ink) -
 
 
 def _why(report: NodeReport) -> str:
-    """Return for what the money went: the pod's kind, how long, at which price."""
+    """Return what the money was spent on: the kind of pod, for how long, at which price."""
     pod = report.pod
     gpu = short_gpu(pod.gpu or "CPU") if pod else ""
     many = f"{pod.count}x " if pod and pod.count > 1 else ""

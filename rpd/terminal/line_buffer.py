@@ -40,7 +40,7 @@ class OutputLines:
 
 
 class LastLine:
-    """Knows only what an ``OutputLines`` would show last: for output that nobody streams, which may be much."""
+    """Knows only the last line that an ``OutputLines`` would show: for output that is not streamed, often large."""
 
     def __init__(self) -> None:
         self._end = b""
@@ -60,13 +60,13 @@ class LastLine:
         return colored(_last_state(line.decode(errors="replace")))
 
     def flush(self) -> list[str]:
-        """Forget what was not ended."""
+        """Drop an unfinished line."""
         self._end = b""
         return []
 
 
 def _last_state(line: str, *, keep_end: bool = False) -> str:
-    r"""Return what is visible of a line; ``keep_end`` keeps a ``\r`` that may turn out to be ``\r\n``."""
+    r"""Return the visible part of a line; ``keep_end`` keeps a ``\r`` that may turn out to be ``\r\n``."""
     written = line.rstrip("\r")
     visible = written.rpartition("\r")[2]
     return f"{visible}\r" if keep_end and line.endswith("\r") else visible

@@ -1,4 +1,4 @@
-"""A live run on the screen: lines for what is over, and on an interactive terminal a board for what goes on."""
+"""A live run on the screen: lines for finished nodes, and on an interactive terminal a board for running ones."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _STOPPING = {
 
 
 class LiveView(View):
-    """Draws a run that goes on. What each event changes stands in ``Rows``; which line it deserves, in ``PodLines``."""
+    """Draws a run in progress. ``Rows`` keeps the state that events change; ``PodLines`` chooses the lines."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class LiveView(View):
 
     @hookimpl
     def rpd_pod_event(self, pod_name: str, event: str, detail: dict[str, Any]) -> None:
-        """Show what becomes of a pod in the row of the node that waits for it."""
+        """Show the progress of a pod in the row of the node that waits for it."""
         node_id = detail.get("node", "")
         self._rows.pod_event(node_id, event, detail)
         with self._lock:
@@ -159,7 +159,7 @@ class LiveView(View):
 
     @hookimpl
     def rpd_pod_ready(self, node: Node | None, pod: PodInfo) -> None:
-        """Note which GPU it is, where, and what it costs."""
+        """Note its GPU, place and price."""
         node_id = node.id if node is not None else ""
         waited = self._rows.pod_ready(node_id, pod)
         with self._lock:
@@ -206,7 +206,7 @@ class LiveView(View):
 
     @hookimpl
     def rpd_step_mark(self, node: Node, name: str) -> None:
-        """Show what the command says that it does before its last line."""
+        """Show the part that the command announces, before its last line."""
         self._rows.mark(node.id, name)
         if name and self._level >= 1:
             self._tell("STEP", node.id, name, "cyan")
@@ -226,10 +226,11 @@ class LiveView(View):
             code = "" if step.exit_code is None else f"exit code {step.exit_code}, "
             self._tell("DONE", node.id, f"{step.kind} in {code}{format_duration(step.seconds)}")
 
-    # --- what is over -----------------------------------------------------------------------------------------------
+    # --- finished nodes
+    # -------------------------------------------------------------------------------------------------
 
     def _over(self, node: Node, report: NodeReport) -> str:
-        """Take a node off the board; one that did not pass stays in sight."""
+        """Remove a node from the board; one that did not pass stays in sight."""
         result = report.result
         self._progress.end(node, report, self._clock())
         self._pinned.pop(node.id, None)

@@ -16,9 +16,9 @@ from rpd.values.report import NodeReport, RunSummary
 
 
 def next_steps(config: Config, summary: RunSummary, *, width: int, ink: Ink) -> Iterator[str]:
-    """Yield a line for each command worth typing now, whole, with its purpose where ``width`` has room for it.
+    """Yield a line for each command worth typing now, complete, with its purpose if ``width`` has room for it.
 
-    Where everything passed there is none.
+    None if everything passed.
     """
     failed = [report for report in summary.reports if not report.result.outcome.is_ok]
     commands = list(_commands(config, summary, failed))
@@ -49,7 +49,7 @@ def _commands(config: Config, summary: RunSummary, failed: Sequence[NodeReport])
 
 
 def _remembers_rest(stop_reason: str) -> bool:
-    """Return whether ``--lf`` takes up what was left out too: after ``-x`` it runs only what failed."""
+    """Return whether ``--lf`` also selects the nodes that were left out: after ``-x`` it selects only failed ones."""
     return INTERRUPTED in stop_reason or stop_reason.startswith(("budget:", "balance:"))
 
 

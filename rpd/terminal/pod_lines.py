@@ -14,7 +14,7 @@ from rpd.values.pod import PodInfo
 
 @frozen(kw_only=False)
 class Line:
-    """The word a line begins with, what follows the name of the node, and the style of the word."""
+    """The first word of a line, the text after the node's name, and the style of the word."""
 
     word: str
     text: str
@@ -24,8 +24,8 @@ class Line:
 class PodLines:
     """Turns events into lines. Called under a lock.
 
-    ``level`` counts ``-v`` up and ``-q`` down; ``is_interactive``: a board shows what goes on; ``ends_with_run``: pods
-    that are kept go with the emulator of the run.
+    ``level`` counts ``-v`` up and ``-q`` down; ``is_interactive``: a board shows running nodes;
+    ``ends_with_run``: kept pods end with the emulator of the run.
     """
 
     def __init__(self, level: int, *, is_interactive: bool, ends_with_run: bool) -> None:
@@ -33,12 +33,12 @@ class PodLines:
         self._ends_with_run = ends_with_run
         self._is_log = level >= 1 or (level == 0 and not is_interactive)
         self._refusals: dict[str, set[str]] = {}
-        """By node: the offers that were refused to it since it began."""
+        """By node: the offers that were refused to it so far."""
         self._waiting: set[str] = set()
         """The nodes that wait for stock, each announced once."""
 
     def event(self, who: str, event: str, detail: Mapping[str, Any]) -> Line | None:
-        """Return the line of an event; None where the board is enough."""
+        """Return the line of an event; None if the board is enough."""
         pod, offer, reason = (str(detail.get(key) or "") for key in ("pod_id", "offer", "reason"))
         match event:
             case "refused":

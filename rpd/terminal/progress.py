@@ -19,7 +19,7 @@ _REMEMBERED = 100
 
 @dataclass(slots=True)
 class _Kind:
-    """The nodes of one job function: how many wait, and what those that are over took (s) and cost (USD)."""
+    """The nodes of one job function: how many wait, and the durations (s) and costs (USD) of finished ones."""
 
     waiting: int = 0
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
@@ -27,7 +27,7 @@ class _Kind:
     charged: int = 0
 
     def seconds_left(self, after: float = 0.0) -> float | None:
-        """Return what a node still takes that took ``after`` so far; None where none took so long before."""
+        """Return the seconds that a node still takes after ``after``; None if none took that long before."""
         longer = [seconds for seconds in self.seconds if seconds > after]
         return sum(longer) / len(longer) - after if longer else None
 
@@ -129,10 +129,9 @@ class Progress:
         return max(0, self.total - len(self._running) - self.done)
 
     def seconds_left(self, now: float) -> float | None:
-        """Return in how many seconds the run is over, if nodes go on to take what they took; None where nobody knows.
+        """Return the seconds until the end of the run if nodes take as long as before; None if unknown.
 
-        As many nodes are taken to run at once as run now: that is what shared pods and the end of a plan leave of
-        its width.
+        Assume as many parallel nodes as now: shared pods and the end of a plan leave less than its width.
         """
         every = [seconds for kind in self._kinds.values() for seconds in kind.seconds]
         if not every or not self._foresees:
@@ -151,7 +150,7 @@ class Progress:
         return max(work / max(1, len(self._running)), longest) or None
 
     def usd_in_all(self, running_usd: float) -> float | None:
-        """Return what the run costs in all, if nodes go on to cost what they cost; None where nobody knows."""
+        """Return the total cost of the run if nodes cost as much as before; None if unknown."""
         charged = sum(kind.charged for kind in self._kinds.values())
         if not charged or not self._foresees:
             return None
@@ -198,7 +197,7 @@ def _mean_usd(kind: _Kind, otherwise: float) -> float:
 
 
 def elapsed(seconds: float) -> str:
-    """Return a duration that goes on: whole seconds at least, so that it does not flicker."""
+    """Return a duration in progress: whole seconds at least, so that it does not flicker."""
     return f"{seconds:.0f}s" if seconds < 9.5 else format_duration(max(seconds, 10))
 
 

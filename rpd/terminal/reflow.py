@@ -10,10 +10,10 @@ from rpd.values.safe_text import plain
 
 
 class Reflow:
-    """Remembers what was drawn, and how to take it back where it takes more lines now than it had.
+    """Remembers the drawn board, and how to remove it if it takes more lines now than before.
 
-    Terminals of today wrap again what stands on them already; rich goes back as many lines as it wrote, so that without
-    this a copy of the board is left behind with each step of a resize.
+    Modern terminals rewrap text that is already on them; rich moves up as many lines as it wrote, so without
+    this each step of a resize would leave a copy of the board behind.
     """
 
     def __init__(self) -> None:
@@ -21,11 +21,11 @@ class Reflow:
         self._width = 0
 
     def drawn(self, text: str, width: int) -> None:
-        """Remember a board, and how wide the terminal was."""
+        """Remember a board, and the width of the terminal."""
         self._text, self._width = text, width
 
     def take_back(self, width: int) -> Control | None:
-        """Return what removes the lines that were added by wrapping, None where there are none."""
+        """Return the control that removes lines added by wrapping, None if there are none."""
         if not self._width or width >= self._width:
             return None
         lengths = (cell_len(plain(line)) for line in self._text.split("\n"))

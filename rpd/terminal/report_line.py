@@ -19,12 +19,12 @@ class ReportLine:
         self._indent = indent
 
     def text(self, report: NodeReport, count: str) -> str:
-        """Return what follows the id of a node; ``count`` comes last."""
+        """Return the text after the id of a node; ``count`` comes last."""
         pod = report.pod
         usd = "" if pod is None else f" {money(report.cost.estimated_usd)}"
         text = f"{format_duration(report.result.seconds)}{usd}{count}"
         place = _place_of(pod) if pod is not None else ""
-        # Where there is little room, where it ran goes first: what is left of an id has to tell it from others.
+        # With little room, the place is dropped first: the rest of an id has to distinguish it from others.
         if place and (not self._screen.is_interactive or self._room(f"{place}  {text}") >= _SHORTEST_ID):
             return f"{place}  {text}"
         return text

@@ -70,7 +70,7 @@ class Screen:
         return self._pinned("COLUMNS") or width or 80, self._pinned("LINES") or height or 24
 
     def _pinned(self, name: str) -> int:
-        """Return what the environment says, 0 where that is no size."""
+        """Return the size in the environment, 0 if it is not a number."""
         value = self._environ.get(name, "")
         return int(value) if value.isdigit() else 0
 
@@ -88,7 +88,7 @@ class Screen:
                 self._write_waiting()
 
     def _write_waiting(self) -> None:
-        """Write what waits; what a signal handler on this very thread adds meanwhile is written after it."""
+        """Write pending lines, and then those that a signal handler on this thread adds meanwhile."""
         if self._is_writing:
             return
         self._is_writing = True
@@ -116,7 +116,7 @@ class Screen:
     # --- the board ------------------------------------------------------------------------------------------
 
     def start_board(self, draw: Callable[[], str]) -> None:
-        """Draw what ``draw`` returns (fitted to the width) below the lines, until ``stop_board``."""
+        """Draw the result of ``draw`` (fitted to the width) below the lines, until ``stop_board``."""
         with self._lock:
             if not self.is_interactive or self._ticker is not None:
                 return
@@ -152,7 +152,7 @@ class Screen:
         from rich.live import Live
 
         console = Console(file=self._file, force_terminal=True, highlight=False, markup=False, emoji=False)
-        # What user code prints on this machine has to go above the board too.
+        # Output of user code on this machine has to go above the board too.
         redirect = self._file is sys.stdout or isinstance(self._file, OwnCopy)
         return Live(
             console=console,
@@ -203,7 +203,7 @@ def _is_terminal(file: TextIO) -> bool:
 
 
 def _wants_color(color: str, file: TextIO, environ: Mapping[str, str]) -> bool:
-    """Return what the flag says, else NO_COLOR or FORCE_COLOR (no-color.org, force-color.org)."""
+    """Return whether to use colour: by the flag, else NO_COLOR or FORCE_COLOR (no-color.org, force-color.org)."""
     if color != "auto":
         return color == "yes"
     if environ.get("NO_COLOR"):

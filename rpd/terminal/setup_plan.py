@@ -24,7 +24,7 @@ class SetupPlan:
 
     @hookimpl
     def rpd_fixture_setup(self, node: Node, fixture: FixtureDef) -> None:
-        """Write the set-up of a fixture, with its parameter and what it asks for itself."""
+        """Write the set-up of a fixture, with its parameter and the fixtures it requests."""
         value = node.fixture_params.get(fixture.name)
         param = "" if value is None else f"[{value.value!r}]"
         self._write(

@@ -1,4 +1,4 @@
-"""Past runs on the screen: what their own end showed."""
+"""Past runs on the screen, as at their own end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def print_results(reports: Sequence[NodeReport], *, color: str) -> None:
 
 
 def print_run(summary: RunSummary, *, color: str) -> None:
-    """Print what the end of a run shows: tables, the nodes that did not pass, pods that are left, the last line."""
+    """Print the end of a run: tables, nodes that did not pass, pods that are left, the last line."""
     screen = Screen(sys.stdout, color=color)
     ink, width = screen.ink, screen.width
     lines = _results(summary.reports, screen)

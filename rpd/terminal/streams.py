@@ -10,9 +10,9 @@ from typing import TextIO
 
 
 class OwnCopy:
-    """Writes to where a stream of the process led when the copy was made.
+    """Writes to the target that a stream of the process had when the copy was made.
 
-    What user code printed before stands before: the stream itself is flushed first, as long as it is there.
+    Output of user code keeps its order: the stream itself is flushed first, as long as it exists.
     """
 
     def __init__(self, stream: TextIO) -> None:

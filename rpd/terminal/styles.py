@@ -37,7 +37,7 @@ class Ink:
         return _pen(style)(masked) if self.color and style else masked
 
     def legible(self, text: str) -> str:
-        """Return ``text``, masked, without what a terminal acts on."""
+        """Return ``text``, masked, without characters that a terminal acts on."""
         # Masked last: a control character inside a secret would hide it.
         return self._redactor.text(plain(text).expandtabs(4))
 
@@ -118,7 +118,7 @@ def rule(title: str, character: str, width: int) -> str:
 
 
 def money(usd: float | None) -> str:
-    """Return an amount for a screen; what is more than nothing never looks like nothing."""
+    """Return an amount for the screen; more than nothing never looks like nothing."""
     if usd is None:
         return "unknown"
     return "<$0.01" if 0 < usd < 0.005 else f"${usd:,.2f}"

@@ -31,10 +31,10 @@ _WORD = 8
 
 
 class View:
-    """Writes the lines of a run to ``file``; ``LiveView`` and ``DryRunView`` say what differs.
+    """Writes the lines of a run to ``file``; ``LiveView`` and ``DryRunView`` define the differences.
 
-    Hooks may be called from any thread. Secrets are masked in every line. ``clock`` counts seconds.
-    ``close`` gives the terminal back and may be called at any time and more than once.
+    Hooks may be called from any thread. Secrets are masked in every line. ``clock`` counts seconds. ``close``
+    restores the terminal and may be called at any time and more than once.
     """
 
     title = "rpd run"
@@ -66,7 +66,7 @@ class View:
         atexit.register(self.close)
 
     def close(self) -> None:
-        """Write what waits, and give the terminal back."""
+        """Write pending lines, and restore the terminal."""
         atexit.unregister(self.close)
 
     # --- the beginning ----------------------------------------------------------------------------------------------
@@ -113,11 +113,12 @@ class View:
         """Return more facts for the head."""
         return []
 
-    # --- what is over -----------------------------------------------------------------------------------------------
+    # --- finished nodes
+    # -------------------------------------------------------------------------------------------------
 
     @hookimpl
     def rpd_node_report(self, node: Node, report: NodeReport) -> None:
-        """Write the line of a node that is over."""
+        """Write the line of a finished node."""
         outcome = report.result.outcome
         with self._lock:
             before = self._outcomes.get(node.id)
@@ -148,7 +149,7 @@ class View:
             self._screen.line(self._ink(f"        {shown}", "dim"))
 
     def _before_line(self) -> None:
-        """Write what has to come before the next line."""
+        """Write text that has to precede the next line."""
 
     def _tell(self, word: str, who: str, text: str = "", style: str = "") -> None:
         line = f"{who}  {text}" if text else who
@@ -184,13 +185,13 @@ class View:
         self._screen.lines(lines)
 
     def _sections(self, reports: Sequence[NodeReport], summary: RunSummary) -> Iterable[str]:
-        """Yield what comes before the last line."""
+        """Yield the sections before the last line."""
         yield from self._end.failures(reports)
         yield from self._end.lists(reports, self._notices)
         yield from self._end.pods_left(summary)
 
     def _before_last(self) -> Iterable[str]:
-        """Yield what stands right before the last line."""
+        """Yield the lines right before the last line."""
         return ()
 
     def _last_line(self, summary: RunSummary) -> str:

@@ -19,11 +19,15 @@ def wait_until(
     *,
     deadline: float = DEADLINE,
 ) -> T:
-    """Return the first true value of ``condition``; fail after ``deadline`` seconds, naming ``what``."""
-    tick, end = threading.Event(), time.monotonic() + deadline
+    """Return the first true value of ``condition``; fail after ``deadline`` seconds, naming ``what``.
+
+    It looks less often the longer that takes: to look is often a call of the emulator, which is work for two processes.
+    """
+    tick, begin = threading.Event(), time.monotonic()
     while not (value := condition()):
-        if time.monotonic() > end:
+        waited = time.monotonic() - begin
+        if waited > deadline:
             named = what if isinstance(what, str) else what()
             raise AssertionError(f"{named} did not come true within {deadline:g} s")
-        tick.wait(0.01)
+        tick.wait(min(0.1, max(0.01, waited / 10)))
     return value

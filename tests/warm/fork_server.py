@@ -34,6 +34,8 @@ from rpd.runpod.graphql import sdk
 _PROGRAM = Path(rpd.__file__).with_name("__main__.py")
 _COLD = ("rpd.__main__", "rpd.testing", "rpd.emulator")
 """Not imported here: each child runs the first; the others belong to other processes."""
+_LATE = ("difflib", "fcntl", "httpx", "pathspec", "rich_argparse", "statistics", "tempfile", "tomllib", "traceback")
+"""What modules of rpd import only where it is needed; httpx alone is a third of a short run."""
 
 
 def main() -> None:
@@ -70,6 +72,8 @@ def _warm_up() -> None:
     for module in pkgutil.walk_packages(rpd.__path__, "rpd."):
         if not module.name.startswith(_COLD):
             importlib.import_module(module.name)
+    for name in _LATE:
+        importlib.import_module(name)
     sdk.preload().join()
     gc.collect()
     gc.freeze()

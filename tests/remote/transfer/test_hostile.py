@@ -28,6 +28,7 @@ from rpd.project.ignore import staged_files
 from rpd.remote.protocol import Command
 from rpd.remote.shell import Ended, Interrupt, Program, TooMuch
 from rpd.remote.ssh import SshRemote
+from rpd.remote.transfer import fetch as fetch_module
 from rpd.remote.transfer import listing as listing_module
 from rpd.remote.transfer.checksums import note_sums, parse_sums
 from rpd.remote.transfer.delta import NOTHING_KEPT, change_of, lists_in, sizes_of
@@ -427,8 +428,9 @@ HOSTILE_ZIPPED: dict[str, Callable[[], Iterable[bytes]]] = {
 
 
 @pytest.mark.parametrize("how", [*HOSTILE, *(f"{name}, zipped" for name in HOSTILE), *HOSTILE_ZIPPED])
-def test_hostile_archives(tmp_path: Path, how: str) -> None:
+def test_hostile_archives(tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is a TransferError, soon, and holds nothing: not in memory and not on the disk."""
+    monkeypatch.setattr(fetch_module, "_MOST_PASSED_OVER", 1 << 26)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     name, comma, _ = how.rpartition(", zipped")
     sent = {**HOSTILE, **HOSTILE_ZIPPED}[name if comma else how]()
@@ -639,12 +641,13 @@ def test_a_note_that_makes_no_sense_is_not_believed(tmp_path: Path, note: bytes)
 
 # --- programs that lie ----------------------------------------------------------------------------------------------
 
+WORDY = "no, not at all" * 200
 LIES = {
     "find that never ends": ("find", "while :; do printf './r/%0200d\\0' 1; done"),
-    "find that complains without end": ("find", "while :; do echo find: no >&2; done"),
+    "find that complains without end": ("find", f"while :; do echo {WORDY} >&2; done"),
     "tar that sends zeros": ("tar", "cat /dev/zero"),
     "tar that sends noise": ("tar", "cat /dev/urandom"),
-    "tar that complains without end": ("tar", "while :; do echo tar: no, not at all >&2; done"),
+    "tar that complains without end": ("tar", f"while :; do echo {WORDY} >&2; done"),
     "sums that are wrong": ("sha256sum", "echo 0000"),
     "no sums": ("sha256sum", "exit 3"),
     "names that are swallowed": ("xargs", "cat >/dev/null"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import hypothesis
 import pytest
@@ -52,6 +54,15 @@ def openapi() -> OpenApi:
     if not path.is_file():
         pytest.skip("no copy of RunPod's OpenAPI document: set RPD_OPENAPI to one")
     return OpenApi(json.loads(path.read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="session")
+def the_sdk() -> ModuleType:
+    """The runpod SDK, imported as rpd does: without asking at length which processor the machine has."""
+    from rpd.runpod.graphql import sdk
+
+    sdk.preload().join()
+    return importlib.import_module("runpod")
 
 
 @pytest.fixture(scope="session")

@@ -348,7 +348,7 @@ def train(pod, record_metric):
 """
 
 
-def test_a_node_on_a_pod_is_told_whole(tmp_path: Path, rpd_run: RpdRun, emulator: Launched) -> None:
+def test_a_node_on_a_pod_is_told_whole(tmp_path: Path, rpd_run: RpdRun, clean_emulator: Launched) -> None:
     """Pod, money, log and metrics of a real run are in the report; its secret is not."""
     project(tmp_path, ON_A_POD.replace("{last}", "echo failing $HF_TOKEN >&2; exit 3"))
     rpd_run(tmp_path, "--yes", "--junitxml", "out.xml", env={"HF_TOKEN": SECRET})
@@ -361,7 +361,7 @@ def test_a_node_on_a_pod_is_told_whole(tmp_path: Path, rpd_run: RpdRun, emulator
     assert (case.findtext("system-out") or "").split("\n")[-3:] == ["token is ***", "loss 0.5", "failing ***"]
 
 
-def test_ctrl_c_writes_the_report(tmp_path: Path, rpd_run: RpdRun, emulator: Launched) -> None:
+def test_ctrl_c_writes_the_report(tmp_path: Path, rpd_run: RpdRun, clean_emulator: Launched) -> None:
     """After Ctrl-C the report holds what was interrupted."""
     project(tmp_path, ON_A_POD.replace("{last}", "echo waiting; sleep 300"))
     running = rpd_run.start(tmp_path, "--yes", "-s", "--junitxml", "out.xml", env={"HF_TOKEN": SECRET})
@@ -373,4 +373,4 @@ def test_ctrl_c_writes_the_report(tmp_path: Path, rpd_run: RpdRun, emulator: Lau
     error = case.find("error")
     assert error is not None
     assert error.get("type") == "interrupted"
-    assert emulator.pods() == []
+    assert clean_emulator.pods() == []

@@ -63,7 +63,10 @@ def test_the_four_uses_and_the_recipes(
 
 
 def test_the_loop_of_optuna(
-    tmp_path: Path, emulator: Launched, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    clean_emulator: Launched,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Six trials in two rounds, all on one pod, which is given back."""
     pytest.importorskip("optuna", reason="optuna is not installed")
@@ -75,7 +78,7 @@ def test_the_loop_of_optuna(
     runs = history.runs(tmp_path / "rpd-runs")
     pods = {report.pod.id for info in runs for report in history.reports(Path(info.folder)) if report.pod}
     assert len(pods) == 1
-    assert emulator.pods() == []
+    assert clean_emulator.pods() == []
 
 
 def test_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,17 +141,15 @@ def emulator() -> Iterator[Launched]:
 
 
 @pytest.fixture
-def platform_of(key: Key) -> Callable[[Launched], AbstractContextManager[Platform]]:
+def platform_of(key: Key, the_sdk: ModuleType) -> Callable[[Launched], AbstractContextManager[Platform]]:
     """Point the SDK at an emulator for the length of a ``with`` block, and leave no pod behind in it."""
 
     @contextmanager
     def point(emulator: Launched) -> Iterator[Platform]:
-        import runpod
-
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("RUNPOD_API_BASE_URL", emulator.base_url)
-            patch.setattr(runpod, "api_key", emulator.api_key)
-            platform_ = Platform(emulator, runpod, key)
+            patch.setattr(the_sdk, "api_key", emulator.api_key)
+            platform_ = Platform(emulator, the_sdk, key)
             try:
                 yield platform_
             finally:

@@ -209,7 +209,7 @@ WAITING = """
 """
 
 
-@pytest.mark.usefixtures("emulator")
+@pytest.mark.usefixtures("clean_emulator")
 def test_a_search_that_is_over_is_not_made_again(tmp_path: Path, rpd_run: RpdRun) -> None:
     """``--lf`` and ``--no-needs`` take its trials, the best first; so does the run that goes on after a kill."""
     text = SEARCH.replace("WITHOUT", "[]").replace("import rpd\n", "import pathlib, time, rpd\n", 1)

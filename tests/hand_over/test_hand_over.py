@@ -56,7 +56,7 @@ def fit(shared, lr, record_metric):
 """
 
 
-def test_each_node_is_handed_over_whole(tmp_path: Path, rpd_run: RpdRun, emulator: Launched) -> None:
+def test_each_node_is_handed_over_whole(tmp_path: Path, rpd_run: RpdRun, clean_emulator: Launched) -> None:
     """Also those whose pod outlives them, and also where the plugin raises; commands have what plugins give them."""
     for name, text in (("conftest.py", CONFTEST), ("deploy_a.py", DEPLOY), ("rpd.toml", "")):
         (tmp_path / name).write_text(text.lstrip(), encoding="utf-8")

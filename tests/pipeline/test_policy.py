@@ -93,11 +93,12 @@ def test_what_is_no_limit_is_an_error(values: dict[str, Any], sentence: str) -> 
 
 
 def test_a_refused_run_rents_nothing_and_no_flag_helps(
-    tmp_path: Path, emulator: Launched, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    clean_emulator: Launched,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The project's policy and the organisation's both count; a dry run only says so."""
-    monkeypatch.setenv("RUNPOD_API_BASE_URL", emulator.base_url)
-    monkeypatch.setenv("RUNPOD_API_KEY", emulator.api_key)
     monkeypatch.chdir(tmp_path)
     job = "import rpd\n\n@rpd.job(gpu=rpd.Gpu('NVIDIA L4'))\ndef fit(pod): pod.run('true')\n"
     Path("deploy_a.py").write_text(job, encoding="utf-8")
@@ -114,5 +115,5 @@ def test_a_refused_run_rents_nothing_and_no_flag_helps(
         printed = capsys.readouterr()
         for sentence in sentences:
             assert sentence in printed.out + printed.err
-    assert emulator.pods() == []
+    assert clean_emulator.pods() == []
     assert not Path("rpd-runs").exists()

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -382,17 +383,15 @@ Rented = tuple[str, SshRemote]
 
 @pytest.fixture
 def rent(
-    cloud: Launched, keys: RunKeys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cloud: Launched, keys: RunKeys, tmp_path: Path, the_sdk: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[], Rented]]:
     """``rent()`` creates a pod through the real SDK and returns its id and a connection to it."""
-    import runpod
-
     monkeypatch.setenv("RUNPOD_API_BASE_URL", cloud.base_url)
-    monkeypatch.setattr(runpod, "api_key", cloud.api_key)
+    monkeypatch.setattr(the_sdk, "api_key", cloud.api_key)
     remotes: list[SshRemote] = []
 
     def make() -> Rented:
-        pod_id = runpod.create_pod(
+        pod_id = the_sdk.create_pod(
             "guarded", image_name="runpod/base:1", gpu_type_id="NVIDIA A40", ports="22/tcp",
             cloud_type="SECURE", env={"PUBLIC_KEY": keys.public_line},
         )["id"]  # fmt: skip

@@ -34,7 +34,17 @@ from rpd.runpod.graphql import sdk
 _PROGRAM = Path(rpd.__file__).with_name("__main__.py")
 _COLD = ("rpd.__main__", "rpd.testing", "rpd.emulator")
 """Not imported here: each child runs the first; the others belong to other processes."""
-_LATE = ("difflib", "fcntl", "httpx", "pathspec", "rich_argparse", "statistics", "tempfile", "tomllib", "traceback")
+_LATE = (
+    "difflib",
+    "fcntl",
+    "httpx",
+    "pathspec",
+    "rich_argparse",
+    "statistics",
+    "tempfile",
+    "tomllib",
+    "traceback",
+)
 """What modules of rpd import only where it is needed; httpx alone is a third of a short run."""
 
 

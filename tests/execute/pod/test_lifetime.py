@@ -29,9 +29,8 @@ job = rpd.job(gpu=Gpu("NVIDIA RTX A4000"), image="runpod/base:1")
 
 
 @pytest.fixture
-def cloud(clean_emulator: Launched, monkeypatch: pytest.MonkeyPatch) -> Launched:
+def cloud(clean_emulator: Launched) -> Launched:
     """An account that must be without a pod at the end."""
-    monkeypatch.setattr("runpod.api_key", clean_emulator.api_key)
     return clean_emulator
 
 

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rpd.errors import RequestRejected
-from rpd.runpod.graphql import sdk
 from rpd.runpod.graphql.create_arguments import create_arguments, create_mutation
 from rpd.values.job import SshSource, Storage
 from tests.runpod.conftest import spec
@@ -18,10 +17,7 @@ from tests.runpod.conftest import spec
 TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")) | st.sampled_from('\n"\\{}#'))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _sdk() -> None:
-    """Import the SDK as rpd does: without asking at length which processor the machine has."""
-    sdk.preload().join()
+pytestmark = pytest.mark.usefixtures("the_sdk")
 
 
 def test_the_sdk_takes_every_argument() -> None:

@@ -398,7 +398,7 @@ def rent(
         collected: list[Any] = []
 
         def has_ssh() -> bool:
-            runtime = runpod.get_pod(pod_id)["runtime"]
+            runtime = the_sdk.get_pod(pod_id)["runtime"]
             collected.extend(port for port in (runtime or {}).get("ports") or [] if port["privatePort"] == 22)
             return bool(collected)
 
@@ -417,7 +417,7 @@ def rent(
         remote.close()
     cloud.clear_faults()
     for pod in cloud.pods():
-        runpod.terminate_pod(pod["id"])
+        the_sdk.terminate_pod(pod["id"])
 
 
 def is_there(cloud: Launched, pod_id: str) -> bool:

@@ -21,6 +21,7 @@ SHORTEST = 4
 SHORTEST_LINE = 6
 """Characters a single line of a multi-line secret must have to be masked by itself."""
 _SHORTEST_BASE64 = 8
+_UNTOUCHED = frozenset({int, float, bool, type(None)})
 
 
 class Redactor:
@@ -66,6 +67,8 @@ class Redactor:
 
     def data(self, value: Any) -> Any:
         """Return a copy of JSON-like ``value`` with every string masked, keys too; the rest stays itself."""
+        if type(value) in _UNTOUCHED:
+            return value
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, bytes):

@@ -9,16 +9,21 @@ from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 
-_FLAGS = (
-    os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_IS_LINK = (errno.ELOOP, errno.EMLINK)  # the second one on FreeBSD
+_FLAGS = os.O_RDONLY | _NO_LINK | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def open_regular(path: Path) -> BufferedReader:
     """Open a regular file. Raise OSError for a link, FIFO, device or folder, without blocking."""
-    if path.is_symlink():  # for systems whose open() cannot refuse one
-        raise OSError(errno.ELOOP, "a symbolic link is not followed", str(path))
-    descriptor = os.open(path, _FLAGS)
+    try:
+        if not _NO_LINK and path.is_symlink():  # for systems whose open() cannot refuse one
+            raise OSError(errno.ELOOP, "", str(path))
+        descriptor = os.open(path, _FLAGS)
+    except OSError as error:
+        if error.errno in _IS_LINK:
+            raise OSError(errno.ELOOP, "a symbolic link is not followed", str(path)) from None
+        raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file", str(path))

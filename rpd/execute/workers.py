@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import itemgetter
-from pathlib import Path
 
 from rpd.errors import LocalError
 from rpd.execute.context import RunContext
@@ -288,7 +287,7 @@ class Execution:
             self._context.stop.request(self._at_limit, f"stopping after {self._failures} failures")
         self._context.events.node_report(node=node, report=report)
         if report.folder and not report.had_pod:
-            self._commits.soon(Path(report.folder))
+            self._commits.soon(report.folder)
         if is_new:
             self._lanes.ended(node, report)
 

@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,11 @@ class Commits:
     def __init__(self, failed: Callable[[Path, OSError], object]) -> None:
         self._failed = failed
         self._lock = threading.Lock()
-        self._waiting: list[Path] = []
+        self._waiting: list[str | Path] = []
         self._thread: threading.Thread | None = None
         self._hurry = threading.Event()
 
-    def soon(self, folder: Path) -> None:
+    def soon(self, folder: str | Path) -> None:
         """Make ``folder`` and the files in it durable within a moment."""
         with self._lock:
             self._waiting.append(folder)
@@ -61,10 +62,10 @@ class Commits:
                     return
             self._commit(group)
 
-    def _commit(self, group: Sequence[Path]) -> None:
+    def _commit(self, group: Sequence[str | Path]) -> None:
         if len(group) > FEW and _sync_file_system(group[0]):
             return
-        for folder in group:
+        for folder in map(Path, group):
             try:
                 _sync_folder(folder)
             except OSError as error:
@@ -89,7 +90,7 @@ def _sync(path: Path, how: int) -> None:
         os.close(descriptor)
 
 
-def _sync_file_system(path: Path) -> bool:
+def _sync_file_system(path: str | Path) -> bool:
     """Sync the whole file system of ``path``; return whether the system can do that."""
     call = _syncfs()
     if call is None:
@@ -104,6 +105,7 @@ def _sync_file_system(path: Path) -> bool:
         os.close(descriptor)
 
 
+@cache
 def _syncfs() -> Callable[[int], Any] | None:
     """Return Linux's ``syncfs``, which Python does not provide; None on other systems."""
     try:

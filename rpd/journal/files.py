@@ -16,6 +16,8 @@ from rpd.values.frozen import frozen
 from rpd.values.node import Node
 
 LONGEST_NAME = 100
+ARTIFACTS = "artifacts"
+"""What was pulled, in the folder of a node."""
 LATEST = "latest"
 """The pointer to the newest run, in the folder of runs."""
 _RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
@@ -240,7 +242,7 @@ class NodeFiles:
     @property
     def artifacts(self) -> Path:
         """The pulled files."""
-        return self.folder / "artifacts"
+        return self.folder / ARTIFACTS
 
 
 class DryRunFiles(RunFiles):

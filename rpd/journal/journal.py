@@ -16,6 +16,7 @@ from rpd.journal.reading import Event as Event
 from rpd.journal.reading import read as read
 from rpd.redaction import Redactor
 
+_encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
 FILE_NAME = "events.jsonl"
 PLANNED = "planned"
 """The event with every node of a run, so that a resumed run does not select again."""
@@ -65,7 +66,7 @@ class FileJournal:
 
     With ``failed`` no method raises OSError: ``failed`` is called with the error, and the event is kept and
     written before the next one, once there is room again. Pods outlive a full disk, and so must the knowledge
-    of them.
+    of them. Threads that want their events on the disk at the same time share one sync.
     """
 
     def __init__(
@@ -78,26 +79,35 @@ class FileJournal:
         self._redactor = redactor
         self._failed = failed
         self._lock = threading.Lock()
-        self._is_synced = True
+        self._syncing = threading.Lock()
+        """Held during a sync, ``_lock`` is not: other threads may write meanwhile."""
+        self._written = self._synced = 0
+        """The number of writes to the file, and of those that are certainly on the disk."""
         self._is_closed = False
         self._waiting = bytearray()
         self._error: OSError | None = None
         """The error of the last attempt to write; None if it succeeded."""
+        self._unsynced: OSError | None = None
+        """The error of the last sync. One that succeeds says nothing about what could not be written."""
         self._file = -1
-        self._tell(self._try(sync=False))
+        self._tell(self._try())
 
     def write(self, event: str, /, *, sync: bool = False, **detail: Any) -> None:
         """Append one event, in one write call: a killed process leaves at most one torn last line."""
         record = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **detail}
-        line = json.dumps(self._redactor.data(record), default=str, separators=(",", ":")) + "\n"
+        line = _encode(self._redactor.data(record)) + "\n"
         with self._lock:
             if self._is_closed:
                 return
             self._waiting += line.encode()
-            error = self._try(sync=sync)
+            error = self._try()
+            number = self._written
+        if sync and error is None:
+            with self._syncing:
+                error = self._sync(number)
         self._tell(error)
 
-    def _try(self, *, sync: bool) -> OSError | None:
+    def _try(self) -> OSError | None:
         """Write the waiting events; return the error if that fails. Raise it if there is no ``failed``."""
         try:
             if self._file < 0:
@@ -105,9 +115,7 @@ class FileJournal:
             while self._waiting:
                 # A full disk may take only a part of a line: the rest is written next.
                 del self._waiting[: os.write(self._file, self._waiting)]
-            if sync:
-                os.fsync(self._file)
-            self._is_synced = sync
+            self._written += 1
         except OSError as error:
             if self._failed is None:
                 raise
@@ -115,6 +123,21 @@ class FileJournal:
         else:
             self._error = None
         return self._error
+
+    def _sync(self, number: int) -> OSError | None:
+        """Sync unless another thread's sync covered ``number`` writes already; return the error as ``_try`` does."""
+        if self._synced >= number or self._file < 0:
+            return None
+        written = self._written
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            if self._failed is None:
+                raise
+            self._unsynced = error
+        else:
+            self._synced, self._unsynced = written, None
+        return self._unsynced
 
     def _tell(self, error: OSError | None) -> None:
         # Outside the lock: a listener may write an event.
@@ -128,7 +151,7 @@ class FileJournal:
     def check(self) -> None:
         """Raise LocalError if a written event is not in the file yet."""
         with self._lock:
-            error = self._error
+            error = self._error or self._unsynced
         if error is not None:
             raise LocalError(f"the journal {self._path} cannot be written", error)
 
@@ -143,13 +166,15 @@ class FileJournal:
     def close(self, *, sync: bool = True) -> None:
         """Flush to disk and close; later events are dropped."""
         error = None
-        with self._lock:
+        with self._syncing, self._lock:
             if self._is_closed:
                 return
             self._is_closed = True
             try:
-                if self._waiting or (sync and not self._is_synced):
-                    error = self._try(sync=sync)
+                if self._waiting:
+                    error = self._try()
+                if error is None and sync:
+                    error = self._sync(self._written)
             finally:
                 if self._file >= 0:
                     os.close(self._file)

@@ -18,6 +18,7 @@ FILE_NAME = "nodes.jsonl"
 TIDY_ABOVE = 1 << 20
 """Bytes above which old lines are worth dropping."""
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 _BESIDE = {
     ".gitignore": "*\n",
@@ -124,7 +125,7 @@ class Memory:
 
     def _append(self, record: Mapping[str, Any]) -> None:
         """Append one line in one call, so that a killed process leaves at most one torn line, at the end."""
-        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        line = _encode(record).encode() + b"\n"
         with self._lock:
             if self._file < 0 or self._is_replaced():
                 self._close()
@@ -244,4 +245,4 @@ def _dumps(remembered: Remembered) -> str:
     ]
     step = remembered.stepwise
     records.append({"stepwise": {"count": step.count, "failed": step.failed, "behind": sorted(step.behind)}})
-    return "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)
+    return "".join(_encode(record) + "\n" for record in records)

@@ -11,15 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
 from rpd.disk.nested import is_deeper
 from rpd.disk.regular import read_regular
 from rpd.errors import RpdError
-from rpd.record import manifest_index
+from rpd.record import manifest_index, toml_text
 from rpd.record.atomic_write import write_whole
 from rpd.record.toml_records import from_table, shown, to_table, toml_value
-from rpd.redaction import Redactor
+from rpd.redaction import NO_SECRETS, Redactor
 from rpd.values.frozen import replace
 from rpd.values.report import (
     SCHEMA_VERSION,
@@ -64,27 +62,29 @@ _FREE = ("metrics", "variables")
 _REQUIRED = ("node", "result")
 
 
-def document_of(report: NodeReport) -> dict[str, Any]:
-    """Return the content of the manifest. Never fail: ``toml_value`` normalises values that TOML cannot hold."""
+def document_of(report: NodeReport, redactor: Redactor = NO_SECRETS) -> dict[str, Any]:
+    """Return the masked content of the manifest. Never fail: ``toml_value`` normalises values that TOML cannot hold."""
     document: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
     for name in _TABLES:
         record = getattr(report, name)
         if record is not None:
-            document[name] = to_table(record)
+            document[name] = to_table(record, redactor)
     for name in _LISTS:
-        document[name] = [to_table(record) for record in getattr(report, name)]
+        records = getattr(report, name)
+        if records:
+            document[name] = [to_table(record, redactor) for record in records]
     for name in _NAMED:
-        document[name] = {key: to_table(record) for key, record in getattr(report, name).items()}
+        named = getattr(report, name)
+        if named:
+            document[name] = {redactor.text(key): to_table(each, redactor) for key, each in named.items()}
     for name in _FREE:
-        document[name] = toml_value(getattr(report, name))
-    return {
-        name: value for name, value in document.items() if value != [] and not (name in _NAMED and not value)
-    }
+        document[name] = redactor.data(toml_value(getattr(report, name)))
+    return document
 
 
 def dumps(report: NodeReport) -> str:
     """Return the text of the manifest. Never fails."""
-    return tomli_w.dumps(document_of(report))
+    return toml_text.dumps(document_of(report))
 
 
 def loads(text: str, *, where: str = FILE_NAME) -> NodeReport:
@@ -146,9 +146,9 @@ def write(path: Path, report: NodeReport) -> None:
     write_document(path, document_of(report))
 
 
-def write_document(path: Path, document: Mapping[str, Any], *, sync: bool = True) -> None:
+def write_document(path: str | Path, document: Mapping[str, Any], *, sync: bool = True) -> None:
     """Write the result of ``document_of`` atomically. Raise OSError."""
-    write_whole(path, tomli_w.dumps(document), sync=sync)
+    write_whole(path, toml_text.dumps(document), sync=sync)
 
 
 def read(path: Path) -> NodeReport:

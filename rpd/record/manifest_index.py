@@ -2,8 +2,8 @@
 
 The index is a file in the folder of the run, and only ever a cache. Each manifest is still checked: if its
 size, times or inode differ from those in the index, the manifest itself is read, and so is one that the index
-lacks. A run appends to its index as nodes end, and readers append the manifests they had to read; of two
-lines about a manifest the later one counts. An index that is missing, damaged, copied from elsewhere or
+lacks. A run appends to its index as nodes end, many at a time, and readers append the manifests they had to read; of
+two lines about a manifest the later one counts. An index that is missing, damaged, copied from elsewhere or
 cannot be written costs time and nothing else.
 """
 
@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import stat
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -24,11 +25,13 @@ from rpd.errors import RpdError
 FILE_NAME = ".manifests"
 MANIFEST = "manifest.toml"
 _MOST_BYTES = 1 << 30
+_KEPT_BYTES = 1 << 16
 _SPARE_LINES = 1000
 """An index with more lines than these, and than it has manifests, that nobody needs any more is written anew."""
 _NOT_OURS = frozenset({"artifacts"})
 """Folders of a node that hold the user's own files, which may be called as ours are."""
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 Document = Mapping[str, Any]
@@ -92,11 +95,35 @@ def read(run_folder: Path, parse: Parse, *, keep: bool = True) -> Iterator[tuple
         index.keep()
 
 
-def add(run_folder: Path, folder: Path, document: Document) -> None:
-    """Append the manifest in ``folder``, which was just written and holds ``document``. Raises nothing."""
-    name = _name(os.fspath(run_folder), os.fspath(folder))
-    with suppress(OSError):
-        _append(run_folder / FILE_NAME, _line(name, _stamp(os.fspath(folder / MANIFEST)), document))
+class Additions:
+    """The lines that a run adds to its index. Thread-safe; nothing raises.
+
+    They are kept until there are some: a killed run costs those who read it the time for the manifests of the rest.
+    """
+
+    def __init__(self, run_folder: Path) -> None:
+        self._folder = os.fspath(run_folder)
+        self._path = run_folder / FILE_NAME
+        self._lock = threading.Lock()
+        self._kept = bytearray()
+
+    def add(self, folder: str, document: Document) -> None:
+        """Add the manifest in ``folder``, which was just written and holds ``document``."""
+        line = _line(_name(self._folder, folder), _stamp(f"{folder}{os.sep}{MANIFEST}"), document)
+        with self._lock:
+            self._kept += line
+            if len(self._kept) > _KEPT_BYTES:
+                self._write()
+
+    def flush(self) -> None:
+        """Write what was kept."""
+        with self._lock:
+            self._write()
+
+    def _write(self) -> None:
+        with suppress(OSError):
+            _append(self._path, bytes(self._kept))
+        self._kept.clear()
 
 
 class _Index:
@@ -161,7 +188,7 @@ def _line(name: bytes, stamp: str, document: Document) -> bytes:
     if not stamp or b"\t" in name or b"\n" in name:
         return b""
     try:
-        text = json.dumps(document, separators=(",", ":"))
+        text = _encode(document)
     except (TypeError, ValueError, RecursionError):
         return b""
     return _begin(name, stamp) + text.encode() + b"\n"

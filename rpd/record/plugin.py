@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import platform
 import threading
 from collections.abc import Callable, Sequence
@@ -51,9 +52,10 @@ class ManifestPlugin:
         self._now = now
         self._resumed = resumed
         self._locks = [threading.Lock() for _ in range(_WRITERS)]
-        self._unwritten: dict[Path, Callable[[], None]] = {}
+        self._unwritten: dict[str, Callable[[], None]] = {}
         """What could not be written, the newest of each file: it is tried again when the run ends."""
         self._info: RunInfo | None = None
+        self._index: manifest_index.Additions | None = None
         self._places: dict[str, int] = {}
         """By node: its place in the plan; what was done before has none, and comes first."""
 
@@ -62,6 +64,7 @@ class ManifestPlugin:
         """Begin ``run.toml``, so that a killed run leaves a trace."""
         if folder is None:
             return
+        self._index = manifest_index.Additions(folder)
         self._places = {node.id: place for place, node in enumerate(plan.nodes)}
         if self._resumed is not None:
             self._info = replace(self._resumed, finished="", exit_code=None, backend=backend)
@@ -94,22 +97,23 @@ class ManifestPlugin:
     def rpd_node_report(self, report: NodeReport) -> None:
         """Write the node's manifest; again where a later teardown changed it."""
         if report.folder:
-            path = Path(report.folder) / manifest.FILE_NAME
+            path = f"{report.folder}{os.sep}{manifest.FILE_NAME}"
             self._try(path, lambda: self._write_manifest(path, report))
 
-    def _write_manifest(self, path: Path, report: NodeReport) -> None:
-        document = manifest.document_of(manifest.redacted(report, self._redactor))
+    def _write_manifest(self, path: str, report: NodeReport) -> None:
+        document = manifest.document_of(report, self._redactor)
         manifest.write_document(path, document, sync=report.had_pod)
-        if self._info is not None:
-            manifest_index.add(Path(self._info.folder), path.parent, document)
+        if self._index is not None:
+            self._index.add(report.folder, document)
 
     @hookimpl(tryfirst=True)
     def rpd_run_finished(self, config: Config, summary: RunSummary) -> None:
         """Complete ``run.toml`` and write ``results.csv``, in the order of ``--sort`` or else of the plan."""
-        if self._info is None:
+        if self._info is None or self._index is None:
             return
         for path, write in list(self._unwritten.items()):
             self._try(path, write)
+        self._index.flush()
         self._info = replace(
             self._info,
             nodes=max(self._info.nodes, len(self._places)),
@@ -128,8 +132,8 @@ class ManifestPlugin:
         reports = sorted(summary.reports, key=lambda report: self._places.get(report.node.id, -1))
         if config.output.sort:
             reports = ranked(reports, Ranking.parse(config.output.sort))
-        path = Path(self._info.folder) / results.FILE_NAME
-        self._try(path, lambda: write_whole(path, results.dumps(reports, self._redactor)))
+        table = Path(self._info.folder) / results.FILE_NAME
+        self._try(str(table), lambda: write_whole(table, results.dumps(reports, self._redactor)))
 
     def record_exit_code(self, exit_code: int) -> None:
         """Add to ``run.toml`` with which code the command is going to end."""
@@ -146,9 +150,9 @@ class ManifestPlugin:
             rootdir=self._redactor.text(info.rootdir),
             owner=self._redactor.text(info.owner),
         )
-        self._try(path, lambda: run.write(path, masked))
+        self._try(str(path), lambda: run.write(path, masked))
 
-    def _try(self, path: Path, write: Callable[[], None]) -> None:
+    def _try(self, path: str, write: Callable[[], None]) -> None:
         """Write; one writer of a file at a time, so that the later of two reports of a node stays."""
         try:
             with self._locks[hash(path) % _WRITERS]:

@@ -15,6 +15,8 @@ from enum import Enum, StrEnum
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from rpd.errors import RpdError
+from rpd.redaction import NO_SECRETS, Redactor
+from rpd.values.frozen import FrozenDict
 from rpd.values.report import Measured
 
 T = TypeVar("T")
@@ -22,6 +24,7 @@ T = TypeVar("T")
 _DEEPEST = 16
 """Nesting beyond this (or a container that holds itself) is written as text."""
 _LARGEST = 2**63
+_CONTAINERS = frozenset({dict, FrozenDict, list, tuple})
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 100
 
@@ -36,6 +39,11 @@ def toml_value(value: Any) -> Any:
 
 
 def _toml_value(value: Any, depth: int) -> Any:
+    kind = type(value)
+    if kind is str:
+        return encodable(value)
+    if kind is float or kind is bool or (kind is int and -_LARGEST <= value < _LARGEST):
+        return value
     try:
         plain = _plain(value, depth)
     except Exception:  # noqa: BLE001 - foreign code (a broken __repr__ or .item()) must not cost a record
@@ -47,6 +55,8 @@ _NOT_PLAIN = object()
 
 
 def _plain(value: Any, depth: int) -> Any:
+    if type(value) in _CONTAINERS and depth < _DEEPEST:  # the usual ones, before slower questions
+        return _container(value, depth + 1)
     match value:
         case Enum():
             return _plain(value.value, depth)
@@ -97,7 +107,7 @@ def _toml_time(value: dt.datetime | dt.date | dt.time) -> Any:
 
 def encodable(text: str) -> str:
     """Return ``text`` with lone surrogates escaped: a TOML file is UTF-8."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _repr(value: Any) -> str:
@@ -110,10 +120,35 @@ def _repr(value: Any) -> str:
 # --- records -----------------------------------------------------------------------------------------------
 
 
-def to_table(record: Any) -> dict[str, Any]:
-    """Return a record (a dataclass of scalars, mappings and tuples) as a table without None values."""
-    values = ((f.name, getattr(record, f.name)) for f in fields(record) if f.compare)
-    return {name: toml_value(value) for name, value in values if value is not None}
+def to_table(record: Any, redactor: Redactor = NO_SECRETS) -> dict[str, Any]:
+    """Return a record (a dataclass of scalars, mappings and tuples) as a table without None values, secrets masked.
+
+    Members of an enumeration are not masked, even if a secret happens to be the same word.
+    """
+    table = {}
+    for name in _written(cast("Any", type(record))):
+        value = getattr(record, name)
+        kind = type(value)
+        if kind is str:
+            table[name] = encodable(redactor.text(value))
+        elif kind is float or kind is bool:
+            table[name] = value
+        elif value is not None:
+            table[name] = toml_value(value) if isinstance(value, Enum) else _masked(value, redactor)
+    return table
+
+
+def _masked(value: Any, redactor: Redactor) -> Any:
+    """Return a mapping, tuple or number as TOML can hold it; secrets are masked before anything is escaped."""
+    if isinstance(value, tuple):
+        return toml_value(redactor.data(value)) if value else []
+    return redactor.data(toml_value(value))
+
+
+@functools.cache
+def _written(kind: type) -> tuple[str, ...]:
+    """Return the names of the fields of a record that are written."""
+    return tuple(field.name for field in fields(kind) if field.compare)
 
 
 def from_table(kind: type[T], table: Any, where: str) -> T:

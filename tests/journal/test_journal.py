@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rpd.errors import LocalError
 from rpd.journal.journal import FileJournal, NoJournal, read
 from rpd.redaction import NO_SECRETS, Redactor
+from tests.waiting import wait_until
 
 
 def write(path: Path, *names: str) -> None:
@@ -88,6 +92,96 @@ def test_secrets_are_masked_and_late_events_dropped(tmp_path: Path) -> None:
     journal.close()
     assert "canary" not in path.read_text(encoding="utf-8")
     assert names_in(path) == ["e"]
+
+
+class SlowDisk:
+    """The disk of a busy machine: a sync takes until ``free`` is set. ``begun`` has, by sync, what it found written."""
+
+    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.free = threading.Event()
+        self.begun: list[list[str]] = []
+        self.errors: list[OSError] = []
+        self._path = path
+        monkeypatch.setattr(os, "fsync", self._fsync)
+
+    def _fsync(self, _descriptor: int) -> None:
+        self.begun.append(names_in(self._path))
+        assert self.free.wait(30)
+        if self.errors:
+            raise self.errors.pop()
+
+
+def test_who_waits_for_the_disk_waits_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one sync goes on others write; one more serves them all, and nobody goes on before theirs is over."""
+    path = tmp_path / "events.jsonl"
+    disk = SlowDisk(path, monkeypatch)
+    journal = FileJournal(path, NO_SECRETS)
+    through: list[str] = []
+
+    def begin(name: str) -> threading.Thread:
+        thread = threading.Thread(
+            target=lambda: (journal.write(name, sync=True), through.append(name)), daemon=True
+        )
+        thread.start()
+        wait_until(lambda: name in names_in(path), f"{name} is written")
+        return thread
+
+    threads = [begin(name) for name in ("first", *"abcdefgh")]
+    assert (len(disk.begun), through) == (1, [])
+    disk.free.set()
+    for thread in threads:
+        thread.join(30)
+    journal.close()
+    assert [len(names) for names in disk.begun] == [1, 9]
+    assert sorted(through) == sorted(["first", *"abcdefgh"])
+
+
+def test_a_sync_that_works_excuses_no_write_that_did_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pod is not rented by an intent that found no room, whatever others bring to the disk meanwhile."""
+    path = tmp_path / "events.jsonl"
+    disk = SlowDisk(path, monkeypatch)
+    heard: list[OSError] = []
+    journal = FileJournal(path, NO_SECRETS, heard.append)
+    other = threading.Thread(target=lambda: journal.write("other", sync=True), daemon=True)
+    other.start()
+    wait_until(lambda: bool(disk.begun), "the other one waits for the disk")
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", raiser(OSError(28, "No space left on device")))
+        journal.write("intent", sync=True, pod_name="rpd-x")
+    disk.free.set()
+    other.join(30)
+    with pytest.raises(LocalError):
+        journal.check()
+    assert [error.errno for error in heard] == [28]
+    journal.write("later", sync=True)
+    journal.check()
+    assert names_in(path) == ["other", "intent", "later"]
+
+
+def test_a_sync_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event that may not be on the disk is none to rely on, until a sync works again."""
+    disk = SlowDisk(tmp_path / "events.jsonl", monkeypatch)
+    disk.free.set()
+    disk.errors = [OSError(5, "Input/output error")]
+    heard: list[OSError] = []
+    journal = FileJournal(tmp_path / "events.jsonl", NO_SECRETS, heard.append)
+    journal.write("intent", sync=True, pod_name="rpd-x")
+    with pytest.raises(LocalError):
+        journal.check()
+    assert [error.errno for error in heard] == [5]
+    journal.write("later", sync=True)
+    journal.check()
+
+
+def raiser(error: OSError) -> Any:
+    """Return a function that raises ``error``."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:

@@ -71,10 +71,12 @@ def test_times_that_somebody_set_back_do_not_hide_a_change(run_folder: Path) -> 
 
 def test_a_run_writes_its_index_itself(run_folder: Path, make_report: MakeReport) -> None:
     """What a run adds as its nodes end need not be parsed by anybody."""
+    additions = manifest_index.Additions(run_folder)
     for path in manifests(run_folder):
-        manifest_index.add(run_folder, path.parent, manifest.document_of(make_report(9)))
+        additions.add(str(path.parent), manifest.document_of(make_report(9)))
         manifest.write(path, make_report(7))
-        manifest_index.add(run_folder, path.parent, manifest.document_of(make_report(7)))
+        additions.add(str(path.parent), manifest.document_of(make_report(7)))
+    additions.flush()
     assert parsed_for(run_folder) == []
 
 
@@ -126,9 +128,11 @@ def test_what_nobody_needs_any_more_is_dropped(run_folder: Path, monkeypatch: py
     """An index does not grow for ever with manifests that are written again and again."""
     monkeypatch.setattr(manifest_index, "_SPARE_LINES", 5)
     index = run_folder / manifest_index.FILE_NAME
+    additions = manifest_index.Additions(run_folder)
     for _ in range(6):
         for path in manifests(run_folder):
-            manifest_index.add(run_folder, path.parent, manifest.read_document(path))
+            additions.add(str(path.parent), manifest.read_document(path))
+    additions.flush()
     assert index.read_bytes().count(b"\n") == 18
     assert parsed_for(run_folder) == []
     assert index.read_bytes().count(b"\n") == 3

@@ -42,6 +42,7 @@ class Commands:
         log: NodeLog,
         series: NodeSeries,
         deadlines: Deadlines,
+        pruning: Pruning,
     ) -> None:
         self._node = node
         self._events = events
@@ -50,7 +51,7 @@ class Commands:
         self._log = log
         self._series = series
         self._deadlines = deadlines
-        self.pruning = Pruning(node, events)
+        self.pruning = pruning
         self.preludes: dict[str, Prelude] = {}
         """Prelude of the node's commands, by pod name."""
         self.saving_seconds = 0.0

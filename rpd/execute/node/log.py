@@ -33,6 +33,10 @@ def _nobody(_path: Path, _error: OSError, _then: str) -> None:
     """Tell nobody."""
 
 
+def _no_room(unwritten: Unwritten, path: Path, error: OSError) -> None:
+    unwritten(path, error, "the command goes on, its log is fetched from the pod once there is room")
+
+
 def _end_of(text: bytes) -> bytes:
     """Return the part of ``text`` that may be in a tail, so that not all of a long output is split into lines."""
     at = len(text)
@@ -61,10 +65,11 @@ class NodeLog:
         self._redactor = redactor
         self._masked = redactor.stream()
         self._unwritten = unwritten
-        self._file = OutputLog(files.output, partial(self._no_room, files.output))
+        output = files.output
+        self._file = OutputLog(output, partial(_no_room, unwritten, output))
         self._line = b""
         self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
-        self._closed = threading.Event()
+        self._is_over = False
         self._appending = threading.Lock()
         self.hear_mark: Callable[[str], None] | None = None
         """Called with the name of each part that a command announces; with an empty text when the part is over."""
@@ -83,16 +88,16 @@ class NodeLog:
         if not data:
             return
         self._file.write(data)
-        text = self._line + data
-        is_marked = self.hear_mark is not None and MARK in text
+        text, hear_mark = self._line + data, self.hear_mark
+        is_marked = hear_mark is not None and MARK in text
         *lines, line = (text if is_marked else _end_of(text)).split(b"\n")
         # A line may never end. The tail keeps only as much of it as a person may want to see.
         self._line = line[-LONGEST_LINE:]
         self._tail.extend(line[-LONGEST_LINE:] for line in lines[-TAIL_LINES:])
         self._events.step_output(node=self._node, data=data)
-        if self.hear_mark is not None and is_marked:
+        if hear_mark is not None and is_marked:
             for mark in filter(None, map(_MARK_LINE.fullmatch, lines)):
-                self.hear_mark((mark[1] or b"").decode(errors="replace").strip())
+                hear_mark((mark[1] or b"").decode(errors="replace").strip())
 
     @property
     def tail(self) -> tuple[str, ...]:
@@ -128,11 +133,6 @@ class NodeLog:
         """Fetch the output that a full disk kept out of ``output.log``, if there is room by now."""
         if self._file.missed_bytes:
             self._file.mend(self._redactor)
-
-    def _no_room(self, path: Path, error: OSError) -> None:
-        self._unwritten(
-            path, error, "the command goes on, its log is fetched from the pod once there is room"
-        )
 
     # --- other files than the output --------------------------------------------------------------------------------
 
@@ -196,14 +196,15 @@ class NodeLog:
     @property
     def is_closed(self) -> bool:
         """Whether the node is over."""
-        return self._closed.is_set()
+        return self._is_over
 
     def close(self) -> None:
         """Take no more telemetry, and close the file; late output opens it again."""
         with self._appending:
-            self._closed.set()
+            self._is_over = True
         self.flush()
         self._file.close()
+        self.hear_mark = None  # who hears it knows the log: both would wait for Python's collector
 
 
 class DryLog(NodeLog):
@@ -229,10 +230,6 @@ class DryLog(NodeLog):
 
     def mend(self) -> None:
         pass
-
-    @property
-    def is_closed(self) -> bool:
-        return self._is_over
 
     def close(self) -> None:
         self._is_over = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 
 from rpd.errors import Pruned
 from rpd.events import Events
@@ -16,10 +17,14 @@ class Pruning:
     def __init__(self, node: Node, events: Events) -> None:
         self._node = node
         self._events = events
-        self._is_heard = events.is_heard("prune")
         self._error: BaseException | None = None
         """The error to end the node with: Pruned, or the error of a plugin."""
         self._end: Callable[[], None] = _nothing
+
+    @cached_property
+    def _is_heard(self) -> bool:
+        """Whether there is anybody to ask; most nodes never want to know."""
+        return self._events.is_heard("prune")
 
     def ask(self, name: str, step: float, value: float) -> None:
         """Ask the plugins about a value; end the running command if one says so."""

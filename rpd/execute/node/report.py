@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +11,7 @@ from rpd.execute.context import RunContext
 from rpd.execute.node.pod_use import Bill
 from rpd.execute.node.run import NodeRun
 from rpd.execute.node.verdict import Verdict
+from rpd.journal.files import ARTIFACTS
 from rpd.lease.lease import Lease
 from rpd.project.fingerprint import fingerprint
 from rpd.project.owner import owner
@@ -125,12 +127,10 @@ def _files(run: NodeRun) -> tuple[str, ...]:
     if folder is None:
         return ()
     try:
-        names = [path.name for path in folder.iterdir()]
+        names = os.listdir(folder)  # noqa: PTH208 - called for each node
     except OSError:
         return ()
-    return tuple(
-        sorted(name for name in names if name != run.files.artifacts.name and not name.startswith("."))
-    )
+    return tuple(sorted(name for name in names if name != ARTIFACTS and not name.startswith(".")))
 
 
 def _rounded(phases: Mapping[str, float]) -> dict[str, float]:

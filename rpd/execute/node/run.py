@@ -13,6 +13,7 @@ from rpd.execute.context import RunContext
 from rpd.execute.node.follow import Commands
 from rpd.execute.node.log import Unwritten
 from rpd.execute.node.pod_use import PodUse
+from rpd.execute.node.pruning import Pruning
 from rpd.execute.node.pulls import Pulls
 from rpd.journal.files import NodeFiles
 from rpd.journal.journal import Journal
@@ -68,6 +69,8 @@ class NodeRun:
     def __post_init__(self) -> None:
         self.deadlines = self.use.deadlines
         mode = self.context.mode
+        self.pruning = Pruning(self.node, self.events)
+        """Whether plugins want the node to end because of its metrics."""
         self.log = mode.log(
             self.node,
             self.files,
@@ -81,7 +84,7 @@ class NodeRun:
             self.events,
             self.redactor,
             attempt=self.attempt,
-            ask=lambda name, step, value: self.commands.pruning.ask(name, step, value),
+            ask=self.pruning.ask,
             unwritten=self.unwritten,
         )
         self.steps = mode.history(
@@ -112,6 +115,7 @@ class NodeRun:
             log=self.log,
             series=self.series,
             deadlines=self.deadlines,
+            pruning=self.pruning,
         )
 
     @cached_property

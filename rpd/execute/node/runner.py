@@ -104,7 +104,7 @@ class Runner:
                 run.results.metrics.update(skip.metrics)
             if past is not None:
                 run.steps.remembered.extend(past.steps)
-                run.series.is_resumed = True
+                run.series.resume()
                 run.use.bill.seconds, run.use.bill.usd = past.billed_seconds, past.usd
                 past = None
             report = self._attempt(run, slot, wrong, tuple(earlier))

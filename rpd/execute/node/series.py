@@ -52,15 +52,20 @@ class NodeSeries:
         self._attempt = attempt
         self._ask = ask
         self._unwritten = unwritten
-        self._is_heard = events.is_heard("metric")
-        self._records: dict[str, SeriesRecord] | None = None
+        self._records: dict[str, SeriesRecord] | None = None if attempt > 1 else {}
+        """None while the file has to be read for them; in a first attempt there is none."""
         self._counts: Counter[str] = Counter()
         """By name: the number of values that came without a step."""
         self._patterns: LinePatterns | None = None
         self._told: set[str] = set()
-        self.is_resumed = False
+        self._is_untold = False
         """Whether an earlier process received values that plugins of this process have not seen."""
         self._forget_command()
+
+    def resume(self) -> None:
+        """Go on with the file of an earlier process."""
+        self._is_untold = True
+        self._records = None
 
     # --- what comes ---------------------------------------------------------------------------------------------------
 
@@ -68,8 +73,8 @@ class NodeSeries:
         """Note that a command starts; ``patterns`` find values in its output."""
         self._forget_command()
         self._patterns = LinePatterns(patterns) if patterns else None
-        if self.is_resumed:
-            self.is_resumed = False
+        if self._is_untold:
+            self._is_untold = False
             self._recall()
 
     def _forget_command(self) -> None:
@@ -128,8 +133,9 @@ class NodeSeries:
         points = [each for point in read if (each := self._admitted(point)) is not None]
         if points:
             self._keep(points)
+        is_heard = self._events.is_heard("metric")
         for name, step, value in points:
-            if self._is_heard:
+            if is_heard:
                 self._events.metric(node=self._node, name=name, step=step, value=value)
             self._ask(name, step, value)
 
@@ -236,7 +242,10 @@ class NoSeries(NodeSeries):
     """The series of a dry run: no command writes any."""
 
     def __init__(self, *_: object, **__: object) -> None:
-        self.is_resumed = False
+        pass
+
+    def resume(self) -> None:
+        pass
 
     def cut(self, length: int) -> None:
         pass

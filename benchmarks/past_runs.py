@@ -7,8 +7,8 @@ import random
 from pathlib import Path
 
 from rpd.errors import Cause
-from rpd.record import manifest, run
-from rpd.record.run import RunInfo
+from rpd.record import manifest, run_info
+from rpd.record.run_info import RunInfo
 from rpd.values.report import (
     ArtifactRecord,
     CostRecord,
@@ -39,7 +39,7 @@ def make(runs_path: Path, *, runs: int, nodes: int) -> None:
             place.mkdir(parents=True)
             (place / manifest.FILE_NAME).write_text(manifest.dumps(report), encoding="utf-8")
             (place / "events.jsonl").write_text(_events(report))
-        run.write(folder / run.FILE_NAME, _info(run_id, reports))
+        run_info.write(folder / run_info.FILE_NAME, _info(run_id, reports))
 
 
 def _info(run_id: str, reports: list[NodeReport]) -> RunInfo:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rpd.api.pods import pods
     from rpd.api.run import run, start
     from rpd.api.running import Running
-    from rpd.cluster.handle import RunningCluster
+    from rpd.cluster.running_cluster import RunningCluster
     from rpd.collect.parametrize import Metafunc
     from rpd.collect.params_file import params_from
     from rpd.config import Config
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from rpd.execute.pod.handle import Pod
     from rpd.execute.pod.provision import Provision
     from rpd.execute.scopes import Request
-    from rpd.graph.results import Needed, Needs
+    from rpd.graph.needed_results import Needed, Needs
     from rpd.hooks import hookimpl
-    from rpd.search.pruning import halving, median_rule
+    from rpd.search.prune_rules import halving, median_rule
     from rpd.search.space import choice, integers, log_uniform, uniform
     from rpd.values.fixture import fixture
     from rpd.values.job import Budget, Cluster, Gpu, Job, Lifecycle, Registry, Secret, Storage, job
@@ -49,8 +49,8 @@ _HOME = {
     "Lifecycle": "rpd.values.job",
     "Metafunc": "rpd.collect.parametrize",
     "MissingArtifact": "rpd.errors",
-    "Needed": "rpd.graph.results",
-    "Needs": "rpd.graph.results",
+    "Needed": "rpd.graph.needed_results",
+    "Needs": "rpd.graph.needed_results",
     "Node": "rpd.values.node",
     "NodeReport": "rpd.values.report",
     "OutOfMemory": "rpd.errors",
@@ -64,7 +64,7 @@ _HOME = {
     "RunOutcome": "rpd.api.outcome",
     "RunSummary": "rpd.values.report",
     "Running": "rpd.api.running",
-    "RunningCluster": "rpd.cluster.handle",
+    "RunningCluster": "rpd.cluster.running_cluster",
     "Secret": "rpd.values.job",
     "Staged": "rpd.values.step",
     "Storage": "rpd.values.job",
@@ -72,14 +72,14 @@ _HOME = {
     "fail": "rpd.values.skip_and_fail",
     "fixture": "rpd.values.fixture",
     "forecast": "rpd.api.ahead",
-    "halving": "rpd.search.pruning",
+    "halving": "rpd.search.prune_rules",
     "hookimpl": "rpd.hooks",
     "importorskip": "rpd.values.skip_and_fail",
     "integers": "rpd.search.space",
     "job": "rpd.values.job",
     "log_uniform": "rpd.search.space",
     "mark": "rpd.values.mark",
-    "median_rule": "rpd.search.pruning",
+    "median_rule": "rpd.search.prune_rules",
     "nodes": "rpd.api.ahead",
     "param": "rpd.values.mark",
     "params_from": "rpd.collect.params_file",

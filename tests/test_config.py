@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from rpd.cli.commands import every_setting
 from rpd.config import Config, value_of
 from rpd.config.checked import check_value, keys
-from rpd.config.files import find_root, override_value, read_file
 from rpd.config.merge import make_config
+from rpd.config.settings_file import find_root, override_value, read_file
 from rpd.errors import UsageError
 
 

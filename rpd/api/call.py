@@ -13,7 +13,7 @@ from rpd.api.settings import check_name, names, words_of
 from rpd.collect.imports import file_at_work, importer_of
 from rpd.compat.formats import register_formats
 from rpd.config import Config
-from rpd.config.files import find_root
+from rpd.config.settings_file import find_root
 from rpd.errors import UsageError
 from rpd.hooks import PluginManager
 from rpd.pipeline.parser import Silent

@@ -9,10 +9,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rpd.collect.fixtures import attached, is_a
 from rpd.collect.jobs import GENERATE
 from rpd.collect.parametrize import split_argnames
-from rpd.collect.source import real_function
+from rpd.collect.source_lines import real_function
+from rpd.collect.visible_fixtures import attached, is_a
 from rpd.errors import UsageError
 from rpd.values.fixture import FIXTURE_ATTRIBUTE
 from rpd.values.job import JOB_ATTRIBUTE, Job

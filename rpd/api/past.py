@@ -17,8 +17,8 @@ from rpd.pipeline.past_runs import RunState, overview
 from rpd.pipeline.setup import configure
 from rpd.query.rows import Row, Scope, read_rows, row_of
 from rpd.record import history, lookup
-from rpd.record.run import RunInfo
 from rpd.record.run_events import in_order
+from rpd.record.run_info import RunInfo
 from rpd.record.verify import Checked, check
 from rpd.runpod.address import EMULATOR
 from rpd.values.frozen import EMPTY, frozen

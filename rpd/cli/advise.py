@@ -13,9 +13,9 @@ from rpd.advise.boots import Experience, experiences, read_tries
 from rpd.advise.sentences import card_lines, gigabytes, idle_line, remedies, usd
 from rpd.cli.command_options import AdviseOptions
 from rpd.cli.json_document import say_document
-from rpd.cli.notices import tell
 from rpd.cli.output import note, say
 from rpd.cli.query import tell_damage
+from rpd.cli.stderr_notices import tell
 from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, UsageError

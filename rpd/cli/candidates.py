@@ -17,7 +17,7 @@ from rpd.cli.commands import COMMANDS
 from rpd.cli.output import say
 from rpd.cli.typed import escaped, split
 from rpd.config import Setting, settings
-from rpd.config.files import find_root, read_file
+from rpd.config.settings_file import find_root, read_file
 from rpd.errors import RpdError
 
 Candidates = Mapping[str, str]

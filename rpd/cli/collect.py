@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rpd.cli.notices import Notices
 from rpd.cli.output import note, say, say_parts
+from rpd.cli.stderr_notices import Notices
 from rpd.collect.tree import collect_json, count_lines, tree_lines
 from rpd.config import Config
 from rpd.errors import CollectionError, ExitCode, UsageError

@@ -19,7 +19,7 @@ from rpd.errors import ExitCode, RpdError, UsageError
 from rpd.hooks import PluginManager
 from rpd.pipeline.past_runs import run_with_node
 from rpd.record import history
-from rpd.record.run import RunInfo
+from rpd.record.run_info import RunInfo
 from rpd.values.frozen import frozen
 from rpd.values.report import NodeReport
 

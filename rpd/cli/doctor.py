@@ -12,8 +12,8 @@ from rpd.cli.check_result import Finding, Status, fail, ok, warn
 from rpd.cli.command_options import DoctorOptions
 from rpd.cli.doctor_code import check_code
 from rpd.cli.json_document import say_document
-from rpd.cli.notices import Notices, tell
 from rpd.cli.output import say
+from rpd.cli.stderr_notices import Notices, tell
 from rpd.config import Config
 from rpd.errors import AuthError, ExitCode, NothingCollected, ProviderError, RequestRejected, UsageError
 from rpd.hooks import PluginManager

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from rpd.cli.collect import print_errors
 from rpd.cli.command_options import FixturesOptions
 from rpd.cli.json_document import say_document
-from rpd.cli.notices import Notices
 from rpd.cli.output import say
-from rpd.collect.fixtures import ReadVariable
-from rpd.collect.source import real_function
+from rpd.cli.stderr_notices import Notices
+from rpd.collect.source_lines import real_function
+from rpd.collect.visible_fixtures import ReadVariable
 from rpd.config import Config
 from rpd.errors import ExitCode
 from rpd.hooks import PluginManager

@@ -8,8 +8,8 @@ from typing import Any
 
 from rpd.cli.command_options import GpusOptions
 from rpd.cli.json_document import say_document
-from rpd.cli.notices import tell
 from rpd.cli.output import note, say
+from rpd.cli.stderr_notices import tell
 from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, UsageError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rpd.cli.output import say
 from rpd.config import Config
-from rpd.config.files import find_root, read_file
+from rpd.config.settings_file import find_root, read_file
 from rpd.errors import ExitCode, UsageError
 from rpd.hooks import PluginManager
 from rpd.user_text import parse_toml, read_text

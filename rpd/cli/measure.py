@@ -8,9 +8,9 @@ from typing import Any
 
 from rpd.cli.commands import configure
 from rpd.cli.json_document import say_document
-from rpd.cli.notices import tell
 from rpd.cli.output import note, say
 from rpd.cli.run import carry_out
+from rpd.cli.stderr_notices import tell
 from rpd.cli.table import table
 from rpd.config import Config
 from rpd.errors import ExitCode, ProviderError, UsageError

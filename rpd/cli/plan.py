@@ -9,8 +9,8 @@ from typing import Any
 from rpd.cli.collect import print_errors, tell_nothing
 from rpd.cli.command_options import PlanOptions
 from rpd.cli.json_document import say_document
-from rpd.cli.notices import Notices, tell
 from rpd.cli.output import note, say
+from rpd.cli.stderr_notices import Notices, tell
 from rpd.cli.table import table
 from rpd.config import Config
 from rpd.config.config import OutputSettings

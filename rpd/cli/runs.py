@@ -22,8 +22,8 @@ from rpd.hooks import PluginManager
 from rpd.pipeline.past_runs import Overview, PastRun, RunState, overview, past_run, run_named
 from rpd.query import answer
 from rpd.query.rows import Damaged, Row, Rows, Scope, is_event, read_rows, resolve, value_of
-from rpd.record import history, results, summary
-from rpd.record.run import RunInfo
+from rpd.record import history, results_csv, summary
+from rpd.record.run_info import RunInfo
 from rpd.values.duration import format_duration
 from rpd.values.report import NodeReport
 from rpd.values.sort_order import Ranking, missing, ranked
@@ -209,7 +209,7 @@ def report(config: Config, manager: PluginManager) -> int:
     own: ReportOptions = config.own
     del manager
     if config.output.html is not None:
-        from rpd.cli.page import write_page  # most reports are text
+        from rpd.cli.report_html import write_page  # most reports are text
 
         return write_page(config)
     if own.where:
@@ -226,7 +226,7 @@ def report(config: Config, manager: PluginManager) -> int:
         say(f"copied the artifacts of {len(folders)} nodes of run {run.info.id} to {target}{without}")
         return ExitCode.OK
     if own.as_csv:
-        hand_over(results.dumps(reports))
+        hand_over(results_csv.dumps(reports))
     elif config.output.as_json:
         say_document(_report_document(run, reports, own.mean_over, config.output.sort))
     else:

@@ -14,7 +14,7 @@ from rpd.values.fixture import fixture
 from rpd.values.job import Gpu, Job
 
 if TYPE_CHECKING:
-    from rpd.cluster.handle import RunningCluster
+    from rpd.cluster.running_cluster import RunningCluster
     from rpd.execute.pod.kinds import PodKind
     from rpd.execute.pod.provision import Provision
 
@@ -44,8 +44,8 @@ def rpd_pod_kind(job: Job) -> PodKind | None:
     """Rent the pods of a job with ``cluster`` as an Instant Cluster."""
     if job.cluster is None:
         return None
-    from rpd.cluster.handle import hold
-    from rpd.cluster.lease import ClusterLease
+    from rpd.cluster.cluster_lease import ClusterLease
+    from rpd.cluster.running_cluster import hold
     from rpd.execute.pod.kinds import PodKind
 
     return PodKind(lease=ClusterLease, hold=hold)

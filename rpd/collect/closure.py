@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rpd.collect.fixtures import RESERVED, View
-from rpd.collect.source import location_of, signature_lines
+from rpd.collect.source_lines import location_of, signature_lines
+from rpd.collect.visible_fixtures import RESERVED, View
 from rpd.errors import CollectionError
 from rpd.values.fixture import Closure, FixtureDef, Scope
 from rpd.values.frozen import replace

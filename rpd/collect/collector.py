@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from rpd.collect.arguments import Target, absolute, read_targets, widest
 from rpd.collect.conftests import Conftests, is_conftest_plugin
 from rpd.collect.failures import from_exception
-from rpd.collect.fixtures import Registry
 from rpd.collect.folders import is_in_run_folder, walk
 from rpd.collect.imports import importer_of
 from rpd.collect.jobs import FileContext, Hooks, asks_for_others, job_functions, misplaced_hooks, nodes_of
 from rpd.collect.marks import PLUGINS, check_marks, marks_of, marks_of_module, registered_marks
 from rpd.collect.order import regroup
-from rpd.collect.source import relative
+from rpd.collect.source_lines import relative
+from rpd.collect.visible_fixtures import Registry
 from rpd.config import Config
 from rpd.errors import CollectionError, UsageError
 from rpd.events import Events

@@ -13,7 +13,7 @@ from typing import Any
 from rpd.collect.arguments import absolute
 from rpd.collect.failures import from_exception
 from rpd.collect.imports import Importer, importer_of
-from rpd.collect.source import relative
+from rpd.collect.source_lines import relative
 from rpd.errors import CollectionError, UsageError
 from rpd.hooks import PluginManager, register
 from rpd.values.mark import Location

@@ -12,7 +12,7 @@ from typing import Any
 import pluggy
 
 import rpd
-from rpd.collect.source import location_of, relative, signature_lines
+from rpd.collect.source_lines import location_of, relative, signature_lines
 from rpd.errors import CollectionError
 from rpd.values.mark import Location
 from rpd.values.skip_and_fail import Failed, Skipped

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from rpd.collect.namesakes import Namesakes, named_by_environment, users_folders
-from rpd.collect.source import relative
+from rpd.collect.source_lines import relative
 from rpd.hooks import PluginManager
 
 _PLUGIN = "rpd.collect.importer"

@@ -14,11 +14,11 @@ import pluggy
 
 from rpd.collect.closure import make_closure, pick, reachable
 from rpd.collect.failures import at_function, from_exception
-from rpd.collect.fixtures import Registry, View, attached, check_calls, is_a
 from rpd.collect.ids import MakeId, unique_ids
 from rpd.collect.marks import check_marks, marks_of, used_fixtures
 from rpd.collect.parametrize import Case, Metafunc, split_argnames
-from rpd.collect.source import argument_names, location_of
+from rpd.collect.source_lines import argument_names, location_of
+from rpd.collect.visible_fixtures import Registry, View, attached, check_calls, is_a
 from rpd.config import Config
 from rpd.errors import CollectionError, DefinitionError, UsageError
 from rpd.hooks import hook_names

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from rpd.collect.failures import at_function
-from rpd.collect.fixtures import attached
 from rpd.collect.jobs import takes_results
-from rpd.collect.source import real_function, relative
+from rpd.collect.source_lines import real_function, relative
+from rpd.collect.visible_fixtures import attached
 from rpd.errors import CollectionError
 from rpd.values.frozen import frozen
 from rpd.values.job import JOB_ATTRIBUTE

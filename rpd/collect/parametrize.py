@@ -8,7 +8,7 @@ from typing import Any
 
 from rpd.collect.ids import GivenIds, MakeId, make_ids
 from rpd.collect.marks import check_marks
-from rpd.collect.source import arguments_with_default
+from rpd.collect.source_lines import arguments_with_default
 from rpd.config import Config
 from rpd.errors import CollectionError, UsageError
 from rpd.values.fixture import FixtureDef, Scope

@@ -10,7 +10,7 @@ from typing import Any
 
 from rpd.config.checked import parse_text
 from rpd.config.config import Config, NoOptions, config_of, settings
-from rpd.config.files import override_value
+from rpd.config.settings_file import override_value
 
 
 def make_config(

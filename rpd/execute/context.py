@@ -22,7 +22,7 @@ from rpd.journal.journal import Journal
 from rpd.journal.replay import Past
 from rpd.lease.account_limit import Headroom
 from rpd.lease.book import LeaseBook
-from rpd.project.source import lock_file_sha256
+from rpd.project.code_state import lock_file_sha256
 from rpd.redaction import Redactor
 from rpd.stop import Stop
 from rpd.values.job import Registry

@@ -16,7 +16,7 @@ from rpd.errors import CollectionError, UsageError
 from rpd.execute.asked import asked_while_running
 from rpd.execute.deadlines import TEARDOWN_SECONDS
 from rpd.execute.node.current import acting_for
-from rpd.execute.node.run import NodeRun
+from rpd.execute.node.node_run import NodeRun
 from rpd.execute.pod.held import Held
 from rpd.execute.project_folder import PROJECT, checked_project, has_own_project, stages_project
 from rpd.execute.rental_calls import PROVISION

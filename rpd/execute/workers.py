@@ -12,7 +12,7 @@ from operator import itemgetter
 from rpd.errors import LocalError
 from rpd.execute.context import RunContext
 from rpd.execute.lanes import Lanes
-from rpd.execute.node.run import NodeRun
+from rpd.execute.node.node_run import NodeRun
 from rpd.execute.node.runner import Runner
 from rpd.execute.repeated_setup import note_wide_fixture
 from rpd.execute.run_budget import Purse

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping
 
 from rpd.errors import UsageError
-from rpd.graph.order import needed_by
-from rpd.graph.past import NotThere, Past, taken
+from rpd.graph.earlier_results import NotThere, Past, taken
+from rpd.graph.topological_order import needed_by
 from rpd.values.frozen import EMPTY, frozen
 from rpd.values.node import Node
 from rpd.values.report import NodeReport

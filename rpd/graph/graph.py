@@ -8,10 +8,10 @@ from pathlib import Path
 from rpd.collect.needs import Links
 from rpd.errors import CollectionError
 from rpd.graph.choosing import complete
+from rpd.graph.earlier_results import Past
 from rpd.graph.left import Left
 from rpd.graph.meeting import meet
-from rpd.graph.order import needed_by, ring_in
-from rpd.graph.past import Past
+from rpd.graph.topological_order import needed_by, ring_in
 from rpd.values.node import Node
 from rpd.values.report import NodeReport
 

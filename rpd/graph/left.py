@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rpd.errors import Cause
 from rpd.execute.needed import NothingNeeded
 from rpd.graph.content import FILES, digest, part, parts_in
-from rpd.graph.past import PASSED, NotThere, check_files, job_of
+from rpd.graph.earlier_results import PASSED, NotThere, check_files, job_of
 from rpd.graph.source import GraphSource
 from rpd.hooks import hookimpl
 from rpd.values.node import Node
@@ -16,7 +16,7 @@ from rpd.values.plan import Earlier, Source
 from rpd.values.report import CACHED, NodeReport, Outcome, Skip
 
 if TYPE_CHECKING:
-    from rpd.graph.results import Needs
+    from rpd.graph.needed_results import Needs
 
 
 class Left(NothingNeeded):
@@ -155,12 +155,11 @@ class Left(NothingNeeded):
                 return False
         return True
 
-    # --- results for nodes
-    # ----------------------------------------------------------------------------------------------
+    # --- results for nodes -----------------------------------------------------------------------------------------
 
     def by(self, node: Node, sent: dict[str, str]) -> Needs:
         """Return the results of the nodes that a node needs."""
-        from rpd.graph.results import Needs
+        from rpd.graph.needed_results import Needs
 
         return Needs(node, sent, self._used(node), studies=self._stands.keys())
 

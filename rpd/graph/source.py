@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 
-from rpd.graph.past import PASSED
+from rpd.graph.earlier_results import PASSED
 from rpd.plan import make_lanes, single_lane
 from rpd.values.frozen import replace
 from rpd.values.node import Node

@@ -37,8 +37,8 @@ from rpd.pipeline.local_backend import Machine, exported, leave, machine_of, sta
 from rpd.pipeline.secrets import Value, only_texts, read_secrets
 from rpd.pipeline.worst_case import Prices, check_balance
 from rpd.plan import uses_pod
+from rpd.project.code_state import Sources
 from rpd.project.owner import stamp
-from rpd.project.source import Sources
 from rpd.record.plugin import ManifestPlugin
 from rpd.redaction import Redactor
 from rpd.remote.watchdog import Terms
@@ -52,9 +52,9 @@ from rpd.values.pod import PodRequest, Provider
 from rpd.values.report import SourceRecord
 
 if TYPE_CHECKING:
-    from rpd.pipeline.dryrun import DryRunPlugin
+    from rpd.pipeline.dry_run_report import DryRunPlugin
     from rpd.pipeline.live_check import Outlooks
-    from rpd.record.run import RunInfo
+    from rpd.record.run_info import RunInfo
 
 LATER = (
     "rpd.remote.ssh",

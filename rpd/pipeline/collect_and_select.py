@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rpd.collect import Collection, collect, load_conftests, registered_marks
 from rpd.collect.arguments import read_targets
 from rpd.collect.conftests import is_conftest_plugin
-from rpd.collect.source import relative
+from rpd.collect.source_lines import relative
 from rpd.config import Config
 from rpd.errors import CollectionError, DefinitionError, UsageError
 from rpd.events import Events

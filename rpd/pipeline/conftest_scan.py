@@ -9,7 +9,7 @@ from typing import Any
 from rpd.collect import load_conftests
 from rpd.collect.arguments import Target, parse_target, read_targets
 from rpd.config import settings
-from rpd.config.files import override_value
+from rpd.config.settings_file import override_value
 from rpd.errors import CollectionError, UsageError
 from rpd.hooks import PluginManager
 

@@ -17,7 +17,7 @@ from rpd.journal.files import NodeFiles, RunFiles, journal_paths
 from rpd.pipeline import local_backend, orphans
 from rpd.record import history, lookup
 from rpd.record.lookup import NodeEntry
-from rpd.record.run import RunInfo
+from rpd.record.run_info import RunInfo
 from rpd.remote.session import Place
 from rpd.runpod.address import EMULATOR
 from rpd.values.endpoint import Endpoint

@@ -21,7 +21,7 @@ from rpd.journal.journal import Journal, NoJournal
 from rpd.pipeline.backend import Backend, Session
 from rpd.pipeline.caller import Caller
 from rpd.pipeline.check_upload_size import own_output
-from rpd.pipeline.dryrun import DryRunPlugin
+from rpd.pipeline.dry_run_report import DryRunPlugin
 from rpd.pipeline.image_digests import ImageDigests, NoDigests
 from rpd.pipeline.secrets import Value, known_secrets, only_texts
 from rpd.pipeline.sent_digests import SentDigests
@@ -29,7 +29,7 @@ from rpd.pipeline.worst_case import Prices
 from rpd.plan import uses_pod
 from rpd.redaction import Redactor
 from rpd.remote.dry_run import connect as connect_to_nothing
-from rpd.runpod.dry.live import Onlooker
+from rpd.runpod.dry.reading_provider import Onlooker
 from rpd.stop import Stop
 from rpd.values.node import Node
 from rpd.values.overrides import Overrides

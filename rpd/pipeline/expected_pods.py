@@ -201,8 +201,8 @@ def _caller(config: Config, variables: Mapping[str, Any]) -> Callable[[str, Node
     from rpd.execute.end_notices import Asides
     from rpd.execute.mode import Dry
     from rpd.execute.node.current import acting_for
+    from rpd.execute.node.node_run import NodeRun
     from rpd.execute.node.pod_use import PodUse
-    from rpd.execute.node.run import NodeRun
     from rpd.execute.scopes import Scopes, Setup
     from rpd.journal.files import DryRunFiles
     from rpd.journal.journal import NoJournal

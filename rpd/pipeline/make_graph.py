@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rpd.collect.needs import Links
 from rpd.config import Config
 from rpd.events import Events
+from rpd.graph.earlier_results import Past
 from rpd.graph.graph import Graph
-from rpd.graph.past import Past
 from rpd.pipeline.image_digests import is_emulated
 from rpd.values.node import Node
 

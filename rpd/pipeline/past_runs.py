@@ -11,9 +11,9 @@ from rpd.errors import RpdError, UsageError
 from rpd.journal import journal
 from rpd.journal.driver_alive import is_driven
 from rpd.journal.files import LATEST
-from rpd.record import history, lookup, manifest, run
+from rpd.record import history, lookup, manifest, run_info
 from rpd.record.lookup import NodeEntry
-from rpd.record.run import RunInfo
+from rpd.record.run_info import RunInfo
 from rpd.values.frozen import frozen
 from rpd.values.report import NodeReport, Outcome, RunSummary
 
@@ -148,11 +148,11 @@ def by_path(here: Path, text: str) -> tuple[RunInfo, NodeEntry | None] | None:
     if not text:
         return None
     path = here / Path(text).expanduser()
-    is_file = path.name in (run.FILE_NAME, manifest.FILE_NAME)
+    is_file = path.name in (run_info.FILE_NAME, manifest.FILE_NAME)
     folder = path.parent if is_file else path
     if is_file and not path.is_file():
         raise UsageError(f"{path}: there is no such file")
-    if (folder / run.FILE_NAME).is_file():
+    if (folder / run_info.FILE_NAME).is_file():
         info = history.run_in(folder)
         return (info, None) if info else None
     if any((folder / name).is_file() for name in (manifest.FILE_NAME, journal.FILE_NAME)):
@@ -160,7 +160,7 @@ def by_path(here: Path, text: str) -> tuple[RunInfo, NodeEntry | None] | None:
         return _run_above(folder), entry
     if text.startswith((".", "/", "~")) and path.exists():
         raise UsageError(
-            f"{path}: no run and no node: it has neither {run.FILE_NAME} nor {manifest.FILE_NAME}"
+            f"{path}: no run and no node: it has neither {run_info.FILE_NAME} nor {manifest.FILE_NAME}"
         )
     return None
 

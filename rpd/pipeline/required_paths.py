@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rpd.collect.fixtures import ReadVariable
+from rpd.collect.visible_fixtures import ReadVariable
 from rpd.errors import CollectionError, UsageError
 from rpd.values.node import Definition, Node
 

@@ -15,7 +15,7 @@ from rpd.journal.lock import RunLock
 from rpd.journal.replay import Past
 from rpd.lease.registries import stored_by
 from rpd.record import history, manifest
-from rpd.record.run import RunInfo
+from rpd.record.run_info import RunInfo
 from rpd.values.frozen import EMPTY, frozen
 from rpd.values.node import Node
 from rpd.values.report import NodeReport
@@ -153,7 +153,7 @@ def _taken(path: Path) -> Taken:
     folders = planned.get(journal.TAKEN, {})
     if not folders:
         return NOTHING_TAKEN
-    from rpd.graph.past import taken  # few runs use any
+    from rpd.graph.earlier_results import taken  # few runs use any
 
     reports, gone = [], {}
     for node_id, folder in folders.items():

@@ -9,8 +9,8 @@ from importlib import import_module
 from pathlib import Path
 
 from rpd.config import LOADING, Config, settings
-from rpd.config.files import find_root, read_file
 from rpd.config.merge import make_config
+from rpd.config.settings_file import find_root, read_file
 from rpd.errors import CollectionError, UsageError
 from rpd.hooks import PluginManager, load_entry_points, load_named_plugins, make_plugin_manager, register
 from rpd.pipeline import parser

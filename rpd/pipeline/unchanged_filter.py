@@ -14,9 +14,9 @@ from rpd.hooks import hookimpl
 from rpd.pipeline.image_digests import ImageDigests, is_emulated
 from rpd.pipeline.secrets import known_secrets, only_texts
 from rpd.pipeline.sent_digests import SentDigests
+from rpd.project.code_state import lock_file_sha256
 from rpd.project.fingerprint import IMAGE_VERSION, fingerprint, sent_parts
 from rpd.project.own_output import OwnOutput
-from rpd.project.source import lock_file_sha256
 from rpd.record import history
 from rpd.values.frozen import replace
 from rpd.values.node import Node
@@ -157,7 +157,7 @@ def _needs_first(nodes: list[Node]) -> list[Node]:
     """Return nodes sorted so that each comes after those it needs."""
     if not any(node.needs for node in nodes):
         return nodes
-    from rpd.graph.order import needed_by
+    from rpd.graph.topological_order import needed_by
 
     return needed_by(nodes, {node.id: node for node in nodes})
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from rpd.collect import Collection
-from rpd.collect.fixtures import ReadVariable
+from rpd.collect.visible_fixtures import ReadVariable
 from rpd.config.config import CollectSettings
 from rpd.errors import UsageError
 from rpd.events import Events

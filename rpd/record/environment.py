@@ -15,8 +15,8 @@ from typing import Any
 import tomli_w
 
 import rpd
-from rpd.project.source import lock_file, lock_file_sha256
-from rpd.project.source import state as source_state
+from rpd.project.code_state import lock_file, lock_file_sha256
+from rpd.project.code_state import state as source_state
 from rpd.values.safe_text import without_passwords
 
 _PIP_SECONDS = 60.0

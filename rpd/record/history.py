@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rpd.errors import RpdError
-from rpd.record import manifest, manifest_index, run
+from rpd.record import manifest, manifest_index, run_info
 from rpd.record.manifest_index import Document
-from rpd.record.run import RunInfo
+from rpd.record.run_info import RunInfo
 from rpd.values.report import NodeReport
 from rpd.values.runfolder import is_run_id
 
@@ -32,11 +32,11 @@ def stamp(name: str) -> str:
 
 def run_in(folder: Path) -> RunInfo | None:
     """Return the known facts about the run in ``folder``, None if it is no run folder."""
-    path = folder / run.FILE_NAME
+    path = folder / run_info.FILE_NAME
     if not os.path.lexists(path) and next(manifest_index.folders(folder), None) is None:
         return None
     try:
-        return run.read(path)
+        return run_info.read(path)
     except RpdError as error:
         return RunInfo(id=folder.name, folder=str(folder), damage=str(error))
 
@@ -82,7 +82,7 @@ def run_folders(runs_path: Path) -> list[tuple[str, Path]]:
 
 def _began(folder: Path) -> str | None:
     """Return when the run in a folder began, None if it is no run folder."""
-    if is_run_id(folder.name) and os.path.lexists(folder / run.FILE_NAME):
+    if is_run_id(folder.name) and os.path.lexists(folder / run_info.FILE_NAME):
         return stamp(folder.name)
     info = run_in(folder)
     return (info.started or stamp(info.id)) if info else None

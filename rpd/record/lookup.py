@@ -11,7 +11,7 @@ from rpd.errors import RpdError, UsageError
 from rpd.journal import journal
 from rpd.journal.files import LATEST
 from rpd.record import manifest
-from rpd.record.run import RunInfo
+from rpd.record.run_info import RunInfo
 from rpd.values.frozen import frozen
 from rpd.values.report import NodeReport
 

@@ -14,9 +14,9 @@ from rpd.config import Config
 from rpd.events import Events
 from rpd.hooks import hookimpl
 from rpd.project.owner import owner
-from rpd.record import manifest, manifest_index, results, run
+from rpd.record import manifest, manifest_index, results_csv, run_info
 from rpd.record.atomic_write import write_whole
-from rpd.record.run import RunInfo
+from rpd.record.run_info import RunInfo
 from rpd.redaction import Redactor
 from rpd.values.frozen import replace
 from rpd.values.node import Node
@@ -132,8 +132,8 @@ class ManifestPlugin:
         reports = sorted(summary.reports, key=lambda report: self._places.get(report.node.id, -1))
         if config.output.sort:
             reports = ranked(reports, Ranking.parse(config.output.sort))
-        table = Path(self._info.folder) / results.FILE_NAME
-        self._try(str(table), lambda: write_whole(table, results.dumps(reports, self._redactor)))
+        table = Path(self._info.folder) / results_csv.FILE_NAME
+        self._try(str(table), lambda: write_whole(table, results_csv.dumps(reports, self._redactor)))
 
     def record_exit_code(self, exit_code: int) -> None:
         """Add to ``run.toml`` with which code the command is going to end."""
@@ -142,7 +142,7 @@ class ManifestPlugin:
             self._write_run(self._info)
 
     def _write_run(self, info: RunInfo) -> None:
-        path = Path(info.folder) / run.FILE_NAME
+        path = Path(info.folder) / run_info.FILE_NAME
         masked = replace(
             info,
             argv=self._redactor.data(info.argv),
@@ -150,7 +150,7 @@ class ManifestPlugin:
             rootdir=self._redactor.text(info.rootdir),
             owner=self._redactor.text(info.owner),
         )
-        self._try(str(path), lambda: run.write(path, masked))
+        self._try(str(path), lambda: run_info.write(path, masked))
 
     def _try(self, path: str, write: Callable[[], None]) -> None:
         """Write; one writer of a file at a time, so that the later of two reports of a node stays."""

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rpd.remote.commands import SESSION_FUNCTIONS, exports, folder_name
+from rpd.remote.detached import SESSION_FUNCTIONS, exports, folder_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeVar
 
 from rpd.errors import ApiRetired, AuthError, ProviderError
-from rpd.runpod import account
+from rpd.runpod import balance
 from rpd.runpod.base_provider import Renter
 from rpd.runpod.catalogue.cache import CatalogueStore, default_store
 from rpd.runpod.catalogue.model import Catalogue
@@ -209,7 +209,7 @@ class SwitchingProvider(Speaker):
             if self._has_looked:
                 return
             try:
-                self._client.graphql(account.QUERY)
+                self._client.graphql(balance.QUERY)
             except ApiRetired as retired:
                 self._retire(retired)
             except AuthError:

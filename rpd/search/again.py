@@ -12,7 +12,7 @@ from rpd.config import Config
 from rpd.errors import UsageError
 from rpd.record import history, lookup
 from rpd.record.last_outcomes import Memory
-from rpd.record.run import RunInfo
+from rpd.record.run_info import RunInfo
 from rpd.search import record
 from rpd.search.record import Line
 from rpd.search.source import StudySource

@@ -8,7 +8,7 @@ from typing import Any
 
 from rpd.errors import DefinitionError
 from rpd.search import optuna
-from rpd.search.pruning import HalvingRule, MedianRule, Rule
+from rpd.search.prune_rules import HalvingRule, MedianRule, Rule
 from rpd.search.samplers import GridSampler, RandomSampler, Sampler
 from rpd.search.space import Space, make_space
 from rpd.search.trials import Objective

@@ -7,7 +7,7 @@ from typing import TextIO
 
 from rpd.config import Config
 from rpd.hooks import hookimpl
-from rpd.terminal import dryrun, end_summary
+from rpd.terminal import end_summary, planned_node
 from rpd.terminal.styles import counted, money
 from rpd.terminal.view import View
 from rpd.values.dryrun import DryRunNode, Outlook
@@ -52,17 +52,17 @@ class DryRunView(View):
         if self._level >= 0:
             self._screen.lines([*self._drawn(planned), ""])
             return
-        self._batch.append(dryrun.one_line(planned))
+        self._batch.append(planned_node.one_line(planned))
         if len(self._batch) >= _BATCH:
             self._before_line()
 
     def _drawn(self, planned: DryRunNode) -> Iterable[str]:
         """Return the lines of a node; the nodes of a sweep ask for the same, which is shown once without ``-v``."""
         above = self._above
-        if above is not None and self._level < 1 and dryrun.is_like(planned, above):
-            return dryrun.draw_beside(planned, above, self._ink)
+        if above is not None and self._level < 1 and planned_node.is_like(planned, above):
+            return planned_node.draw_beside(planned, above, self._ink)
         self._above = planned
-        return dryrun.draw(planned, self._ink)
+        return planned_node.draw(planned, self._ink)
 
     def _before_line(self) -> None:
         with self._lock:
@@ -77,7 +77,7 @@ class DryRunView(View):
 
     def _before_last(self) -> Iterable[str]:
         if self._outlooks:
-            yield self._ink(dryrun.could_be_rented(self._outlooks.values()), "bold")
+            yield self._ink(planned_node.could_be_rented(self._outlooks.values()), "bold")
 
     def _last_line(self, summary: RunSummary) -> str:
         unknown = f" and {counted(self._unknown, 'node')} of unknown price" if self._unknown else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rpd.config import Config
-from rpd.terminal import end_summary, end_tables, next_steps, results
+from rpd.terminal import end_summary, end_tables, next_steps, results_table
 from rpd.terminal.screen import Screen
 from rpd.values.report import NodeReport, RunSummary
 from rpd.values.sort_order import Ranking, missing, ranked
@@ -38,7 +38,7 @@ class End:
         """Yield the table of results, in the order of ``--sort``."""
         if self._level >= 0:
             order = ranked(reports, Ranking.parse(self._output.sort)) if self._output.sort else reports
-            yield from results.tables(
+            yield from results_table.tables(
                 order, width=self._screen.width, verbose=self._is_verbose, ink=self._ink
             )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rpd.terminal import end_summary, results
+from rpd.terminal import end_summary, results_table
 from rpd.terminal.screen import Screen
 from rpd.values.report import NodeReport, RunSummary
 
@@ -32,4 +32,4 @@ def print_run(summary: RunSummary, *, color: str) -> None:
 
 def _results(reports: Sequence[NodeReport], screen: Screen) -> list[str]:
     """Return a table for each job, those of a single node too: there is nothing else to see of it here."""
-    return list(results.tables(reports, width=screen.width, verbose=True, ink=screen.ink, every=True))
+    return list(results_table.tables(reports, width=screen.width, verbose=True, ink=screen.ink, every=True))

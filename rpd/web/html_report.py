@@ -10,9 +10,9 @@ from rpd.errors import RpdError
 from rpd.events import Events
 from rpd.hooks import PluginManager, hookimpl
 from rpd.pipeline.past_runs import PastRun, RunState
-from rpd.record import run as run_file
+from rpd.record import run_info as run_file
 from rpd.record.report_output import report_path, write_report
-from rpd.record.run import RunInfo
+from rpd.record.run_info import RunInfo
 from rpd.redaction import NO_SECRETS, Redactor
 from rpd.values.report import RunSummary
 from rpd.values.sort_order import Ranking

@@ -15,7 +15,7 @@ from rpd.journal import journal
 from rpd.journal.files import NodeFiles, folder_name
 from rpd.pipeline.past_runs import Overview, PastRun, RunState, overview
 from rpd.record import history, manifest
-from rpd.record import run as run_file
+from rpd.record import run_info as run_file
 from rpd.values.report import NodeReport
 from rpd.web.document import Detail, Document, Table, planned
 from rpd.web.run_folders import Driver, read_info

@@ -15,8 +15,8 @@ from rpd.journal.driver_alive import is_running
 from rpd.journal.journal import Event
 from rpd.pipeline.past_runs import PastRun, RunState
 from rpd.record import history, manifest
-from rpd.record import run as run_file
-from rpd.record.run import RunInfo
+from rpd.record import run_info as run_file
+from rpd.record.run_info import RunInfo
 from rpd.values.report import SCHEMA_VERSION
 
 QUIET_SECONDS = 600.0

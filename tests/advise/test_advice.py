@@ -18,8 +18,8 @@ from rpd.advise.advice import Use, cheaper_cards, idle_share, idle_usd, uses
 from rpd.advise.boots import CACHE, experiences, read_tries
 from rpd.advise.plugin import two_lines
 from rpd.advise.sentences import card_lines, idle_line, remedies
-from rpd.record import manifest, run
-from rpd.record.run import RunInfo
+from rpd.record import manifest, run_info
+from rpd.record.run_info import RunInfo
 from rpd.record.telemetry import Moment
 from rpd.runpod.catalogue.model import Catalogue, GpuRow
 from rpd.values.report import CostRecord, NodeRecord, NodeReport, Outcome, PodRecord, Result
@@ -215,7 +215,7 @@ def test_boots_over_past_runs_and_their_cache(tmp_path: Path) -> None:
     folder = tmp_path / "20260102T030405Z-abcdef"
     report = node(folder / "n", samples=[])
     manifest.write(folder / "n" / "manifest.toml", report)
-    run.write(folder / "run.toml", RunInfo(id=folder.name, backend="RunPod", started=at(0)))
+    run_info.write(folder / "run.toml", RunInfo(id=folder.name, backend="RunPod", started=at(0)))
     terms = {"gpu_id": H100, "datacenter": "US-TX-3"}
     lines = [
         (0, "intent", {"pod_name": "rpd-0", "terms": terms}),

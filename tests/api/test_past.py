@@ -9,8 +9,8 @@ import pytest
 
 import rpd
 from rpd.errors import UsageError
-from rpd.record import manifest, run
-from rpd.record.run import RunInfo
+from rpd.record import manifest, run_info
+from rpd.record.run_info import RunInfo
 from rpd.values.report import CostRecord, NodeRecord, NodeReport, Outcome, Result
 
 EVIL = "<script>alert(1)</script>\x1b[2J"
@@ -61,7 +61,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             usd=0.5,
             outcomes={"passed": 2},
         )
-        run.write(folder / run.FILE_NAME, info)
+        run_info.write(folder / run_info.FILE_NAME, info)
         (folder / "events.jsonl").write_text(
             '{"at": "2026-01-01T00:00:00+00:00", "event": "planned", "ids": ["a"]}\n',
             encoding="utf-8",

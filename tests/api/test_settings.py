@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rpd.api.settings import check_name, names, words_of
 from rpd.config import settings
-from rpd.config.files import override_value
+from rpd.config.settings_file import override_value
 from rpd.errors import UsageError
 from rpd.hooks import make_plugin_manager
 from rpd.pipeline import parser

@@ -16,8 +16,8 @@ import pytest
 from rpd.cli import main
 from rpd.errors import ExitCode
 from rpd.journal import journal
-from rpd.record import manifest, run
-from rpd.record.run import RunInfo
+from rpd.record import manifest, run_info
+from rpd.record.run_info import RunInfo
 from rpd.values.report import ArtifactRecord, NodeReport, Outcome
 from tests.record.conftest import make_report as make_report
 
@@ -57,8 +57,9 @@ class Foreign:
         for name in ("secret", "output.log", "events.jsonl", "manifest.toml", "run.toml"):
             (self.outside / name).write_text(OUTSIDE)
         (folder / "rpd.toml").write_text("")
-        run.write(
-            self.run / run.FILE_NAME, RunInfo(id=RUN, nodes=1, started="2026-01-02", finished="2026-01-02")
+        run_info.write(
+            self.run / run_info.FILE_NAME,
+            RunInfo(id=RUN, nodes=1, started="2026-01-02", finished="2026-01-02"),
         )
         manifest.write(self.node / manifest.FILE_NAME, report)
         self.journal: list[dict[str, Any]] = [

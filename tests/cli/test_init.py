@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rpd.cli import main
-from rpd.config.files import find_root, read_file
+from rpd.config.settings_file import find_root, read_file
 
 JOB = "import rpd\n\n@rpd.job\ndef fit(data): ...\n"
 FIXTURE = "import rpd\n\n@rpd.fixture\ndef data(): return 1\n"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rpd.collect.closure import make_closure
-from rpd.collect.fixtures import View
+from rpd.collect.visible_fixtures import View
 from rpd.values.fixture import FixtureDef, Scope
 from rpd.values.mark import Location
 

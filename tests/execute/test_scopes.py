@@ -19,8 +19,8 @@ from rpd.errors import CollectionError, Interrupted
 from rpd.events import NoEvents
 from rpd.execute.end_notices import Asides
 from rpd.execute.mode import Dry
+from rpd.execute.node.node_run import NodeRun
 from rpd.execute.node.pod_use import PodUse
-from rpd.execute.node.run import NodeRun
 from rpd.execute.scopes import Request, Scopes, Setup, TeardownError
 from rpd.journal.files import DryRunFiles
 from rpd.journal.journal import NoJournal

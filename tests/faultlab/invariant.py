@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rpd.errors import ExitCode
-from rpd.record import run
+from rpd.record import run_info
 from rpd.values.report import NodeReport, Outcome
 from tests.faultlab.case import ANY, BLOB, OUTPUT, Case, Ending
 
@@ -64,7 +64,7 @@ def _check_code(ending: Ending) -> None:
             ending.screen
         )
         return
-    info = run.read(ending.run_dir / run.FILE_NAME)
+    info = run_info.read(ending.run_dir / run_info.FILE_NAME)
     named = {*info.unreleased}
     made = ending.events("intent", "created")
     assert named, ending.screen

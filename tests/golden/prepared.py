@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rpd.errors import Cause
-from rpd.record import manifest, results, run
-from rpd.record.run import RunInfo
+from rpd.record import manifest, results_csv, run_info
+from rpd.record.run_info import RunInfo
 from rpd.values.report import (
     ArtifactRecord,
     AttemptRecord,
@@ -94,8 +94,8 @@ def _run(root: Path, run_id: str, losses: dict[tuple[int, float], float | None],
         usd=round(sum(report.cost.estimated_usd for report in reports), 6),
         outcomes={name: outcomes.count(name) for name in dict.fromkeys(outcomes)},
     )
-    run.write(folder / run.FILE_NAME, info)
-    (folder / results.FILE_NAME).write_text(results.dumps(reports), encoding="utf-8")
+    run_info.write(folder / run_info.FILE_NAME, info)
+    (folder / results_csv.FILE_NAME).write_text(results_csv.dumps(reports), encoding="utf-8")
     _journal(
         folder / "events.jsonl",
         (f"{day}T10:00:00.000+00:00", "run_started", {"pid": 1, "host": "laptop"}),

@@ -21,7 +21,7 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 import rpd
 from rpd.cli import main
 from rpd.config.config import TELLING
-from rpd.record.run import RunInfo
+from rpd.record.run_info import RunInfo
 from tests.golden import prepared
 
 COMMANDS = (

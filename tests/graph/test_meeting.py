@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rpd.collect.needs import Links, Need
 from rpd.graph.meeting import meet
-from rpd.graph.order import needed_by, ring_in
+from rpd.graph.topological_order import needed_by, ring_in
 from rpd.values.frozen import replace
 from rpd.values.node import Definition, Node
 from tests.nodes import definition

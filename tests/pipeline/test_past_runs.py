@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from rpd.pipeline.past_runs import PastRun, RunState
-from rpd.record.run import RunInfo
+from rpd.record.run_info import RunInfo
 from rpd.terminal.end_summary import last_line
 from rpd.terminal.styles import Ink
 from rpd.values.report import NodeRecord, NodeReport, Outcome, Result

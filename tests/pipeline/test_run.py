@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from rpd.config import Config
-from rpd.config.files import find_root, read_file
 from rpd.config.merge import make_config
+from rpd.config.settings_file import find_root, read_file
 from rpd.errors import ExitCode, UsageError
 from rpd.execute import fixtures
 from rpd.execute.node import runner

@@ -20,7 +20,7 @@ from rpd.query.answer import grouped, listed, ordered, totals
 from rpd.query.expression import Expression
 from rpd.query.rows import COLUMNS, Rows, Scope, read_rows, resolve
 from rpd.query.sql import answer as select
-from rpd.record import manifest, run
+from rpd.record import manifest, run_info
 from rpd.testing import RpdRun, RunResult
 from rpd.values.report import CostRecord, NodeRecord, NodeReport, Outcome, PodRecord, Result
 
@@ -56,7 +56,7 @@ def runs_path(tmp_path: Path) -> Path:
             folder.mkdir(parents=True)
             manifest.write(folder / manifest.FILE_NAME, each)
         started = f"2026-11-{name[6:8]}T10:00:00+00:00"
-        run.write(folder.parent / run.FILE_NAME, run.RunInfo(id=name, started=started))
+        run_info.write(folder.parent / run_info.FILE_NAME, run_info.RunInfo(id=name, started=started))
     (tmp_path / "rpd.toml").write_text("")
     return tmp_path / "rpd-runs"
 

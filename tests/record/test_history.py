@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rpd.errors import RpdError
-from rpd.record import history, manifest, run
-from rpd.record.run import RunInfo
+from rpd.record import history, manifest, run_info
+from rpd.record.run_info import RunInfo
 from rpd.values.report import NodeReport
 
 MakeReport = Callable[..., NodeReport]
@@ -14,7 +14,7 @@ MakeReport = Callable[..., NodeReport]
 def write_run(runs_path: Path, name: str, started: str) -> Path:
     folder = runs_path / name
     folder.mkdir(parents=True)
-    run.write(folder / "run.toml", RunInfo(id=name, started=started))
+    run_info.write(folder / "run.toml", RunInfo(id=name, started=started))
     return folder
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from rpd.errors import UsageError
 from rpd.record.lookup import choose, entries, node_named, run_named
-from rpd.record.run import RunInfo
+from rpd.record.run_info import RunInfo
 
 IDS = [
     "exp/deploy_a.py::fit[lr1]",

@@ -13,7 +13,7 @@ from syrupy.assertion import SnapshotAssertion
 from rpd.config import Config, config_of
 from rpd.errors import ExitCode
 from rpd.hooks import make_plugin_manager, register
-from rpd.record import manifest, run
+from rpd.record import manifest, run_info
 from rpd.record.plugin import ManifestPlugin
 from rpd.redaction import Redactor
 from rpd.values.plan import Plan
@@ -54,7 +54,7 @@ def test_a_whole_run_through_the_hooks(
         reports.append(make_report(seed, outcome, secret=SECRET, folder=folder / str(seed)))
     plan = Plan(lanes=(), width=2, worst_case_usd=10.0)
     manager.hook.rpd_run_started(config=config, plan=plan, backend="RunPod", folder=folder, done=())
-    begun = run.read(folder / "run.toml")
+    begun = run_info.read(folder / "run.toml")
     assert (begun.started, begun.finished, begun.exit_code) == ("2026-01-02T03:04:05+00:00", "", None)
     for report in reports:
         manager.hook.rpd_node_report(node=None, report=report)
@@ -69,7 +69,7 @@ def test_a_whole_run_through_the_hooks(
     manager.hook.rpd_run_finished(config=config, summary=summary)
     plugin.record_exit_code(ExitCode.POD_NOT_RELEASED)
 
-    ended = run.read(folder / "run.toml")
+    ended = run_info.read(folder / "run.toml")
     assert ended.exit_code == 6
     assert ended.outcomes == {"passed": 1, "failed": 1}
     assert ended.argv == ("run", "--var", "token=***")
@@ -141,13 +141,13 @@ def test_results_of_jobs_with_other_columns_share_one_table(make_report: MakeRep
     """A name that is a parameter, a metric and a fixed column is three columns; gaps are empty."""
     from dataclasses import replace
 
-    from rpd.record import results
+    from rpd.record import results_csv
 
     one = make_report(1)
     other = replace(
         make_report(2), metrics={"seed": 3, "usd": 1.5}, node=replace(one.node, parameters={"seed": "x,\n"})
     )
-    rows = list(csv.DictReader(io.StringIO(results.dumps([one, other]))))
+    rows = list(csv.DictReader(io.StringIO(results_csv.dumps([one, other]))))
     assert [row["seed"] for row in rows] == ["1", "x,\n"]
     assert [row["metric.seed"] for row in rows] == ["", "3"]
     assert [row["metric.usd"] for row in rows] == ["", "1.5"]

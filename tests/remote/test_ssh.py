@@ -202,7 +202,7 @@ def test_a_stall_ends_the_wait_only_if_nothing_moves(remote: SshRemote) -> None:
 
 def test_half_a_script_does_nothing(remote: SshRemote, machine: Machine) -> None:
     """A command script that is cut anywhere before its last line starts nothing."""
-    from rpd.remote.commands import _Following
+    from rpd.remote.detached import _Following
 
     following = _Following(
         remote._shell, Command(key="k", text=f"touch {machine.files}/made"), lambda data: None, Interrupt()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rpd.emulator.launch import Launched
 from rpd.errors import ExitCode
-from rpd.record import run
+from rpd.record import run_info
 from rpd.testing import RpdRun
 from tests.runs.conftest import run_dir_of
 from tests.waiting import wait_until
@@ -82,7 +82,7 @@ def test_without_credit_nothing_new_starts(
     [report] = result.reports
     assert report.result.cause == "lost", json.dumps(report.result.reason)
     assert result.run_dir is not None
-    info = run.read(result.run_dir / run.FILE_NAME)
+    info = run_info.read(result.run_dir / run_info.FILE_NAME)
     assert info.stop_reason.startswith("balance: ")
     assert info.not_run == 2
     assert "stopped: balance: the account has no credit left" in result.out

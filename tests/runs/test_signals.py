@@ -45,7 +45,7 @@ def fit(BEFORE pod):
 def never():
     say("never")
 """
-HANGS_PROBING = "import rpd.remote.commands as c\nc._PROBE = 'sleep 900'\n"
+HANGS_PROBING = "import rpd.remote.detached as c\nc._PROBE = 'sleep 900'\n"
 HANGS_ARMING = "import rpd.remote.watchdog as w\nw._ARM = 'sleep 900\\n'\n"
 RUNS = 'pod.run("echo started; sleep 900")'
 PUTS = """\

@@ -16,7 +16,7 @@ import pytest
 from rpd.emulator.launch import Launched, launch
 from rpd.errors import Cause, ExitCode
 from rpd.journal import journal
-from rpd.record import run
+from rpd.record import run_info
 from rpd.testing import RpdRun, RunResult
 from rpd.values.report import Outcome
 from tests.runs.conftest import events, write_project
@@ -136,7 +136,7 @@ def _check_summary(result: RunResult) -> None:
     """What the run file and the last line count is what the manifests say."""
     assert result.run_dir is not None
     counts = Counter(report.result.outcome.value for report in result.reports)
-    info = run.read(result.run_dir / run.FILE_NAME)
+    info = run_info.read(result.run_dir / run_info.FILE_NAME)
     assert info.outcomes == counts
     assert (info.not_run, info.unreleased, info.leftover) == (0, (), ())
     usd = sum(report.cost.estimated_usd for report in result.reports)

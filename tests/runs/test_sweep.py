@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rpd.emulator.launch import launch
-from rpd.record import history, run
+from rpd.record import history, run_info
 from rpd.testing import RpdRun, RunResult
 from rpd.values.pod import PodRequest
 from rpd.values.prices import disks_usd_per_hr
@@ -161,7 +161,7 @@ def test_the_money_adds_up(sweep: Sweep) -> None:
         assert cost.estimated_usd == pytest.approx(cost.billed_seconds * per_hour / 3600, abs=1e-6)
         assert cost.cap_usd == 0.5
         assert cost.billed_seconds <= sum(report.result.phases.values()) + 1
-    info = run.read(sweep.run_dir / run.FILE_NAME)
+    info = run_info.read(sweep.run_dir / run_info.FILE_NAME)
     assert info.usd == pytest.approx(sum(report.cost.estimated_usd for report in sweep.reports))
     assert info.worst_case_usd == pytest.approx(2.0)
 

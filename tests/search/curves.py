@@ -7,7 +7,7 @@ import math
 import random
 from dataclasses import dataclass
 
-from rpd.search.pruning import Rule
+from rpd.search.prune_rules import Rule
 from rpd.search.samplers import RandomSampler
 from rpd.search.space import Space, integers, log_uniform
 from rpd.search.trials import Objective

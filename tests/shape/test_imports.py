@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Collection, Iterator
 from functools import cache
 from graphlib import TopologicalSorter
@@ -339,6 +340,19 @@ def test_the_module_of_a_fixture_is_asked_for_at_one_place() -> None:
         if "function.__module__" in path.read_text(encoding="utf-8")
     ]
     assert not reads
+
+
+OF_THEIR_OWN = ("api", "cli", "emulator", "values")
+"""Packages whose modules are called after words, commands, a world of their own, and nouns."""
+SHARED = {"__init__", "plugin", "pods", "provider", "report", "series", "shell", "source", "telemetry"}
+"""Names of more than one module, which stand for one idea: docs/architecture.md says how."""
+
+
+def test_a_name_stands_for_one_idea() -> None:
+    """No two modules have the same name, but for wings side by side, and nouns with those who work on them."""
+    inside = [path for path in MODULES if path.relative_to(ROOT / "rpd").parts[0] not in OF_THEIR_OWN]
+    count = Counter(path.stem for path in inside)
+    assert {name for name, times in count.items() if times > 1} == SHARED
 
 
 def test_no_module_is_a_drawer() -> None:

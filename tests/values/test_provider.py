@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from rpd.runpod.dry.live import Onlooker
 from rpd.runpod.dry.provider import OfflineProvider
+from rpd.runpod.dry.reading_provider import Onlooker
 from rpd.runpod.graphql.provider import RunPodProvider
 from rpd.runpod.rest.provider import RestProvider
 from rpd.runpod.switch import SwitchingProvider

@@ -16,8 +16,8 @@ import pytest
 
 from rpd.errors import Cause
 from rpd.journal.files import folder_name
-from rpd.record import manifest, run
-from rpd.record.run import RunInfo
+from rpd.record import manifest, run_info
+from rpd.record.run_info import RunInfo
 from rpd.values.report import (
     ArtifactRecord,
     CostRecord,
@@ -228,7 +228,7 @@ def write_run(runs_path: Path, name: str = RUN) -> Path:
         outcomes={"passed": 16, "failed": 2},
         folder=str(folder),
     )
-    run.write(folder / run.FILE_NAME, info)
+    run_info.write(folder / run_info.FILE_NAME, info)
     (folder / "events.jsonl").write_text(
         lines([{"at": at(0), "event": "planned", "ids": [report.node.id for report, _ in reports]}])
     )

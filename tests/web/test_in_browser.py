@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rpd.pipeline.past_runs import PastRun, RunState
-from rpd.record.run import RunInfo
+from rpd.record.run_info import RunInfo
 from rpd.values.report import Failure, PodRecord
 from rpd.web.html_report import dumps
 from rpd.web.run_folders import read_run

@@ -19,8 +19,8 @@ from rpd.cli import main
 from rpd.errors import ExitCode
 from rpd.journal import driver_alive
 from rpd.journal.files import folder_name
-from rpd.record import manifest, run
-from rpd.record.run import RunInfo
+from rpd.record import manifest, run_info
+from rpd.record.run_info import RunInfo
 from rpd.web.document import Document
 from rpd.web.live_runs import LiveLog, LiveRun, LiveRuns
 from rpd.web.server import serve
@@ -36,7 +36,7 @@ def begin_run(runs_path: Path, name: str = RUN) -> Path:
     """Write a run that goes on, of three nodes: one is over, one works, one has not begun."""
     folder = runs_path / name
     folder.mkdir(parents=True)
-    run.write(
+    run_info.write(
         folder / "run.toml",
         RunInfo(id=name, argv=("run",), nodes=3, width=2, started=at(0), worst_case_usd=9.0),
     )

@@ -18,7 +18,7 @@ from rpd.hooks import hookimpl, make_plugin_manager
 from rpd.journal.files import folder_name
 from rpd.pipeline.past_runs import PastRun, RunState
 from rpd.record import history
-from rpd.record.run import RunInfo
+from rpd.record.run_info import RunInfo
 from rpd.redaction import Redactor
 from rpd.values.report import Failure, NodeReport, PodRecord, RunSummary
 from rpd.values.sort_order import Ranking

@@ -23,8 +23,8 @@ from rpd.compat.runpod_deploy.writer import job_name
 from rpd.errors import Cause, RpdError, UsageError
 from rpd.journal import journal
 from rpd.journal.files import folder_name, ignore_itself
-from rpd.record import manifest, run
-from rpd.record.run import RunInfo
+from rpd.record import manifest, run_info
+from rpd.record.run_info import RunInfo
 from rpd.values.frozen import frozen, replace
 from rpd.values.number_bounds import MOST_USD
 from rpd.values.report import (
@@ -102,7 +102,7 @@ def _imported(path: Path, rootdir: Path, runs_path: Path) -> Imported:
     (node / manifest.FILE_NAME).write_text(manifest.dumps(report), encoding="utf-8")
     event = {"at": report.result.finished, "event": "imported", "from": str(path.parent)}
     (beside / journal.FILE_NAME).write_text(f"{json.dumps(event)}\n", encoding="utf-8")
-    run.write(beside / run.FILE_NAME, theirs.run(run_id, rootdir, report))
+    run_info.write(beside / run_info.FILE_NAME, theirs.run(run_id, rootdir, report))
     beside.rename(target)
     ignore_itself(target)
     return Imported(source=path, run_id=run_id, is_new=True)

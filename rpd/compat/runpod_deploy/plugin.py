@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 from types import FunctionType, ModuleType
 
-from rpd.collect.source import relative
+from rpd.collect.source_lines import relative
 from rpd.compat.runpod_deploy.spec import looks_like_one, read_spec
 from rpd.compat.runpod_deploy.writer import Written, write
 from rpd.config import Config

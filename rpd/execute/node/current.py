@@ -6,7 +6,7 @@ from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rpd.execute.node.run import NodeRun
+    from rpd.execute.node.node_run import NodeRun
 
 _current: ContextVar[NodeRun] = ContextVar("rpd_node_run")
 

@@ -22,7 +22,7 @@ from rpd.errors import (
 )
 from rpd.execute import user_tracebacks
 from rpd.execute.context import RunContext
-from rpd.execute.node.run import NodeRun
+from rpd.execute.node.node_run import NodeRun
 from rpd.execute.node.verdict import Verdict
 from rpd.execute.scopes import TeardownError
 from rpd.project.fingerprint import sent_parts

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rpd.execute.context import RunContext
+from rpd.execute.node.node_run import NodeRun
 from rpd.execute.node.pod_use import Bill
-from rpd.execute.node.run import NodeRun
 from rpd.execute.node.verdict import Verdict
 from rpd.journal.files import ARTIFACTS
 from rpd.lease.lease import Lease

@@ -20,13 +20,13 @@ from rpd.execute import no_network
 from rpd.execute.alarms import Alarms
 from rpd.execute.clock import JobClock
 from rpd.execute.context import RunContext
-from rpd.execute.node import marks
+from rpd.execute.node import outcome_marks
 from rpd.execute.node.attempts import Attempts
 from rpd.execute.node.current import acting_for
 from rpd.execute.node.ladder import Ladder
+from rpd.execute.node.node_run import NodeRun
 from rpd.execute.node.pod_use import Bill, PodUse
 from rpd.execute.node.report import amended, attempt_record, node_report
-from rpd.execute.node.run import NodeRun
 from rpd.execute.node.verdict import PASSED, Verdict
 from rpd.execute.scopes import Scopes, Setup, TeardownError
 from rpd.hooks import hookimpl
@@ -92,7 +92,7 @@ class Runner:
             attempts = Attempts(policy=RetryPolicy())
             wrong: Verdict | None = Verdict(Outcome.ERROR, Cause.CODE, str(error))
         else:
-            wrong = marks.evaluate(node)
+            wrong = outcome_marks.evaluate(node)
         skip: Skip | None = None
         if wrong is None and self._asks_whether_to_skip:
             skip, wrong = self._skipped(node)
@@ -245,7 +245,7 @@ class Runner:
                 self._late_errors.put(error)
         mine = [error for error in errors if error.user is None or error.user is run]
         after = self._ladder.with_teardown(verdict, mine)
-        return marks.apply_xfail(run.node, after) if mine and verdict.outcome.is_ok else after
+        return outcome_marks.apply_xfail(run.node, after) if mine and verdict.outcome.is_ok else after
 
     def _set_up_and_call(self, run: NodeRun, setup: Setup) -> Verdict:
         began = time.monotonic()
@@ -254,7 +254,7 @@ class Runner:
                 arguments = setup.prepare()
             self._context.lifetimes.begin(run.use)
         except BaseException as error:  # noqa: BLE001 - the ladder below names it
-            return marks.apply_xfail(run.node, self._ladder.judge(run, error, in_job=False))
+            return outcome_marks.apply_xfail(run.node, self._ladder.judge(run, error, in_job=False))
         finally:
             spent = time.monotonic() - began
             run.results.phases["setup"] = max(0.0, spent - sum(run.results.phases.values()))
@@ -281,7 +281,7 @@ class Runner:
         run.results.phases["job"] = max(0.0, spent - run.results.phases.get("pull", 0.0) + pulled)
         if not verdict.outcome.is_ok or verdict.outcome is Outcome.PRUNED:
             self._salvage(run, verdict, arguments)
-        return marks.apply_xfail(run.node, verdict)
+        return outcome_marks.apply_xfail(run.node, verdict)
 
     def _tell_stuck(self, run: NodeRun) -> None:
         owned = [lease for lease in run.use.leases if lease.pod is not None and not lease.is_wide]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from rpd.disk.regular import read_regular
 from rpd.errors import ConnectionLost, LocalTransferError, RemoteError, TransferError, UsageError
+from rpd.execute.node.node_run import NodeRun
 from rpd.execute.node.pulls import Ending
-from rpd.execute.node.run import NodeRun
 from rpd.execute.node.step_history import StepRequest
 from rpd.execute.pod import checkpoint_copies
 from rpd.execute.pod.checkpoint_copies import Copies, sums_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rpd.execute.node.run import NodeRun
+from rpd.execute.node.node_run import NodeRun
 from rpd.lease.lease import Lease
 from rpd.remote.protocol import Remote
 

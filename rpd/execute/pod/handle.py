@@ -21,7 +21,7 @@ from rpd.errors import (
 )
 from rpd.execute.node.current import current_run
 from rpd.execute.node.follow import CRASHES
-from rpd.execute.node.run import NodeRun
+from rpd.execute.node.node_run import NodeRun
 from rpd.execute.node.step_history import StepEnd, StepRequest
 from rpd.execute.pod.checkpoint import Checkpointing, checked_folder
 from rpd.execute.pod.connections import Connections
@@ -31,11 +31,11 @@ from rpd.execute.pod.kept_files import check_patterns
 from rpd.execute.pod.lifetimes import Lifetimes
 from rpd.execute.pod.monitor import Attendance
 from rpd.execute.pod.prelude import Prelude, prelude_of
-from rpd.execute.pod.pull import Pulling, salvage_place
+from rpd.execute.pod.pull_step import Pulling, salvage_place
 from rpd.execute.pod.steps import Steps, without_answer
 from rpd.lease.lease import Lease
 from rpd.project.fingerprint import sent_key
-from rpd.remote.commands import VARIABLE_NAME, is_out_of_memory
+from rpd.remote.detached import VARIABLE_NAME, is_out_of_memory
 from rpd.remote.protocol import Command, Remote
 from rpd.remote.shell import Interrupt
 from rpd.remote.transfer.globs import split_glob

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rpd.lease.lease import Lease
 
 if TYPE_CHECKING:
-    from rpd.execute.node.run import NodeRun
+    from rpd.execute.node.node_run import NodeRun
 
 
 class Held(ABC):

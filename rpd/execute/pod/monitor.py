@@ -7,7 +7,7 @@ import hashlib
 import re
 
 from rpd.errors import RemoteError
-from rpd.execute.node.run import NodeRun
+from rpd.execute.node.node_run import NodeRun
 from rpd.execute.pod.connections import Connections
 from rpd.execute.pod.lifetimes import Lifetimes
 from rpd.lease.lease import Lease

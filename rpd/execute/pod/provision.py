@@ -12,7 +12,7 @@ from typing import Any, cast
 from rpd.errors import ConnectionLost, DefinitionError, PodNotReady, ProviderError, ReleaseError, RemoteError
 from rpd.execute.context import RunContext
 from rpd.execute.node.current import current_run
-from rpd.execute.node.run import NodeRun
+from rpd.execute.node.node_run import NodeRun
 from rpd.execute.pod.handle import Pod
 from rpd.execute.pod.held import Held
 from rpd.execute.pod.kinds import SINGLE, PodKind, kind_of_pods

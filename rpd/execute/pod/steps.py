@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from rpd.errors import ConnectionLost, Interrupted
 from rpd.execute import no_network
-from rpd.execute.node.run import NodeRun
+from rpd.execute.node.node_run import NodeRun
 from rpd.execute.node.step_history import StepEnd, StepRequest
 from rpd.lease.lease import Lease
 from rpd.values.step import StepKind

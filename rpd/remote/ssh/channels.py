@@ -12,7 +12,7 @@ from typing import Any
 
 from rpd.remote.shell import Program
 from rpd.remote.ssh.connection import WINDOW_BYTES
-from rpd.remote.ssh.failures import FAILURES, close_quietly
+from rpd.remote.ssh.error_wording import FAILURES, close_quietly
 from rpd.values.frozen import frozen
 
 NARROW_BYTES = 1 << 20

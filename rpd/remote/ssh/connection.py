@@ -14,7 +14,7 @@ import paramiko
 
 from rpd.errors import LocalError
 from rpd.remote.shell import Interrupt
-from rpd.remote.ssh.failures import close_quietly
+from rpd.remote.ssh.error_wording import close_quietly
 from rpd.values.pod import SshEndpoint
 
 PACKET_BYTES = 32 << 10

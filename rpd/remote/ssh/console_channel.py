@@ -9,7 +9,7 @@ from typing import Any
 
 from rpd.remote.console import Console
 from rpd.remote.ssh.connection import PACKET_BYTES
-from rpd.remote.ssh.failures import FAILURES
+from rpd.remote.ssh.error_wording import FAILURES
 
 NO_EXIT_CODE = 255
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from rpd.errors import ConnectionLost, LocalError
 from rpd.remote.ssh.connection import PACKET_BYTES
-from rpd.remote.ssh.failures import FAILURES, close_quietly
+from rpd.remote.ssh.error_wording import FAILURES, close_quietly
 
 
 class Forward:

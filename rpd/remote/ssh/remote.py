@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rpd.errors import ConnectionLost
-from rpd.remote import commands, session
+from rpd.remote import detached, session
 from rpd.remote.console import Console
 from rpd.remote.protocol import Command, Feed, Intake, Output, Progress, Remote
 from rpd.remote.shell import Interrupt, Program, mended
 from rpd.remote.ssh.console_channel import lend
-from rpd.remote.ssh.failures import FAILURES, close_quietly, reason
+from rpd.remote.ssh.error_wording import FAILURES, close_quietly, reason
 from rpd.remote.ssh.shell import GIVE_UP_SECONDS, SshShell
 from rpd.remote.transfer.pull import pull
 from rpd.remote.transfer.pull_cache import Seen
@@ -59,7 +59,7 @@ def connect(
         interrupt=interrupt,
     )
     try:
-        shell.await_ready(timeout, then=commands.PROBE if probes else "")
+        shell.await_ready(timeout, then=detached.PROBE if probes else "")
     except BaseException:
         shell.close()
         raise
@@ -75,10 +75,10 @@ class SshRemote:
 
     def probe(self) -> Mapping[str, str]:
         said = self._shell.take_first()
-        return commands.probe(self._shell) if said is None else commands.facts(said)
+        return detached.probe(self._shell) if said is None else detached.facts(said)
 
     def run(self, command: Command, output: Output, metrics: Output | None = None) -> Completed:
-        return commands.run(self._shell, command, output, self._interrupt, metrics)
+        return detached.run(self._shell, command, output, self._interrupt, metrics)
 
     def put(
         self,
@@ -151,7 +151,7 @@ class SshRemote:
 
         Raise ConnectionLost, PodLost.
         """
-        return commands.attach(self._shell, key, offset, output)
+        return detached.attach(self._shell, key, offset, output)
 
     def interactive(self, script: str, console: Console) -> int:
         """Run a sh script connected to the console and return its exit code.

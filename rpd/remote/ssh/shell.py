@@ -18,7 +18,7 @@ from rpd.remote.protocol import Feed
 from rpd.remote.shell import DeadlinePassed, Disconnected, Ended, Interrupt, Program
 from rpd.remote.ssh.channels import NARROW_BYTES, StartedShell, WaitingShells, input_of, widen
 from rpd.remote.ssh.connection import load_key, open_connection, transport_of
-from rpd.remote.ssh.failures import FAILURES, close_quietly, reason
+from rpd.remote.ssh.error_wording import FAILURES, close_quietly, reason
 from rpd.remote.ssh.forward import Forward
 from rpd.remote.ssh.hostkey import PinnedHostKey
 from rpd.remote.ssh.stream import SshStream

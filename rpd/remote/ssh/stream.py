@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from rpd.remote.shell import DeadlinePassed, Disconnected, Ended, Interrupt, Program, TooMuch
 from rpd.remote.ssh.connection import PACKET_BYTES, WINDOW_BYTES
-from rpd.remote.ssh.failures import FAILURES, close_quietly, reason
+from rpd.remote.ssh.error_wording import FAILURES, close_quietly, reason
 
 _QUIET_SECONDS = 20.0
 _LOOK_SECONDS = 2.0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rpd.remote.ssh.connection import PACKET_BYTES
-from rpd.remote.ssh.failures import FAILURES, close_quietly
+from rpd.remote.ssh.error_wording import FAILURES, close_quietly
 
 
 class SshFeed:

@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from rpd.errors import AuthError, NotPermitted, PodNotFound, RequestRejected, TransientError
-from rpd.runpod import account
+from rpd.runpod import balance
 from rpd.runpod.base_provider import Renter
 from rpd.runpod.catalogue.model import (
     Catalogue,
@@ -45,12 +45,12 @@ class RunPodProvider(Renter):
     def account(self) -> Account:
         """Check the key and return its account, with its balance if RunPod reports it. Raise AuthError."""
         try:
-            me = self._read(lambda: self._api.query(account.QUERY, itemgetter("myself")))
+            me = self._read(lambda: self._api.query(balance.QUERY, itemgetter("myself")))
         except (SchemaMismatch, NotPermitted):  # also for a role that may not see what the account pays
             me = self._read(lambda: self._api.user())
         if not me:
             raise AuthError(_NOBODY)
-        return understood(account.read_account, me)
+        return understood(balance.read_account, me)
 
     # --- pods -----------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from rpd.errors import (
     RequestRejected,
     TransientError,
 )
-from rpd.runpod import account
+from rpd.runpod import balance
 from rpd.runpod.base_provider import Renter
 from rpd.runpod.create_texts import secret_texts, sendable
 from rpd.runpod.reconcile import UnsureCreate, as_asked, completed, living, reconciled
@@ -49,7 +49,7 @@ class RestProvider(Renter):
         REST v2 reports neither; there the key is checked by reading the list of pods, and ``id`` is empty.
         """
         try:
-            return understood(account.read_account, self._rest.graphql(account.QUERY).get("myself"))
+            return understood(balance.read_account, self._rest.graphql(balance.QUERY).get("myself"))
         except ProviderError:
             # GraphQL is retired, or the key may not use it: reading the list of pods checks the key as well.
             self.list()

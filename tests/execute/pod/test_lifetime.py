@@ -287,10 +287,10 @@ def test_a_pod_with_another_gpu_is_told(
     """The GPU that nvidia-smi reports is held against the one that is paid for; a difference is kept, too."""
     folder = project(
         """
-        from rpd.remote import commands
+        from rpd.remote import detached
 
-        facts = commands.facts
-        commands.facts = lambda said: {**facts(said), "gpu_name": "NVIDIA RTX A2000"}
+        facts = detached.facts
+        detached.facts = lambda said: {**facts(said), "gpu_name": "NVIDIA RTX A2000"}
 
         @job
         def runs(pod):

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rpd.errors import Cause, CommandTimeout, ConnectionLost, Interrupted, PodLost, RemoteError
-from rpd.remote import commands
-from rpd.remote.commands import (
+from rpd.remote import detached
+from rpd.remote.detached import (
     _LOAD_ENVIRONMENT,
     _SUPERVISE,
     Control,
@@ -207,7 +207,7 @@ def test_a_pod_that_was_restarted_is_not_worked_on_again(
     """The folder of a started command is gone and PID 1 is another: so is the command, and it is not started anew."""
     first = machine.files / "stat"
     first.write_text(Path("/proc/1/stat").read_text(encoding="ascii"), encoding="ascii")
-    monkeypatch.setattr(commands, "_FOLLOW", commands._FOLLOW.replace("/proc/1/stat", str(first)))
+    monkeypatch.setattr(detached, "_FOLLOW", detached._FOLLOW.replace("/proc/1/stat", str(first)))
 
     def restart() -> None:
         (machine.home / ".rpd").rename(machine.home / "old")

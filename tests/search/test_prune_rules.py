@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rpd
-from rpd.search.pruning import Pruner, Rule
+from rpd.search.prune_rules import Pruner, Rule
 from rpd.search.trials import Objective
 from tests.search.curves import SHAPES, STEPS, play
 

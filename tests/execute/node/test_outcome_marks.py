@@ -9,7 +9,7 @@ import pytest
 
 import rpd
 from rpd.errors import Cause
-from rpd.execute.node.marks import apply_xfail, evaluate
+from rpd.execute.node.outcome_marks import apply_xfail, evaluate
 from rpd.execute.node.verdict import PASSED, Verdict
 from rpd.values.fixture import Closure
 from rpd.values.job import Job

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rpd.journal.files import RunFiles
-from rpd.project.source import LARGEST_FILE, Sources
+from rpd.project.code_state import LARGEST_FILE, Sources
 from rpd.redaction import Redactor
 from rpd.values.report import SourceRecord
 from tests.git import git

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from rpd.errors import ConnectionLost, MissingArtifact, PodLost, TransferError
+from rpd.execute.node.node_run import NodeRun
 from rpd.execute.node.pulls import Ending
-from rpd.execute.node.run import NodeRun
 from rpd.execute.node.step_history import StepRequest
 from rpd.execute.pod.connections import Connections
 from rpd.execute.pod.destinations import DestinationTaken, Origin

@@ -13,7 +13,7 @@ from typing import Any
 
 from rpd.collect.failures import at_function, from_exception
 from rpd.collect.marks import marks_of
-from rpd.collect.source import argument_names, location_of, real_function, relative
+from rpd.collect.source_lines import argument_names, location_of, real_function, relative
 from rpd.config import Config
 from rpd.errors import CollectionError, UsageError
 from rpd.values.fixture import FIXTURE_ATTRIBUTE, FixtureDef, FixtureMarker, Scope

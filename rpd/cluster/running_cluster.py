@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from rpd.cluster import launchers, ray
+from rpd.cluster.cluster_lease import ClusterLease
 from rpd.cluster.launchers import Shape
-from rpd.cluster.lease import ClusterLease
-from rpd.cluster.logs import RankLogs
+from rpd.cluster.rank_logs import RankLogs
 from rpd.cluster.together import Ended, Part, run_together
 from rpd.errors import CommandFailed, CommandTimeout, OutOfMemory, UsageError
 from rpd.execute.deadlines import limit_of
 from rpd.execute.node.current import current_run
 from rpd.execute.node.follow import both
-from rpd.execute.node.run import NodeRun
+from rpd.execute.node.node_run import NodeRun
 from rpd.execute.node.step_history import StepEnd, StepRequest
 from rpd.execute.pod.handle import Pod
 from rpd.execute.pod.held import Held
 from rpd.execute.pod.steps import Steps
 from rpd.lease.lease import Lease
-from rpd.remote.commands import is_out_of_memory
+from rpd.remote.detached import is_out_of_memory
 from rpd.remote.protocol import Command, Output
 from rpd.remote.transfer.patience import SHORT_SECONDS
 from rpd.stop import StopLevel

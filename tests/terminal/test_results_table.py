@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from rich.cells import cell_len
 
-from rpd.terminal.results import tables
+from rpd.terminal.results_table import tables
 from rpd.terminal.styles import Ink
 from rpd.values.node import Node
 from rpd.values.report import NodeReport, Outcome

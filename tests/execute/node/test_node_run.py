@@ -22,9 +22,9 @@ from rpd.execute.end_notices import Asides
 from rpd.execute.mode import Dry, Live
 from rpd.execute.node.current import acting_for
 from rpd.execute.node.log import TAIL_LINES
+from rpd.execute.node.node_run import NodeRun
 from rpd.execute.node.pod_use import PodUse
 from rpd.execute.node.pulls import Ending
-from rpd.execute.node.run import NodeRun
 from rpd.execute.node.step_history import StepRequest, StepsChanged
 from rpd.hooks import make_plugin_manager, register
 from rpd.journal import journal

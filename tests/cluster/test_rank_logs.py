@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rpd.cluster.logs import RankLogs
+from rpd.cluster.rank_logs import RankLogs
 from rpd.redaction import Redactor
 
 SECRET = "hunter2-hunter2"

@@ -9,7 +9,7 @@ import pytest
 
 from rpd.errors import ImpossibleRequest
 from rpd.execute.no_network import Blocked, everywhere, lowered
-from rpd.runpod.dry.live import Onlooker
+from rpd.runpod.dry.reading_provider import Onlooker
 from rpd.values.job import Gpu
 from rpd.values.pod import Account, Cloud, Offer, PodInfo, PodRequest, PodSpec, Provider
 from tests.runpod.conftest import spec

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 import rpd
-from rpd.collect.fixtures import ReadVariable
+from rpd.collect.visible_fixtures import ReadVariable
 from rpd.errors import UsageError
 from rpd.hooks import register
 from rpd.values.fixture import Scope

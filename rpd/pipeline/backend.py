@@ -1,21 +1,20 @@
 """The backend: provides the pods of a run, and with them the ways to reach, record, watch and stop them.
 
-A run gets each part from its backend; ``Backend`` provides those of a live run, on RunPod or an emulator, and
-``rpd.pipeline.dry_run_backend`` their null twins. No other code asks whether a run is dry.
+A run gets each part from its backend. ``rpd.pipeline.live_backend`` provides those of a live run, on RunPod or an
+emulator, ``rpd.pipeline.dry_run_backend`` their null twins. No other code asks whether a run is dry.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from functools import partial
-from importlib import import_module
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rpd.config import Config
-from rpd.errors import LocalError, UsageError
+from rpd.errors import UsageError
 from rpd.events import Events
 from rpd.execute.local_disk import Disk
 from rpd.execute.mode import Live
@@ -23,56 +22,27 @@ from rpd.execute.pod.lifetimes import Lifetimes
 from rpd.execute.price_ceiling import Cover
 from rpd.execute.run_budget import Purse
 from rpd.hooks import PluginManager
-from rpd.journal import replay
 from rpd.journal.files import NodeFiles, RunFiles
-from rpd.journal.journal import FileJournal, Journal
-from rpd.journal.lock import RunLock
+from rpd.journal.journal import Journal
 from rpd.lease.lease import Connect
-from rpd.lease.recycle import Recycler
-from rpd.lease.registries import Registries, stored_by
-from rpd.pipeline.balance_watch import BalanceWatch
-from rpd.pipeline.check_registries import check_registries
-from rpd.pipeline.image_digests import ImageDigests, is_emulated
-from rpd.pipeline.local_backend import Machine, exported, leave, machine_of, start_emulator
-from rpd.pipeline.secrets import Value, only_texts, read_secrets
-from rpd.pipeline.worst_case import Prices, check_balance
-from rpd.plan import uses_pod
-from rpd.project.code_state import Sources
-from rpd.project.owner import stamp
-from rpd.record.plugin import ManifestPlugin
+from rpd.pipeline.image_digests import ImageDigests
+from rpd.pipeline.secrets import Value
+from rpd.pipeline.worst_case import Prices
 from rpd.redaction import Redactor
-from rpd.remote.watchdog import Terms
-from rpd.runpod import plugin
 from rpd.stop import Stop
-from rpd.values.endpoint import Endpoint
-from rpd.values.frozen import frozen, replace
+from rpd.values.frozen import frozen
 from rpd.values.node import Node
 from rpd.values.overrides import Overrides
 from rpd.values.pod import PodRequest, Provider
 from rpd.values.report import SourceRecord
 
 if TYPE_CHECKING:
+    from rpd.lease.recycle import Recycler
+    from rpd.lease.registries import Registries
     from rpd.pipeline.dry_run_report import DryRunPlugin
     from rpd.pipeline.live_check import Outlooks
+    from rpd.record.plugin import ManifestPlugin
     from rpd.record.run_info import RunInfo
-
-LATER = (
-    "rpd.remote.ssh",
-    "ctypes",
-    "difflib",
-    "email.utils",
-    "hashlib",
-    "importlib.resources",
-    "shutil",
-    "socket",
-    "statistics",
-    "subprocess",
-    "tempfile",
-)
-"""What a run with pods imports before a job has its pod: fabric is slow, and a job may empty ``sys.path``.
-
-The others are those that functions import where they need them, so that a dry run does not pay for them.
-"""
 
 
 @frozen
@@ -84,15 +54,15 @@ class Session:
     pod_env: Mapping[str, str]
 
 
-class Backend:
-    """The backend of a live run.
+class Backend(ABC):
+    """The parts that a run gets from its backend.
 
-    It makes the provider when it is first needed; ``prepare`` lets slow things begin in the background before that.
-    ``owns_process``: user code finds the emulator of a ``--local`` run by the environment, too.
+    The provider is made when it is first needed; ``prepare`` starts slow work in the background before that.
+    ``owns_process``: the process is this run's alone.
     """
 
-    mode: Live = Live()
-    has_pods = True
+    mode: Live
+    has_pods: bool
     """Whether pods are rented; else the run only finds out which ones nodes ask for."""
 
     def __init__(self, config: Config, manager: PluginManager, *, owns_process: bool = False) -> None:
@@ -101,46 +71,23 @@ class Backend:
         self._manager = manager
         self._lock = threading.Lock()
         self._provider: Provider | None = None
-        self._opened = ExitStack()
-        self._local: Endpoint | None = None
-        self._word: Path | None = None
-        self._volumes: Mapping[str, str | None] = {}
         self._background: threading.Thread | None = None
         self._failure: BaseException | None = None
 
-    @property
-    def _is_emulated(self) -> bool:
-        return is_emulated(self._config.api, local=self._config.run.local)
-
-    @property
-    def _machine(self) -> Machine:
-        return machine_of(self._config.run, self._config.invocation_dir)
-
-    def prepare(self, nodes: Iterable[Node] = ()) -> None:
-        """Start the emulator and the import of the SDK in the background, so that planning goes on meanwhile.
-
-        An emulator gets the network volumes that the jobs of ``nodes`` name.
-        """
-        self._volumes = _volumes_of(nodes)
-        self._background = threading.Thread(target=self._open_quietly, name="rpd-backend", daemon=True)
+    def prepare(self, nodes: Iterable[Node] = ()) -> None:  # noqa: ARG002
+        """Start slow work for the pods of ``nodes`` in the background, so that planning goes on meanwhile."""
+        self._background = threading.Thread(target=self._begin_quietly, name="rpd-backend", daemon=True)
         self._background.start()
 
-    def _open_quietly(self) -> None:
+    def _begin_quietly(self) -> None:
         try:
-            self._begin_imports()
-            self._open()
-            self._import_what_comes_later()
+            self._begin()
         except BaseException as error:  # noqa: BLE001 - raised where the provider is asked for
             self._failure = error
 
-    def _begin_imports(self) -> None:
-        """Start importing the SDK, if rpd's own provider rents the pods; an emulator starts in parallel."""
-        if self._manager.has_plugin(plugin.__name__):
-            plugin.begin_imports(self._config.pods.lifecycle)
-
-    def _import_what_comes_later(self) -> None:
-        for name in LATER:
-            import_module(name)
+    def _begin(self) -> None:
+        """Do the slow work, in the background."""
+        self._open()
 
     def provider(self) -> Provider:
         """Return the provider. Raises AuthError without a key, ProvisioningError where the emulator does not start."""
@@ -153,17 +100,10 @@ class Backend:
     def _open(self) -> Provider:
         with self._lock:
             if self._provider is None:
-                if self._config.run.local:
-                    self._local = self._opened.enter_context(
-                        emulator(self._manager, self._volumes, self._machine)
-                    )
-                    if self._owns_process:
-                        self._opened.enter_context(exported(self._local))
-                self._provider = self._ask_plugins()
+                self._provider = self._ask_plugins(self._config)
             return self._provider
 
-    def _ask_plugins(self) -> Provider:
-        config = self._config if self._local is None else replace(self._config, api=self._local)
+    def _ask_plugins(self, config: Config) -> Provider:
         provider: object = Events(self._manager).provider(config=config)
         if provider is None:
             raise UsageError("no plugin provides pods: rpd's own provider is switched off")
@@ -175,47 +115,46 @@ class Backend:
         provider.notify = lambda text: Events(self._manager).notice(text)
         return provider
 
+    @abstractmethod
     def leave_word(self, files: RunFiles, disk: Disk) -> None:
         """Tell other terminals, in the run folder, how to reach the emulator if there is one; until ``close``."""
-        if self._local is None:
-            return
-        self._word = files.emulator
-        try:
-            leave(self._local, files.emulator)
-        except OSError as error:
-            disk.failed(files.emulator, error, "other commands cannot reach the emulator of this run")
 
+    @abstractmethod
     def among_others(self) -> AbstractContextManager[None]:
         """Return the context of a run that may not be alone in its process."""
-        return nullcontext()
+
+    def close(self) -> None:
+        """Give back the provider."""
+        if self._background is not None:
+            self._background.join()
+        with self._lock:
+            if self._provider is not None:
+                self._provider.close()
+                self._provider = None
 
     # --- before the run ---------------------------------------------------------------------------------------------
 
+    @abstractmethod
     def describe(self, nodes: Iterable[Node]) -> str:
         """Return the text for the head of the run."""
-        return self.provider().name if any(map(uses_pod, nodes)) else "no pods needed"
 
+    @abstractmethod
     def secrets(self, nodes: Iterable[Node]) -> Mapping[str, Value]:
         """Return the values of the secrets of ``nodes``. Raises UsageError for one that is missing."""
-        return read_secrets(nodes)
 
+    @abstractmethod
     def balance_warning(self, worst_case_usd: float) -> str:
         """Return a warning if the credit may not be enough, else an empty text. Raises BalanceError, ProviderError."""
-        return check_balance(self.provider().account(), worst_case_usd)
 
+    @abstractmethod
     def digests(self, secrets: Mapping[str, Value]) -> ImageDigests:
         """Return the lookup of image digests, which uses the passwords among ``secrets``."""
-        return ImageDigests(only_texts(secrets), pin=self._config.pods.pin_images, emulated=self._is_emulated)
 
+    @abstractmethod
     def check_images(
         self, nodes: Sequence[Node], secrets: Mapping[str, Value], digests: ImageDigests
     ) -> tuple[str, ...]:
         """Return warnings about private images, and images to pin. Raises UsageError for those no pod could pull."""
-        doubts = digests.check(nodes)
-        return (
-            *doubts,
-            *check_registries(nodes, only_texts(secrets), self.provider, emulated=self._is_emulated),
-        )
 
     def outlooks(self, prices: Prices, events: Events, nodes: Sequence[Node]) -> Outlooks | None:  # noqa: ARG002
         """Return the live check of requests without renting; None: renting shows the result."""
@@ -223,189 +162,76 @@ class Backend:
 
     # --- the parts of a run -----------------------------------------------------------------------------------------
 
-    @contextmanager
-    def files(self) -> Iterator[RunFiles]:
+    @abstractmethod
+    def files(self) -> AbstractContextManager[RunFiles]:
         """Make the folder of the run, locked while the context is open. Raises UsageError, LocalError."""
-        files = RunFiles.create(self._config.runs_path)
-        try:
-            lock = RunLock.take(files.folder)
-        except OSError as error:
-            raise LocalError(f"the run folder {files.folder} cannot be locked", error) from error
-        with lock:
-            yield files
 
+    @abstractmethod
     def events(self, events: Events) -> Events:
         """Return the events of which nodes and pods tell."""
-        return events
 
+    @abstractmethod
     def journal(self, files: RunFiles | NodeFiles, redactor: Redactor, disk: Disk) -> Journal:
         """Open the journal of the run, or of a node."""
-        path = files.journal
 
-        def failed(error: OSError) -> None:
-            disk.failed(path, error, "its events are kept until there is room")
-
-        return FileJournal(path, redactor, failed)
-
+    @abstractmethod
     def session(self, files: RunFiles) -> Session:
         """Make the key of the run. Raises LocalError where it cannot be written."""
-        from rpd.remote.keys import make_keypair, user_public_lines
-        from rpd.remote.ssh import connect, forget_pin
 
-        try:
-            keys = make_keypair(files.keys)
-        except OSError as error:
-            raise LocalError(f"the SSH key of the run cannot be written to {files.keys}", error) from error
-        known_hosts, give_up = files.known_hosts, self._config.pods.ssh["give_up_after"]
-
-        def connect_with(private_key: Path) -> Connect:
-            return partial(
-                connect, private_key=private_key, known_hosts=known_hosts, give_up=give_up, probes=True
-            )
-
-        def connect_again(private_key: Path, pod_id: str) -> Connect:
-            forget_pin(known_hosts, pod_id)
-            return connect_with(private_key)
-
-        return Session(
-            connect=connect_with(keys.private_key),
-            connect_again=connect_again,
-            pod_env={
-                "PUBLIC_KEY": "\n".join([keys.public_line, *user_public_lines()]),
-                **stamp(files.run_id),
-            },
-        )
-
+    @abstractmethod
     def lifetimes(self) -> Lifetimes:
         """Return the object that sets the deadlines of pods."""
-        return Lifetimes(Terms.of(self._config.pods))
 
+    @abstractmethod
     def registries(
         self, files: RunFiles, journal: Journal, secrets: Mapping[str, Value], *, is_resumed: bool
     ) -> Registries | None:
         """Return the store of jobs' registry credentials, including those that an earlier process left."""
-        return Registries(
-            self.provider,
-            journal.write,
-            run_id=files.run_id,
-            passwords=only_texts(secrets),
-            earlier=stored_by(files.journal) if is_resumed else (),
-        )
 
+    @abstractmethod
     def recycler(self, files: RunFiles) -> Recycler | None:
         """Return the finder of stopped pods to reuse."""
-        return Recycler(self._config.runs_path, only_of=files.run_id if self._config.pods.force_fresh else "")
 
+    @abstractmethod
     def purse(self, spent: float) -> Purse:
         """Return the budget of the run, of which so much is spent already."""
-        return Purse(self._config.money.budget, spent=spent)
 
+    @abstractmethod
     def cover(
         self, ceiling: Callable[[Node], float], overrides: Overrides, total: float, purse: Purse
     ) -> Cover:
         """Return the guard that keeps each node within the worst case it was priced at."""
-        return Cover(
-            worst_case=ceiling,
-            budget_of=lambda node: overrides.budget(node.job.budget),
-            total=total,
-            purse=purse,
-        )
 
+    @abstractmethod
     def sources(
         self, files: RunFiles, nodes: Sequence[Node], redactor: Redactor, events: Events
     ) -> Callable[[Path], SourceRecord]:
         """Return a function for the source record of a project folder; start to read the folders now."""
-        sources = Sources(files.folder, redactor, events)
-        folders = ((self._config.rootdir / node.file).parent for node in nodes if uses_pod(node))
-        sources.read_ahead(dict.fromkeys(folders))
-        return sources.of
 
     # --- around the run ---------------------------------------------------------------------------------------------
 
+    @abstractmethod
     def keeper(
         self,
         events: Events,
         redactor: Redactor,
         resumed: RunInfo | None,
-        prices: Prices,  # noqa: ARG002
-        outlooks: Outlooks | None,  # noqa: ARG002
-        requests: Mapping[str, Sequence[PodRequest]],  # noqa: ARG002
+        prices: Prices,
+        outlooks: Outlooks | None,
+        requests: Mapping[str, Sequence[PodRequest]],
     ) -> ManifestPlugin | DryRunPlugin:
         """Register the plugin that keeps the record of the run."""
-        keeper = ManifestPlugin(redactor=redactor, events=events, resumed=resumed)
-        self._manager.register(keeper, "manifest")
-        return keeper
 
+    @abstractmethod
     def balance_watch(
         self, nodes: Iterable[Node], stop: Stop, events: Events
     ) -> AbstractContextManager[object]:
         """Return the context in which the balance of the account is watched."""
-        if not any(map(uses_pod, nodes)):
-            return nullcontext()
-        watch = BalanceWatch(
-            self.provider().account, stop=stop, events=events, seconds=self._config.money.balance_interval
-        )
-        self._manager.register(watch, "balance")
-        return watch
 
+    @abstractmethod
     def leftover(self, pods: tuple[str, ...], events: Events) -> tuple[str, ...]:
         """Return those of the pods that remain after the run; pods of the run's own emulator end with it."""
-        if self._config.run.local and pods:
-            events.notice(
-                f"nothing stays and nothing bills: {', '.join(pods)} went with the emulator of this --local run "
-                "(rpd emulator runs one that stays)"
-            )
-            return ()
-        return pods
 
+    @abstractmethod
     def forget_keys(self, files: RunFiles) -> None:
         """Remove the keys of the run, unless a pod that it left still needs them."""
-        with suppress(OSError):  # an unreadable journal may name such a pod
-            if not replay.unreleased(files.journal):
-                files.forget_keys()
-
-    def close(self) -> None:
-        """Give back the provider and end the emulator, if one was started."""
-        if self._background is not None:
-            self._background.join()
-        with self._lock:
-            if self._provider is not None:
-                self._provider.close()
-                self._provider = None
-        if self._word is not None:
-            self._word.unlink(missing_ok=True)
-        self._opened.close()
-
-
-def _volumes_of(nodes: Iterable[Node]) -> dict[str, str | None]:
-    """Return the network volumes that jobs name, each with a data centre where the job may run."""
-    jobs = {id(node.job): node.job for node in nodes}.values()
-    return {
-        job.storage.network_volume: next(iter(job.datacenters), None)
-        for job in jobs
-        if job.storage.network_volume is not None
-    }
-
-
-@contextmanager
-def emulator(
-    manager: PluginManager, volumes: Mapping[str, str | None], machine: Machine
-) -> Iterator[Endpoint]:
-    """Run an emulator.
-
-    It has empty network volumes of the names in ``volumes``, each in its data centre if one is given.
-    """
-    launched = start_emulator(machine=machine)
-    for notice in launched.notices:
-        Events(manager).notice(notice)
-    try:
-        for name, datacenter in volumes.items():
-            with suppress(ValueError):  # a data centre without network volumes: renting a pod will tell
-                launched.make_volume(name, datacenter)
-                Events(manager).notice(
-                    text=f"network volume {name!r}: the emulator has an empty one, which goes when it ends; on RunPod "
-                    "you make it in the console first"
-                )
-        yield Endpoint(base_url=launched.base_url, api_key=launched.api_key)
-    finally:
-        launched.close()

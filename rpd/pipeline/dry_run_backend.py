@@ -24,12 +24,11 @@ from rpd.pipeline.check_upload_size import own_output
 from rpd.pipeline.dry_run_report import DryRunPlugin
 from rpd.pipeline.image_digests import ImageDigests, NoDigests
 from rpd.pipeline.secrets import Value, known_secrets, only_texts
-from rpd.pipeline.sent_digests import SentDigests
 from rpd.pipeline.worst_case import Prices
 from rpd.plan import uses_pod
 from rpd.redaction import Redactor
 from rpd.remote.dry_run import connect as connect_to_nothing
-from rpd.runpod.dry.reading_provider import Onlooker
+from rpd.runpod import plugin
 from rpd.stop import Stop
 from rpd.values.node import Node
 from rpd.values.overrides import Overrides
@@ -51,6 +50,9 @@ class DryRunBackend(Backend):
 
     def prepare(self, nodes: Iterable[Node] = ()) -> None:
         """Do nothing: a dry run has nothing slow to start."""
+
+    def leave_word(self, files: RunFiles, disk: Disk) -> None:
+        """Do nothing: a dry run has no emulator."""
 
     def among_others(self) -> AbstractContextManager[None]:
         return nullcontext() if self._owns_process else no_network.among_others()
@@ -157,11 +159,15 @@ class LiveDryRunBackend(DryRunBackend):
     def prepare(self, nodes: Iterable[Node] = ()) -> None:
         Backend.prepare(self, nodes)
 
-    def _import_what_comes_later(self) -> None:
-        """Connect to no pod."""
+    def _begin(self) -> None:
+        if self._manager.has_plugin(plugin.__name__):
+            plugin.begin_imports(self._config.pods.lifecycle)
+        super()._begin()
 
-    def _ask_plugins(self) -> Provider:
-        return Onlooker(super()._ask_plugins(), no_network.lowered)
+    def _ask_plugins(self, config: Config) -> Provider:
+        from rpd.runpod.dry.reading_provider import Onlooker
+
+        return Onlooker(super()._ask_plugins(config), no_network.lowered)
 
     def describe(self, nodes: Iterable[Node]) -> str:
         if not any(map(uses_pod, nodes)):
@@ -189,5 +195,7 @@ def backend_for(config: Config, manager: PluginManager, caller: Caller) -> Backe
     kind = LiveDryRunBackend if config.run.dry_run_live else DryRunBackend
     backend = kind(config, manager, owns_process=caller.owns_process)
     if manager.has_plugin(TRACING):
+        from rpd.pipeline.sent_digests import SentDigests  # it reads the tree that would be sent
+
         backend.mode = TracingDry(SentDigests(config.rootdir, own_output(config)).of)
     return backend

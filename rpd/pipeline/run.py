@@ -92,4 +92,6 @@ def _backend(config: Config, manager: PluginManager, caller: Caller) -> Backend:
         from rpd.pipeline.dry_run_backend import backend_for
 
         return backend_for(config, manager, caller)
-    return Backend(config, manager, owns_process=caller.owns_process)
+    from rpd.pipeline.live_backend import LiveBackend
+
+    return LiveBackend(config, manager, owns_process=caller.owns_process)

@@ -13,7 +13,7 @@ import sys, threading
 from pathlib import Path
 from rpd.config.merge import make_config
 from rpd.hooks import make_plugin_manager
-from rpd.pipeline.backend import Backend
+from rpd.pipeline.live_backend import LiveBackend
 from rpd.runpod.dry.provider import OfflineProvider
 
 def importing():
@@ -30,7 +30,7 @@ config = make_config(
 )
 manager = make_plugin_manager()
 manager.register(Plugin(), NAME)
-backend = Backend(config, manager)
+backend = LiveBackend(config, manager)
 backend.prepare()
 backend.provider()
 backend.close()

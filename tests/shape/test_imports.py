@@ -21,7 +21,7 @@ import pytest
 import rpd
 from rpd import hooks
 from rpd.cli.commands import COMMANDS
-from rpd.pipeline.backend import LATER
+from rpd.pipeline.live_backend import LATER
 
 ROOT = Path(rpd.__file__).parents[1]
 MODULES = sorted((ROOT / "rpd").rglob("*.py"))

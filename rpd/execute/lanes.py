@@ -5,12 +5,16 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Hashable
+from functools import partial
+from typing import TypeVar
 
 from rpd.errors import RpdError, UsageError
 from rpd.stop import Stop, StopLevel
 from rpd.values.node import Node
 from rpd.values.plan import Ahead, Lane, Plan, Source
 from rpd.values.report import NodeReport
+
+T = TypeVar("T")
 
 
 class Lanes:
@@ -90,7 +94,7 @@ class Lanes:
             return
         with self._changed:
             for source in self._every:
-                source.ended(node, report)
+                self._ask(source, "ended", partial(source.ended, node, report))
             self._changed.notify_all()
 
     def refused(self, node: Node, reason: str) -> bool:
@@ -150,15 +154,25 @@ class Lanes:
                 return None
 
     def _next_of(self, source: Source) -> Lane | None:
-        try:
+        def accepted() -> Lane | None:
             lane = source.next()
             if lane is not None:
                 self._accept(source, lane)
+            return lane
+
+        return self._ask(source, "next", accepted)
+
+    def _ask(self, source: Source, method: str, act: Callable[[], T]) -> T | None:
+        """Return the answer of a source; if it raises, nothing new starts, and the run has failed."""
+        try:
+            return act()
         except RpdError as error:
-            self.has_failed = True
-            self._stop.request(StopLevel.DRAIN, str(error))
-            return None
-        return lane
+            why = str(error)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the code of a plugin, which may raise anything
+            why = f"{type(source).__name__}.{method}: {type(error).__name__}: {error}{_raised_at(error)}"
+        self.has_failed = True
+        self._stop.request(StopLevel.DRAIN, why)
+        return None
 
     def _accept(self, source: Source, lane: Lane) -> None:
         """Note the nodes of a lane. Raises UsageError for what the source said before the run that it would not do."""
@@ -190,14 +204,18 @@ class Lanes:
 
     def _drop_finished(self) -> bool:
         """Drop finished sources and tell the others; return whether any is left that may now go on."""
-        finished = [source for source in self._sources if source.is_over]
+        finished = [
+            source
+            for source in self._sources
+            if self._ask(source, "is_over", partial(getattr, source, "is_over")) in (True, None)
+        ]
         for source in finished:
             self._sources.remove(source)
             self._over.append(source)
         # After all are removed: a source may look at the others when it learns that one is over.
         for source in finished:
             for other in self._sources:
-                other.finished(source)
+                self._ask(other, "finished", partial(other.finished, source))
         return bool(finished and self._sources)
 
     def _may_wait(self) -> bool:
@@ -213,3 +231,10 @@ class Lanes:
         self.has_failed = True
         self._stop.request(StopLevel.DRAIN, f"{names} has nothing to hand out, and nothing runs")
         return False
+
+
+def _raised_at(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})" if trace is not None else ""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol, cast
 
+from rpd.errors import RpdError, UsageError
 from rpd.search.space import Space, Values
 from rpd.search.trials import Trial
 
@@ -20,6 +22,49 @@ class Sampler(Protocol):
     def tell(self, trial: Trial) -> None:
         """Take the result of a finished trial: a proposed one, or one of an earlier process or run."""
         ...
+
+
+class CheckedSampler:
+    """Another sampler, perhaps a user's, whose errors and whose values outside of the space are UsageErrors.
+
+    ``study`` names the study in their messages.
+    """
+
+    def __init__(self, sampler: object, space: Space, study: str) -> None:
+        """Raise UsageError for what is no sampler."""
+        self._name = type(sampler).__name__
+        self._space = space
+        self._study = study
+        if not callable(getattr(sampler, "ask", None)) or not callable(getattr(sampler, "tell", None)):
+            raise UsageError(
+                f"{study}: expected a sampler with the methods ask(number) and tell(trial), got {sampler!r}"
+            )
+        self._sampler = cast("Sampler", sampler)
+
+    def ask(self, number: int) -> Values | None:
+        with self._telling("ask"):
+            values = self._sampler.ask(number)
+        if values is None:
+            return None
+        try:
+            return self._space.checked(values)
+        except ValueError as error:
+            raise UsageError(f"{self._study}: {self._name}.ask: {error}") from None
+
+    def tell(self, trial: Trial) -> None:
+        with self._telling("tell"):
+            self._sampler.tell(trial)
+
+    @contextmanager
+    def _telling(self, method: str) -> Iterator[None]:
+        try:
+            yield
+        except RpdError:
+            raise
+        except Exception as error:
+            raise UsageError(
+                f"{self._study}: {self._name}.{method}: {type(error).__name__}: {error}"
+            ) from error
 
 
 class RandomSampler:

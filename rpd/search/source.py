@@ -11,6 +11,7 @@ from typing import Any
 from rpd.collect.parametrize import ParamKey
 from rpd.errors import Cause, RpdError, UsageError
 from rpd.plan import single_lane
+from rpd.search.samplers import CheckedSampler
 from rpd.search.space import GPU, Values
 from rpd.search.study import Study
 from rpd.search.trials import State, Trial, ranked
@@ -92,7 +93,7 @@ class StudySource(Source):
         self._needed = set(getattr(template, "needs", ()))
         """Ids of nodes that must end before the first trial starts."""
         self._pruner = study.prune.start(study.objective) if study.prune else None
-        self._sampler = study.make_sampler(len(earlier))
+        self._sampler = self._made_sampler(len(earlier))
         for trial in earlier:
             self._seen.add(self._key(trial.values))
             self._sampler.tell(trial)
@@ -103,6 +104,9 @@ class StudySource(Source):
             is_set_aside=True,
         )
         self._cover()
+
+    def _made_sampler(self, seed_offset: int) -> CheckedSampler:
+        return CheckedSampler(self.study.make_sampler(seed_offset), self.study.space, self.template.id)
 
     def _cover(self) -> None:
         self.ahead = tuple(ahead for ahead in (self._screening, self._confirming) if ahead.most)
@@ -129,7 +133,7 @@ class StudySource(Source):
                 over.append((report, handed))
         # The random state must be as far along as in the earlier process, or the sampler would repeat its
         # proposals.
-        self._sampler = self.study.make_sampler(len(self.earlier) + len(self.handed))
+        self._sampler = self._made_sampler(len(self.earlier) + len(self.handed))
         for trial in self.earlier:
             self._sampler.tell(trial)
         # In the order in which they ended: the sampler and the pruning rule depend on it.

@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from rpd.errors import DefinitionError
@@ -34,7 +35,7 @@ class Dimension:
         raise NotImplementedError
 
     def encode(self, value: Any) -> Any:
-        """Return the JSON form of a value."""
+        """Return the JSON form of a value. Raise ValueError if it has none."""
         return value
 
     def decode(self, encoded: Any) -> Any:
@@ -53,6 +54,9 @@ class Uniform(Dimension):
     low: float
     high: float
     log: bool = False
+
+    def encode(self, value: Any) -> Any:
+        return value if isinstance(value, bool) or not isinstance(value, Real) else float(value)
 
     def at(self, part: float) -> float:
         if self.log:
@@ -83,6 +87,9 @@ class Integers(Dimension):
     high: int
     step: int = 1
     log: bool = False
+
+    def encode(self, value: Any) -> Any:
+        return value if isinstance(value, bool) or not isinstance(value, Integral) else int(value)
 
     def at(self, part: float) -> int:
         if self.log:
@@ -121,9 +128,10 @@ class Choice(Dimension):
         yield from self.values
 
     def encode(self, value: Any) -> int:
-        return next(
-            place for place, candidate in enumerate(self.values) if candidate is value or candidate == value
-        )
+        for place, candidate in enumerate(self.values):
+            if candidate is value or candidate == value:
+                return place
+        raise ValueError(f"expected one of {self}, got {value!r}")
 
     def decode(self, encoded: Any) -> Any:
         if isinstance(encoded, bool) or not isinstance(encoded, int) or not 0 <= encoded < len(self.values):
@@ -232,6 +240,12 @@ class Space:
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
         return values
+
+    def checked(self, values: object) -> Values:
+        """Return the point that ``values`` mean. Raise ValueError if it is not in the space."""
+        if not isinstance(values, Mapping) or set(values) != set(self.dimensions):
+            raise ValueError(f"expected values of {', '.join(self.dimensions)}, got {values!r}")
+        return self.decode(self.encode(values))
 
     def example(self) -> Values:
         """Return one point, always the same."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rpd.errors import DefinitionError
+from rpd.errors import DefinitionError, RpdError, UsageError
 from rpd.search import optuna
 from rpd.search.prune_rules import HalvingRule, MedianRule, Rule
 from rpd.search.samplers import GridSampler, RandomSampler, Sampler
@@ -71,7 +71,13 @@ class Study:
             case sampler if optuna.is_sampler(sampler):
                 return optuna.OptunaSampler(self.space, self.objectives, sampler, self.seed)
             case factory:
-                made: Sampler = factory(self.space, self.objectives, self.seed + seed_offset)
+                try:
+                    made: Sampler = factory(self.space, self.objectives, self.seed + seed_offset)
+                except RpdError:
+                    raise
+                except Exception as error:
+                    name = getattr(factory, "__qualname__", str(factory))
+                    raise UsageError(f"sampler {name}: {type(error).__name__}: {error}") from error
                 return made
 
     def document(self) -> dict[str, Any]:

@@ -152,6 +152,8 @@ class Wrong(Adding):
         self._lane = lane
 
     def next(self) -> Lane | None:
+        if isinstance(self._lane, BaseException):
+            raise self._lane
         return super().next() if self._lane == "more" else self._lane  # type: ignore[no-any-return]
 
 
@@ -170,9 +172,11 @@ class Unpriced(Wrong):
         (Wrong(Lane(nodes=(node("p"),))), 0, "the run has a node f.py::p already"),
         (Wrong(42), 0, "expected an rpd.values.plan.Lane of some nodes or None, got 42"),
         (Wrong(Lane(nodes=())), 0, "of some nodes"),
+        (Wrong(KeyError("x")), 0, "Wrong.next: KeyError: 'x' ("),
+        (Wrong(SystemExit(0)), 0, "Wrong.next: SystemExit: 0 ("),
         (Unpriced("more"), 0, "Unpriced.ahead_of: expected one of Unpriced.ahead"),
     ],
-    ids=["more", "twice", "planned", "junk", "empty", "unpriced"],
+    ids=["more", "twice", "planned", "junk", "empty", "raises", "exits", "unpriced"],
 )
 def test_a_source_that_breaks_its_word_ends_the_run(source: Source, handed: int, sentence: str) -> None:
     """Nothing is started that was not priced, nor twice; the run has failed, and says whose doing it is."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 
 import rpd
 from rpd.errors import UsageError
 from rpd.search.optuna import OptunaSampler
+from rpd.search.samplers import CheckedSampler
 from rpd.search.space import make_space
 from rpd.search.study import study_of
 from rpd.search.trials import Objective, State, Trial, front, ranked
@@ -98,3 +102,41 @@ def test_the_best_come_first() -> None:
     assert [each.number for each in ranked(trials, [Objective(metric="loss", is_max=True)])] == [1, 3, 2]
     both = [trial(1, 1.0, 3.0), trial(2, 3.0, 1.0), trial(3, 2.0, 3.5)]
     assert [each.number for each in front(both, [LOSS, Objective(metric="usd")])] == [1, 2]
+
+
+class Answering:
+    """A user's sampler with one answer to everything."""
+
+    def __init__(self, answer: object) -> None:
+        self._answer = answer
+
+    def ask(self, number: int) -> Any:
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer
+
+    tell = ask
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (RuntimeError("broke"), "Answering.ask: RuntimeError: broke"),
+        ({"y": 1}, "expected values of x, card, got {'y': 1}"),
+        ("x", "expected values of x, card, got 'x'"),
+        ({"x": 55.0, "card": "a"}, "x: expected a number from 0 to 1, got 55"),
+        ({"x": float("nan"), "card": "a"}, "x: expected a number from 0 to 1, got nan"),
+        ({"x": 0.5, "card": "expensive"}, "expected one of a | b, got 'expensive'"),
+    ],
+)
+def test_what_a_users_sampler_gets_wrong_names_the_study(answer: object, sentence: str) -> None:
+    """Values outside of the space were never priced, and an error of a sampler is none of rpd."""
+    space = make_space({"x": rpd.uniform(0, 1), "card": rpd.choice(["a", "b"])})
+    with pytest.raises(UsageError, match=re.escape(sentence)) as raised:
+        CheckedSampler(Answering(answer), space, "deploy_x.py::fit").ask(1)
+    assert str(raised.value).startswith("deploy_x.py::fit: Answering.ask: ")
+
+
+def test_what_is_no_sampler_is_an_error() -> None:
+    with pytest.raises(UsageError, match=r"deploy_x.py::fit: expected a sampler with the methods ask"):
+        CheckedSampler(None, make_space({"x": rpd.uniform(0, 1)}), "deploy_x.py::fit")

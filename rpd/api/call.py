@@ -110,10 +110,20 @@ class Call:
 
 def folder_of(root: str | PathLike[str] | None) -> Path:
     """Return the folder that a call starts from, by default the current one. Raises UsageError."""
-    folder = Path.cwd() if root is None else Path(root).expanduser().absolute()
+    folder = absolute(root)
     if not folder.is_dir():
         raise UsageError(f"root: there is no folder {folder}")
     return folder
+
+
+def absolute(path: str | PathLike[str] | None) -> Path:
+    """Return a path from the root of the disk, by default the current folder. Raises UsageError if that is gone."""
+    try:
+        return Path.cwd() if path is None else Path(path).expanduser().absolute()
+    except FileNotFoundError:
+        raise UsageError(
+            "the current folder does not exist any more: change into one that does, or name one"
+        ) from None
 
 
 def _argument(what: object, root: Path) -> str:

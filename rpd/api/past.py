@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from rpd.api import tables
+from rpd.api.call import absolute
 from rpd.api.reports import Reports, Since, moment_of
 from rpd.errors import RpdError, UsageError
 from rpd.pipeline.parser import Silent
@@ -224,7 +225,7 @@ def reports(
     """
     damaged: list[RpdError] = []
     named = (run,) if isinstance(run, str) and run else tuple(run)
-    single = Path(path).expanduser().absolute() if path is not None else None
+    single = absolute(path) if path is not None else None
     if single is not None and _is_run(single) and (info := history.run_in(single)) is not None:
         chosen = _reports_of(info)
     else:
@@ -267,7 +268,7 @@ def _is_run(folder: Path) -> bool:
 
 def _runs_path(path: str | PathLike[str] | None) -> Path:
     """Return the folder of run folders that ``path`` means. Raises UsageError."""
-    folder = Path.cwd() if path is None else Path(path).expanduser().absolute()
+    folder = absolute(path)
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}")
     if path is not None and any(_is_run(each) for each in folder.iterdir()):

@@ -227,7 +227,7 @@ class Running:
 
     def _carried_out(self, stack: ExitStack) -> RunOutcome:
         config, manager = self._call.open(stack, [self._watching])
-        if self._show:
+        if self._show and sys.stdout is not None:  # a program without a console has none
             from rpd.terminal import make_view  # loads rich
 
             view = make_view(config, sys.stdout, self._redactor)

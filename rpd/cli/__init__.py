@@ -25,6 +25,8 @@ Act: TypeAlias = "Callable[[Config, PluginManager], int]"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``rpd`` with ``argv`` (default: the process's own) and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if sys.stdin is None or sys.stdout is None or sys.stderr is None:
+        _open_streams()
     # Names of files and texts of a pod need not be text in the terminal's encoding: shown escaped, as on stderr.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -41,6 +43,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitCode.OK
     except Exception as error:  # noqa: BLE001 - a defect, of rpd or of a plugin: show it, with the code that says so
         return _tell_defect(error)
+
+
+def _open_streams() -> None:
+    """Open the standard streams that the process was started without (``>&-``, a service): they lead nowhere.
+
+    A file that is opened next would get the number of a closed one, and what a child process prints.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - for good
 
 
 def _main(argv: list[str], *, owns_process: bool) -> int:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import rpd
 from rpd.api.settings import check_name, names, words_of
 from rpd.config import settings
 from rpd.config.settings_file import override_value
@@ -142,3 +143,16 @@ def test_a_wrong_one_is_named(case: str) -> None:
 def test_arguments_of_a_job_are_suggested_too() -> None:
     with pytest.raises(UsageError, match="sed: there is no such setting; did you mean 'seed'"):
         check_name("run", "sed", also=["seed"])
+
+
+def test_a_current_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every call says so, and works with a folder that is named."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for call in (rpd.run, rpd.nodes, rpd.runs, rpd.reports, rpd.forecast, rpd.pods):
+        with pytest.raises(UsageError, match="the current folder does not exist any more"):
+            call()
+    (tmp_path / "rpd.toml").touch()
+    assert list(rpd.runs(tmp_path)) == []

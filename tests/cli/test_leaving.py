@@ -45,3 +45,15 @@ def test_what_the_users_code_began_comes_to_its_end(more: str, message: str, tmp
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "deploy_x.py::fit")
     assert (tmp_path / "left.log").read_text(encoding="utf-8") == message
     assert (tmp_path / "last.log").read_text(encoding="utf-8") == "called"
+
+
+def test_a_process_without_standard_streams(tmp_path: Path) -> None:
+    """Under ``>&-`` and in services there are none: no file that rpd opens takes their numbers."""
+    look = "import os, sys; from rpd.cli import main; code = main(['--version']); opened = os.open('f', os.O_CREAT)"
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"$0" -c "{look}; sys.exit(10 * opened + code)" <&- >&- 2>&-', sys.executable],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        check=False,
+    )
+    assert done.returncode >= 30

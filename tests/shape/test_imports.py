@@ -180,6 +180,7 @@ NAME_A_STREAM = DOORS | {
     "terminal/view.py", "terminal/stored_run.py", "api/running.py",  # give it to the Screen
     "terminal/streams.py",  # copies of both, put back after whatever a job did to them
     "record/report_output.py",  # flushed before a report goes to /dev/stdout
+    "runpod/graphql/sdk.py",  # whether there is one: the SDK asks it something while it is imported
     "collect/imports.py",  # what a deploy file prints while it is imported goes to stderr
     "emulator/__main__.py",  # processes of their own
 }  # fmt: skip

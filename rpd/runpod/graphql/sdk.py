@@ -8,13 +8,14 @@ environment of the pod.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from operator import attrgetter
 from types import ModuleType
 from typing import Any, TypeVar
@@ -109,7 +110,9 @@ def _import_sdk() -> Any:
 def _sdk() -> Any:
     # A library that it imports for progress bars warns in notebooks about missing widgets.
     warnings.filterwarnings("ignore", message="IProgress not found")
-    with _processor_unknown(), _root_logger_kept():
+    # Its progress bars ask standard output whether it is a terminal; a program without a console has none.
+    streams = nullcontext() if sys.stdout is not None else redirect_stdout(io.StringIO())
+    with _processor_unknown(), _root_logger_kept(), streams:
         import runpod.api.graphql
         import runpod.error
 

@@ -164,6 +164,12 @@ _NEW = 0.5
 """Weight of a new measurement."""
 _BETTER = 0.9
 """A higher level must cost less than this fraction of a lower one."""
+_TRIED = 1 / 16e6
+"""A line that takes longer per byte is the slowest part, whatever the pod does: no trials there."""
+_MEASURED = 4 << 20
+_AS_QUICK = 1.05
+_FIRST_PAUSE, _LONGEST_PAUSE = 64 << 20, 1 << 30
+"""For how many bytes of the tree the result of a trial counts; twice as many each time."""
 
 
 @dataclass(slots=True)
@@ -178,23 +184,65 @@ class _Effort:
         self.ratio += (ratio - self.ratio) * _NEW
 
 
+@dataclass(slots=True)
+class _Window:
+    """A stretch of the stream: bytes of the tree, uncompressed ones among them, bytes sent, and seconds for both parts."""
+
+    size: int = 0
+    plain: int = 0
+    sent: int = 0
+    packing: float = 0.0
+    sending: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return self.packing + self.sending
+
+    @property
+    def pace(self) -> float:
+        """Seconds per byte of the tree."""
+        return self.seconds / max(1, self.size)
+
+    def add(self, other: _Window) -> None:
+        self.size += other.size
+        self.plain += other.plain
+        self.sent += other.sent
+        self.packing += other.packing
+        self.sending += other.sending
+
+
 class Gauge:
     """Chooses the level of compression by the speed of the line and of the compression.
 
-    It assumes a slow line until it has measured one.
+    It assumes a slow line until it has measured one. A line that seems slow may be a pod that is busy unpacking, which
+    compression does not help. Unless the line is really slow, it sends a part uncompressed to see if that is as fast.
     """
 
     def __init__(self) -> None:
         self._line = 1 / 6e6
         self._efforts = {0: _Effort(2e-9, 1.0), 1: _Effort(15e-9, 0.5), 6: _Effort(40e-9, 0.47)}
         self._sent = 0
-        self._window = [0, 0.0, 0.0]
-        """Bytes, seconds to compress them, seconds to send them."""
-        self._packing = 0.0
+        self._window = _Window()
+        self._is_plain = False
+        self._before = 0
+        """Bytes sent since the last change between compressed and uncompressed."""
+        self._steady = _Window()
+        """Measured after that change, without the bytes that only filled or emptied buffers."""
+        self._pace = 0.0
+        """Seconds per byte of the tree when it was last compressed."""
+        self._plain = 0
+        """How many more bytes of the tree to send uncompressed, whatever the line seems to be."""
+        self._in_trial = False
+        self._until_trial = 0
+        self._pause = _FIRST_PAUSE
 
     @property
     def level(self) -> int:
         """The cheapest level per byte; compressing and sending overlap, so the longer of the two counts."""
+        return 0 if self._plain > 0 else self._cheapest
+
+    @property
+    def _cheapest(self) -> int:
         best = 0
         for level in _LEVELS[1:]:
             if self._cost(level) < self._cost(best) * _BETTER:
@@ -208,7 +256,10 @@ class Gauge:
     def packed(self, level: int, size: int, result: int, seconds: float, elapsed: float) -> None:
         """Take a measurement: ``size`` bytes became ``result`` at ``level``, in processor time and by the clock."""
         self.sampled(level, size, result, seconds)
-        self._packing += elapsed
+        self._window.size += size
+        self._window.plain += size if level == 0 else 0
+        self._window.packing += elapsed
+        self._plain -= size
 
     def sampled(self, level: int, size: int, result: int, seconds: float) -> None:
         """Take the same for bytes that are not sent.
@@ -220,20 +271,39 @@ class Gauge:
     def sent(self, size: int, seconds: float) -> None:
         """Take a measurement: the line took ``seconds`` for ``size`` bytes."""
         self._sent += size
-        if self._sent < _SWALLOWED:
-            self._packing = 0.0
-            return
         window = self._window
-        window[0] += size
-        window[1] += self._packing
-        window[2] += seconds
-        self._packing = 0.0
-        if window[0] >= _WINDOW:
-            both = window[1] + window[2]
+        if self._sent < _SWALLOWED:
+            self._window = _Window()
+            return
+        window.sent += size
+        window.sending += seconds
+        if window.sent >= _WINDOW:
+            self._window = _Window()
             # If it had to be waited for at all, the line was busy all the time.
-            spent = both if window[2] > both / 5 else window[2]
-            self._line += (spent / window[0] - self._line) * _NEW
-            self._window = [0, 0.0, 0.0]
+            spent = window.seconds if window.sending > window.seconds / 5 else window.sending
+            self._line += (spent / window.sent - self._line) * _NEW
+            self._compare(window)
+
+    def _compare(self, window: _Window) -> None:
+        """Start a trial if it is time for one, or take its result."""
+        self._until_trial -= window.size
+        is_plain = window.plain == window.size
+        if is_plain != self._is_plain or 0 < window.plain < window.size:
+            self._is_plain, self._before, self._steady = is_plain, 0, _Window()
+        self._before += window.sent
+        if self._before > _SWALLOWED:
+            self._steady.add(window)
+        if self._steady.size < _MEASURED:
+            return
+        if not is_plain:
+            self._pace = self._steady.pace
+            if self._until_trial <= 0 and self._line < _TRIED:
+                self._in_trial, self._plain = True, _LONGEST_PAUSE
+        elif self._in_trial:
+            is_as_quick = self._steady.pace < self._pace * _AS_QUICK
+            self._in_trial, self._plain = False, self._pause if is_as_quick else 0
+            self._until_trial, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE)
+        self._steady = _Window()
 
 
 def packed(

@@ -82,26 +82,39 @@ def test_a_cut_stream_just_ends(cut: int) -> None:
     assert data.startswith(opened([gzip.compress(data)[:cut]]))
 
 
-def level_on(line: float, ratios: dict[int, float]) -> int:
-    """Return the level that is chosen in the end where the line takes so many seconds over a byte."""
+EFFORTS = {0: 2e-9, 1: 12e-9, 6: 35e-9}
+
+
+def levels_on(line: float, ratios: dict[int, float], unpacking: float = 0.0, blocks: int = 200) -> list[int]:
+    """Return the levels chosen if the line takes so many seconds per byte, and the pod so many to unpack one."""
     gauge = Gauge()
-    efforts = {0: 2e-9, 1: 12e-9, 6: 35e-9}
-    for _ in range(100):
+    levels = []
+    for _ in range(blocks):
         level = gauge.level
+        levels.append(level)
         for other in (1, 6):
-            gauge.sampled(other, 1000, int(1000 * ratios[other]), 1000 * efforts[other])
-        spent = efforts[level] * (1 << 20)
-        gauge.packed(level, 1 << 20, int(ratios[level] * (1 << 20)), spent, spent)
-        gauge.sent(int(ratios[level] * (1 << 20)), line * ratios[level] * (1 << 20))
-    return gauge.level
+            gauge.sampled(other, 1000, int(1000 * ratios[other]), 1000 * EFFORTS[other])
+        size, sent = 1 << 20, int(ratios[level] * (1 << 20))
+        spent = EFFORTS[level] * size
+        gauge.packed(level, size, sent, EFFORTS[level] * size, spent)
+        gauge.sent(sent, max(line * sent, unpacking * size - spent))
+    return levels
 
 
 def test_the_level_follows_the_line() -> None:
     """The slower it is the more pays; nothing pays on a quick one, nor for noise."""
     soft, noise = {0: 1.0, 1: 0.35, 6: 0.28}, {0: 1.0, 1: 1.0, 6: 1.0}
-    assert [level_on(line, soft) for line in (5e-9, 50e-9, 1e-6)] == [0, 1, 6]
-    assert [level_on(line, noise) for line in (5e-9, 50e-9, 1e-6)] == [0, 0, 0]
+    assert [levels_on(line, soft)[-1] for line in (5e-9, 100e-9, 1e-6)] == [0, 1, 6]
+    assert [levels_on(line, noise)[-1] for line in (5e-9, 100e-9, 1e-6)] == [0, 0, 0]
     assert Gauge().level > 0  # from the first byte on
+
+
+def test_little_is_compressed_for_a_pod_that_unpacks_slowly() -> None:
+    """A trial shows that uncompressed is as fast there. On a full line it is not, and a slow line is spared the trial."""
+    half = {0: 1.0, 1: 0.5, 6: 0.49}
+    assert levels_on(5e-9, half, unpacking=25e-9, blocks=1000).count(0) > 900
+    assert levels_on(50e-9, half, unpacking=25e-9, blocks=1000).count(0) < 100
+    assert 0 not in levels_on(160e-9, half, unpacking=25e-9)
 
 
 @pytest.mark.parametrize("kind", ["one", "soft", "noise"])

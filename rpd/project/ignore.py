@@ -15,6 +15,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 NEVER_STAGED = frozenset({".git", "rpd-runs", ".rpd_cache", ".venv", "__pycache__"})
 """Names that are left out wherever they are."""
 
+_LINES = 1000
+
 RULE_FILES = (".gitignore", ".rpdignore")
 """Files of rules in a folder; what a later one says counts more."""
 
@@ -42,6 +45,10 @@ class Kind(StrEnum):
     FILE = "file"
     FOLDER = "folder"
     LINK = "link"
+
+
+_FILE = Kind.FILE
+"""Bound once: to look up a member of an enumeration takes long for something that is done for each file."""
 
 
 @frozen
@@ -109,7 +116,7 @@ def staging(root: Path, exclude: Sequence[str] = (), *, ignored: bool = False) -
     walk = _Walk(last=last, tracked=tracked, rule_files=rule_files, withholds=not is_key_folder(root.name))
     walk.folder(str(root), "", outer, None)
     return Staging(
-        files=sorted(walk.files, key=lambda file: file.name.split("/")),
+        files=walk.files,
         withheld=tuple(sorted(walk.withheld)),
         left_out=tuple(sorted(walk.left_out)),
     )
@@ -117,19 +124,25 @@ def staging(root: Path, exclude: Sequence[str] = (), *, ignored: bool = False) -
 
 def tree_digest(entries: Iterable[tuple[StagedFile, str]]) -> str:
     """Return one sha256 for files with the sha256 of their contents: names, kinds, modes, link targets, contents."""
-    digest = hashlib.sha256()
-    for file, content in entries:
-        parts = (file.name, file.kind.value, f"{file.mode:o}", file.target, content)
-        digest.update("\0".join(parts).encode("utf-8", "surrogateescape") + b"\0\n")
-    return digest.hexdigest()
+    return _digest_of(
+        f"{file.name}\0{file.kind}\0{file.mode:o}\0{file.target}\0{content}\0\n" for file, content in entries
+    )
 
 
 def local_stamp(files: Iterable[StagedFile]) -> str:
     """Return one sha256 that changes when any of the files does, without reading them (as git and make decide)."""
+    return _digest_of(
+        f"{file.name}\0{file.kind}\0{file.mode:o}\0{file.size}\0{file.target}\0{file.stamp}\0\n"
+        for file in files
+    )
+
+
+def _digest_of(lines: Iterable[str]) -> str:
+    """Return one sha256 of many short lines; they are joined, since each call costs more than it sums."""
     digest = hashlib.sha256()
-    for file in files:
-        line = f"{file.name}\0{file.kind}\0{file.mode:o}\0{file.size}\0{file.target}\0{file.stamp}\0\n"
-        digest.update(line.encode("utf-8", "surrogateescape"))
+    source = iter(lines)
+    while some := "".join(islice(source, _LINES)):
+        digest.update(some.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
@@ -191,23 +204,26 @@ class _Walk:
         """
         try:
             with os.scandir(place) as scanned:
-                entries = [entry for entry in scanned if entry.name not in NEVER_STAGED]
+                entries = {entry.name: entry for entry in scanned}
         except (FileNotFoundError, NotADirectoryError):
             if own is None:
                 raise UsageError(f"local path {place} vanished while it was read") from None
             return
         except OSError as error:
             raise UsageError(f"{place}: cannot be read, so it cannot be sent: {error.strerror}") from error
+        for never in NEVER_STAGED & entries.keys():
+            del entries[never]
         if own is not None:
-            if is_run_folder(os.path.basename(place), {entry.name for entry in entries}):  # noqa: PTH119
+            if is_run_folder(os.path.basename(place), entries.keys()):  # noqa: PTH119
                 return
             self.files.append(own)
-        if any(entry.name in self.rule_files for entry in entries):
+        if not entries.keys().isdisjoint(self.rule_files):
             rules = (*rules, *_own_rules(Path(place), prefix, names=self.rule_files))
         asked_rules = (*rules, *self.last)
-        for entry in entries:
+        for own_name in sorted(entries):
+            entry = entries[own_name]
             is_folder = entry.is_dir(follow_symlinks=False)
-            name = prefix + entry.name
+            name = prefix + own_name
             asked = f"{name}/" if is_folder else name
             decided = _decided(asked_rules, asked, is_tracked=asked in self.tracked) if asked_rules else None
             if decided:
@@ -216,11 +232,7 @@ class _Walk:
             is_file = not is_folder and entry.is_file(follow_symlinks=False)
             if not (is_folder or is_file or entry.is_symlink()):
                 continue
-            if (
-                self.withholds
-                and decided is None
-                and _holds_keys(entry, is_folder=is_folder, is_file=is_file)
-            ):
+            if self.withholds and decided is None and _holds_keys(entry, is_file, is_folder):
                 self.withheld.append(asked)
                 continue
             try:
@@ -237,11 +249,11 @@ class _Walk:
                 self.files.append(own)
 
 
-def _holds_keys(entry: os.DirEntry[str], *, is_folder: bool, is_file: bool) -> bool:
+def _holds_keys(entry: os.DirEntry[str], is_file: bool, is_folder: bool) -> bool:  # noqa: FBT001
     """Whether a folder or file of that name holds keys or passwords; a link holds none."""
-    if is_folder:
-        return is_key_folder(entry.name)
-    return is_file and is_key_file(entry.name, entry.path)
+    if is_file:
+        return is_key_file(entry.name, entry.path)
+    return is_folder and is_key_folder(entry.name)
 
 
 def _named(path: Path) -> StagedFile:
@@ -253,6 +265,16 @@ def _named(path: Path) -> StagedFile:
 
 
 def _staged(name: str, place: str, status: os.stat_result) -> StagedFile:
+    if stat.S_ISREG(status.st_mode):  # nearly all of them
+        return StagedFile(
+            name=name,
+            place=place,
+            kind=_FILE,
+            mode=status.st_mode & 0o777,
+            size=status.st_size,
+            mtime=int(status.st_mtime),
+            stamp=(status.st_mtime_ns, status.st_ctime_ns, status.st_ino),
+        )
     is_link, is_folder = stat.S_ISLNK(status.st_mode), stat.S_ISDIR(status.st_mode)
     return StagedFile(
         name=name,

@@ -21,6 +21,11 @@ _HARMLESS = re.compile(r".*[._-](?:example|sample|template|dist|defaults)", re.I
 """Names of files that are there to be copied: ``.env.example``."""
 _MAYBE = re.compile(r".*\.(?:pem|key)", re.IGNORECASE)
 """Private keys are named like this, but so are certificates and slides."""
+_LAST_LETTERS = frozenset({
+    "env", "trc", "son", "rsa", "dsa", "519", "_sk", "p12", "pfx", "jks", "ore", "dbx", "ppk", "ial", "als", "ret",
+    "ets", "aml", "yml", "oml", "ini", "txt", "cfg", "onf", "pem", "key",
+})  # fmt: skip
+"""How the names end that these match, but for those that begin with a dot: most names need not be matched."""
 _LOOKED_AT = 64 << 10
 
 
@@ -31,6 +36,8 @@ def is_key_folder(name: str) -> bool:
 
 def is_key_file(name: str, place: str) -> bool:
     """Whether the file ``name``, which lies at ``place``, holds a key or passwords; a ``.pem`` or ``.key`` is read."""
+    if name[-3:].lower() not in _LAST_LETTERS and name[0] != "." and name.isascii():
+        return False
     return _is_named_so(name) or (_MAYBE.fullmatch(name) is not None and _holds_private_key(place))
 
 

@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from rpd.project import keyfiles
 from rpd.project.ignore import Kind, staged_files, staging
 from rpd.project.keyfiles import is_key_path, is_secret_file, secret_rules
 from tests.files import write_files
@@ -52,6 +55,14 @@ def test_other_files_are_sent(tmp_path: Path, name: str) -> None:
 def test_uploads_and_diffs_know_the_same_names(names: list[str], expected: bool) -> None:
     """A diff leaves out by its path what an upload leaves out; it never reads a .pem or .key file."""
     assert [name for name in names if is_key_path(name) is not expected] == []
+
+
+@settings(max_examples=40)
+@given(name=st.from_regex(keyfiles._NAMES, fullmatch=True) | st.from_regex(keyfiles._MAYBE, fullmatch=True))
+def test_every_name_of_a_key_file_is_looked_at(name: str) -> None:
+    """The quick look at how a name ends passes over none of them, in capitals and odd letters either."""
+    if "/" not in name and "\0" not in name and not keyfiles._HARMLESS.fullmatch(name):
+        assert keyfiles.is_key_file(name, "/nowhere/to be read")
 
 
 @pytest.mark.parametrize("name", ["a.pem", "a.key"])

@@ -186,7 +186,7 @@ class _Effort:
 
 @dataclass(slots=True)
 class _Window:
-    """A stretch of the stream: bytes of the tree, uncompressed ones among them, bytes sent, and seconds for both parts."""
+    """A stretch of the stream: bytes of the tree, uncompressed ones among them, bytes sent, and seconds for each."""
 
     size: int = 0
     plain: int = 0

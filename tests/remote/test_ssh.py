@@ -32,6 +32,23 @@ def test_a_server_that_comes_up_late_is_waited_for(connecting: Connect, machine:
     late.join()
 
 
+def test_the_first_command_may_be_over_at_once(connecting: Connect, machine: Machine) -> None:
+    """However slow this side is then: sshd ends a connection on which something comes for a closed channel."""
+
+    def slowly(channel: paramiko.Channel) -> None:
+        with channel.lock:
+            end_of_input = channel._send_eof()
+        wait_until(lambda: channel.closed, what="the end of the channel")
+        channel.transport._send_user_message(end_of_input)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paramiko.Channel, "shutdown_write", slowly)
+        remote = connecting()
+    for _ in range(2):
+        assert remote._shell.exec(Program("echo here", timeout=DEADLINE)).stdout == b"here\n"
+    assert machine.logins == 1
+
+
 def test_a_server_that_never_comes_up_is_told_with_its_reason(connecting: Connect, machine: Machine) -> None:
     """PodNotReady says where, how long, and why the last attempt failed."""
     machine.stop()

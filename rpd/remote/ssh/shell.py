@@ -307,13 +307,14 @@ class SshShell:
         Its second part may take longer.
         """
         then = self._then
-        # It travels in the request itself, which saves a round trip; it contains no secret.
-        program = Program(f"echo ready\n{then}", stdin=[], timeout=seconds)
+        # It travels in the request itself, which saves a round trip; it contains no secret. So it may be over before
+        # the end of its input is sent, and sshd ends a connection on which something comes for a closed channel.
+        program = Program(f"exec </dev/null\necho ready\n{then}", timeout=seconds)
         channel = self.new_channel()
         with self._breaking(channel):
             shell = StartedShell.on(channel, program.script)
         self._waiting.prepare(self._transport())
-        stream = SshStream(self, channel, program, mark=shell.mark, stdin=[])
+        stream = SshStream(self, channel, program, mark=shell.mark, stdin=None)
         try:
             said = bytearray()
             while b"\n" not in said and (data := stream.read()):

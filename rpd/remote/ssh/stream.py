@@ -45,11 +45,11 @@ class Line(Protocol):
 class SshStream:
     """The ``Stream`` over one channel; a thread writes its input, so that neither side waits for the other.
 
-    Output before ``mark`` is dropped.
+    Output before ``mark`` is dropped. Without ``stdin`` nothing is sent, not even the end of the input.
     """
 
     def __init__(
-        self, line: Line, channel: Any, program: Program, *, mark: bytes, stdin: Iterable[bytes]
+        self, line: Line, channel: Any, program: Program, *, mark: bytes, stdin: Iterable[bytes] | None
     ) -> None:
         self._line = line
         self._channel = channel
@@ -68,6 +68,8 @@ class SshStream:
         self._closed = False
         channel.settimeout(_QUIET_SECONDS)
         self._writer: threading.Thread | None = None
+        if stdin is None:
+            return
         if isinstance(stdin, list) and sum(map(len, stdin)) <= PACKET_BYTES:
             # Fits into any window: no thread is needed to write it.
             self._write(stdin)

@@ -14,13 +14,14 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 def write_whole(path: str | Path, text: str, *, sync: bool = True) -> None:
     """Write ``text`` (UTF-8) to a temporary file next to ``path``, fsync it and rename it. Raises OSError.
 
+    Lone surrogates, which a pod may put into a name, are escaped: they must not cost the file.
     Without ``sync``, who wants it to outlast a power cut sees to that.
     """
     folder, name = os.path.split(path)
     folder = folder or os.curdir
     temporary = f"{folder}{os.sep}.{name}.{os.getpid()}-{next(_numbers)}.tmp"
     try:
-        _write(temporary, memoryview(text.encode()), sync=sync)
+        _write(temporary, memoryview(text.encode("utf-8", "backslashreplace")), sync=sync)
         os.replace(temporary, path)  # noqa: PTH105 - called for each node
     except BaseException:
         with contextlib.suppress(OSError):

@@ -16,7 +16,7 @@ from rpd.disk.regular import read_regular
 from rpd.errors import RpdError
 from rpd.record import manifest_index, toml_text
 from rpd.record.atomic_write import write_whole
-from rpd.record.toml_records import from_table, shown, to_table, toml_value
+from rpd.record.toml_records import encodable, from_table, shown, to_table, toml_value
 from rpd.redaction import NO_SECRETS, Redactor
 from rpd.values.frozen import replace
 from rpd.values.report import (
@@ -76,7 +76,9 @@ def document_of(report: NodeReport, redactor: Redactor = NO_SECRETS) -> dict[str
     for name in _NAMED:
         named = getattr(report, name)
         if named:
-            document[name] = {redactor.text(key): to_table(each, redactor) for key, each in named.items()}
+            document[name] = {
+                encodable(redactor.text(key)): to_table(each, redactor) for key, each in named.items()
+            }
     for name in _FREE:
         document[name] = redactor.data(toml_value(getattr(report, name)))
     return document

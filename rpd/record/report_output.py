@@ -98,7 +98,7 @@ def _opened(path: Path) -> int:
 def _write_through(descriptor: int, text: str) -> None:
     """Write all of ``text`` and close. Raise OSError, also if nobody reads it."""
     try:
-        left = memoryview(text.encode("utf-8"))
+        left = memoryview(text.encode("utf-8", "backslashreplace"))
         while left:
             _await_writable(descriptor)
             try:

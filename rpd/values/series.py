@@ -88,6 +88,7 @@ def _is_number(value: object) -> bool:
 
 def _name(text: str) -> str:
     """Return the name of a series as it can be shown."""
+    text = text.encode("utf-8", "replace").decode("utf-8")  # JSON can spell what no text has: "\\ud800"
     return " ".join(plain(text).split())[:LONGEST_NAME]
 
 

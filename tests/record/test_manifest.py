@@ -13,6 +13,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from rpd.errors import Cause, RpdError
 from rpd.record import manifest
+from rpd.record.atomic_write import write_whole
 from rpd.record.toml_records import toml_value
 from rpd.redaction import Redactor
 from rpd.values.report import (
@@ -26,6 +27,7 @@ from rpd.values.report import (
     Outcome,
     PodRecord,
     Result,
+    SeriesRecord,
     SourceRecord,
 )
 from rpd.values.step import Step, StepKind
@@ -103,6 +105,16 @@ def test_not_a_number_stays_a_number(make_report: MakeReport) -> None:
     assert math.isnan(again.metrics["loss"])
     assert again.metrics["best"] == math.inf
     assert manifest.dumps(again) == manifest.dumps(report)
+
+
+def test_names_that_no_text_has_are_written_all_the_same(make_report: MakeReport, tmp_path: Path) -> None:
+    """JSON from a pod can spell a lone surrogate: it must cost no manifest, and no other file of the run."""
+    series = SeriesRecord().with_point(1, 1.0)
+    report = replace(make_report(), metrics={"a\ud800": 1.0}, series={"a\ud800": series})
+    again = manifest.loads(manifest.dumps(report))
+    assert list(again.series) == list(again.metrics) == ["a\\ud800"]
+    write_whole(tmp_path / "results.csv", "a\ud800\n")
+    assert (tmp_path / "results.csv").read_text(encoding="utf-8") == "a\\ud800\n"
 
 
 def test_the_layout(make_report: MakeReport, snapshot: SnapshotAssertion) -> None:

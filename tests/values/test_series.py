@@ -6,7 +6,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rpd.values.report import SeriesRecord
@@ -51,6 +51,7 @@ def understood(line: bytes) -> list[Point]:
         lambda text: text.encode("utf-8", "surrogatepass")
     )
 )
+@example(line=b'{"a\\ud800": 1}')
 def test_no_line_does_harm(line: bytes) -> None:
     """A line is understood or refused in one sentence; names of series never act on a terminal."""
     for point in understood(line):

@@ -245,7 +245,7 @@ COMMANDS = {
         Command(name="markers", help="list the marks that jobs can have", module="rpd.cli.markers"),
         Command(
             name="init",
-            help="write a first deploy file and a conftest",
+            help="write a first deploy file, a conftest and settings",
             module="rpd.cli.init",
             arguments="FOLDER",
             arguments_help="the folder to write to (default: the current one)",

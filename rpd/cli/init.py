@@ -14,7 +14,31 @@ from rpd.hooks import PluginManager
 from rpd.user_text import parse_toml, read_text
 
 DEPLOY, CONFTEST = "deploy_first.py", "conftest.py"
-_OWN_FILE = "rpd.toml"
+_OWN_FILE, _IGNORE, _GIT_IGNORE = "rpd.toml", ".rpdignore", ".gitignore"
+_SETTINGS = """\
+# Settings of rpd for this project. Take the "#" away from a line to use it; `rpd run --show-config` shows which value
+# comes from where, and docs/command-line.md has all of them.
+
+# n = 4                     # run so many nodes at a time
+# confirm_above_usd = 5     # ask before a run that may cost more, in USD (default: 10)
+# keep_failed = "30m"       # keep the pod of a failed node that long, to look at it
+# addopts = ["-v"]          # arguments for every command line
+
+# [job]                     # defaults for the fields of all jobs
+# cloud = "any"
+# datacenters = ["EU-RO-1", "EU-SE-1"]
+# budget = {cost_cap_usd = 2, max_runtime = "60m"}
+
+# [variables]               # values of rpd.variable(), which --var NAME=VALUE overrides
+# epochs = 20
+"""
+_UNSENT = """\
+# What `staged_dir` and `pod.put` do not send to a pod, besides what .gitignore names; the syntax is that of .gitignore.
+# `rpd run --dry-run -v` lists what they leave out.
+
+# data/
+# *.ckpt
+"""
 _HEADER = re.compile(r"^\s*\[\s*tool\s*\.\s*rpd\s*\][^\n]*\n", re.MULTILINE)
 _MARK = "\ufeff"
 _PACKAGED = Path(__file__).parent / "templates"
@@ -22,7 +46,7 @@ _CHECKOUT = Path(__file__).parents[2] / "conftest_templates"
 
 
 def main(config: Config, manager: PluginManager) -> int:
-    """Write the first deploy file and conftest into a folder, never over something, and how that conftest is called."""
+    """Write the first deploy file and conftest into a folder, with settings and rules, never over something."""
     del manager
     if len(config.args) > 1:
         raise UsageError("rpd init takes one folder")
@@ -35,14 +59,40 @@ def main(config: Config, manager: PluginManager) -> int:
         raise UsageError(f"{existing[0]} exists already; nothing was written{_advice(existing[0])}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path, text in (texts | setting).items():
+        for path, text in (_extras(folder) | texts | setting).items():
             path.write_text(text, encoding="utf-8", newline="")
             say(f"wrote {path}")
+        if rules := _ignore_runs(find_root(folder)[0], config.run.runs_dir):
+            say(f"added {config.run.runs_dir} to {rules}")
     except OSError as error:
         raise UsageError(f"cannot write into {folder}: {error.strerror}") from error
     where = "" if folder == config.invocation_dir else f" {config.args[0]}"
     say(f"\nTry it for free:  rpd collect{where}   rpd run --dry-run{where}   rpd run --local{where}")
     return ExitCode.OK
+
+
+def _extras(folder: Path) -> dict[Path, str]:
+    """Return the other files that a new project wants, by path, without those that are there."""
+    root, file = find_root(folder)
+    wanted = {folder / _IGNORE: _UNSENT} | ({root / _OWN_FILE: _SETTINGS} if file is None else {})
+    return {path: text for path, text in wanted.items() if not os.path.lexists(path)}
+
+
+def _ignore_runs(root: Path, runs_dir: str) -> Path | None:
+    """Add the folder of runs to the ``.gitignore`` of a repository; return that file, None if nothing was to be done.
+
+    Raise OSError.
+    """
+    rules, line = root / _GIT_IGNORE, f"{runs_dir.rstrip('/')}/"
+    is_in_git = any(os.path.lexists(folder / ".git") for folder in (root, *root.parents))
+    if not is_in_git or Path(runs_dir).is_absolute() or (os.path.lexists(rules) and not rules.is_file()):
+        return None
+    before = rules.read_bytes() if rules.is_file() else b""
+    if any(rule.strip(b"/ \r") == line.strip("/").encode() for rule in before.split(b"\n")):
+        return None
+    with rules.open("ab") as file:
+        file.write((b"" if not before or before.endswith(b"\n") else b"\n") + f"{line}\n".encode())
+    return rules
 
 
 def _advice(existing: Path) -> str:
@@ -62,8 +112,10 @@ def _conftest(folder: Path, asked: str | None) -> tuple[str, dict[Path, str]]:
         return wanted, {}
     if "conftest" in text:
         raise UsageError(f"{file}: conftest is {known!r} here already; nothing was written")
-    file = file or root / _OWN_FILE
-    return wanted, {file: _with_key(file, f'conftest = "{wanted}"')}
+    line = f'conftest = "{wanted}"'
+    if file is None:
+        return wanted, {root / _OWN_FILE: f"{line}\n\n{_SETTINGS}"}
+    return wanted, {file: _with_key(file, line)}
 
 
 def _with_key(file: Path, line: str) -> str:
@@ -72,7 +124,7 @@ def _with_key(file: Path, line: str) -> str:
     Raises UsageError where that has to be done by hand.
     """
     try:
-        text = file.read_bytes().decode() if file.exists() else ""
+        text = file.read_bytes().decode()
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}; nothing was written") from error
     if file.name == _OWN_FILE:

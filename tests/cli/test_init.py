@@ -34,7 +34,7 @@ def test_the_conftest_of_pytest_is_left_alone(tmp_path: Path, capsys: pytest.Cap
     assert "conftest.py exists already; nothing was written. If it is pytest's" in capsys.readouterr().err
     assert main(["init", "--conftest", "rpd_conftest.py"]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "conftest.py", "deploy_first.py", "rpd.toml", "rpd_conftest.py",
+        ".rpdignore", "conftest.py", "deploy_first.py", "rpd.toml", "rpd_conftest.py",
     ]  # fmt: skip
     (tmp_path / "rpd_conftest.py").write_text(FIXTURE)
     (tmp_path / "deploy_b.py").write_text(JOB)
@@ -43,6 +43,35 @@ def test_the_conftest_of_pytest_is_left_alone(tmp_path: Path, capsys: pytest.Cap
     assert main(["collect", "-q", "deploy_b.py"]) == 0
     assert capsys.readouterr().out.endswith("deploy_b.py::fit\n")
     assert (tmp_path / "conftest.py").read_text() == WITHOUT_PYTEST
+
+
+def test_a_new_project_gets_settings_and_rules(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``rpd.toml`` and ``.rpdignore`` say what they are for; in a repository git ignores the runs. Nothing is lost."""
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".gitignore").write_text("*.pyc")
+    (tmp_path / ".rpdignore").write_text("mine\n")
+    assert main(["init"]) == 0
+    assert f"added rpd-runs to {tmp_path / '.gitignore'}" in capsys.readouterr().out
+    assert (tmp_path / ".gitignore").read_text() == "*.pyc\nrpd-runs/\n"
+    assert (tmp_path / ".rpdignore").read_text() == "mine\n"
+    settings = tmp_path / "rpd.toml"
+    assert read_file(settings) == {}
+    lines = [line.removeprefix("# ") for line in settings.read_text().splitlines()]
+    settings.write_text("\n".join(line for line in lines if " = " in line or line.startswith("[")))
+    assert read_file(settings).keys() == {
+        "n",
+        "confirm_above_usd",
+        "keep_failed",
+        "addopts",
+        "job",
+        "variables",
+    }
+    assert main(["collect", "-q"]) == 0  # jobs take these defaults
+    assert main(["init", "sub"]) == 0
+    assert sorted(path.name for path in (tmp_path / "sub").iterdir()) == [
+        ".rpdignore", "conftest.py", "deploy_first.py",
+    ]  # fmt: skip
+    assert (tmp_path / ".gitignore").read_text() == "*.pyc\nrpd-runs/\n"
 
 
 def test_a_conftest_of_pytest_that_cannot_be_loaded_says_what_to_do(

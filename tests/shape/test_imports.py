@@ -179,6 +179,7 @@ NAME_A_STREAM = DOORS | {
     "pipeline/parser.py",  # whether help is read on a terminal
     "terminal/view.py", "terminal/stored_run.py", "api/running.py",  # give it to the Screen
     "terminal/streams.py",  # copies of both, put back after whatever a job did to them
+    "execute/node/silence.py",  # wrapped while a failed job is called again
     "record/report_output.py",  # flushed before a report goes to /dev/stdout
     "runpod/graphql/sdk.py",  # whether there is one: the SDK asks it something while it is imported
     "collect/imports.py",  # what a deploy file prints while it is imported goes to stderr

@@ -27,6 +27,7 @@ from rpd.execute.node.ladder import Ladder
 from rpd.execute.node.node_run import NodeRun
 from rpd.execute.node.pod_use import Bill, PodUse
 from rpd.execute.node.report import amended, attempt_record, node_report
+from rpd.execute.node.silence import silenced
 from rpd.execute.node.verdict import PASSED, Verdict
 from rpd.execute.scopes import Scopes, Setup, TeardownError
 from rpd.hooks import hookimpl
@@ -296,8 +297,8 @@ class Runner:
         """Fetch the remaining pulls of a failed job: call it again, with every finished step answered from memory.
 
         Commands and transfers to the pod do nothing in this second call, and the guard keeps the code from
-        reaching anything else; only pulls after the failure are carried out. Code that does not end within
-        SALVAGE_SECONDS is interrupted.
+        reaching anything else; only pulls after the failure are carried out. It prints nothing. Code that does
+        not end within SALVAGE_SECONDS is interrupted.
         """
         if not run.steps.can_replay or self._is_beyond_help(verdict):
             return
@@ -308,6 +309,7 @@ class Runner:
         until = time.monotonic() + SALVAGE_SECONDS
         try:
             with (
+                silenced(),
                 no_network.guarded("while the artifacts of a failed job are fetched"),
                 run.deadlines.clock.running(self._alarms, until),
             ):

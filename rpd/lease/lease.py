@@ -521,6 +521,7 @@ class Lease:
                     boot.look(pod)  # the server may accept another user than root
                 if left > LOOK_AGAIN_SECONDS:
                     continue
+                boot.look(pod)  # its log may say why, where it came and went between two looks
                 waited = format_duration(self._ready_seconds)
                 end = ends_with(self._container_lines())
                 raise PodNotReady(f"pod {pod.id} was not ready after {waited}: {error}. {end}") from error

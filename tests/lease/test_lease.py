@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from rpd.errors import (
     AmbiguousCreate,
     AuthError,
+    ContainerRestarts,
     Interrupted,
     NoCapacity,
     OutOfStock,
@@ -513,15 +514,29 @@ def test_an_address_that_changes_while_the_pod_boots(answers_at: int) -> None:
     assert events.names == ["intent", "created", "ready"]
 
 
+def deaf(_endpoint: SshEndpoint, *, pod_id: str, **_: Any) -> RecorderRemote:
+    raise PodNotReady(f"pod {pod_id}: nobody answers")
+
+
 def test_a_pod_that_never_answers_is_given_up_in_time() -> None:
     """The error says how long was waited, and what was wrong last; the pod is deleted."""
-
-    def deaf(_endpoint: SshEndpoint, *, pod_id: str, **_: Any) -> RecorderRemote:
-        raise PodNotReady(f"pod {pod_id}: nobody answers")
-
     provider = Moving()
     lease, _ = make_lease(provider, connect=deaf, ready_seconds=5.0)
     with pytest.raises(PodNotReady, match=r"was not ready after 5.00s: .*nobody answers"):
+        lease.acquire()
+    assert provider.list() == []
+
+
+def test_the_log_of_a_pod_that_never_answers_is_read_at_last() -> None:
+    """It may say why: a container that ends and starts again has an address now and then, and its uptime may not tell."""
+
+    class Restarting(Moving):
+        def logs(self, pod_id: str, *, tail: int) -> Sequence[str]:
+            return ["start container for my/image: begin"] * 5
+
+    provider = Restarting()
+    lease, _ = make_lease(provider, connect=deaf, ready_seconds=3.0)
+    with pytest.raises(ContainerRestarts, match="was started again 4 times"):
         lease.acquire()
     assert provider.list() == []
 

@@ -210,8 +210,8 @@ def test_a_deadline_holds_for_a_program_that_talks_on(remote: SshRemote) -> None
 def test_a_stall_ends_the_wait_only_if_nothing_moves(remote: SshRemote) -> None:
     """A program that keeps talking is no stall; one that falls silent is."""
     assert (
-        remote._shell.exec(Program("for i in 1 2 3 4; do echo; sleep 0.2; done", stall=0.6)).stdout
-        == b"\n" * 4
+        remote._shell.exec(Program("for i in 1 2 3 4 5 6 7 8; do echo; sleep 0.4; done", stall=3)).stdout
+        == b"\n" * 8
     )
     with pytest.raises(DeadlinePassed, match=r"nothing moved for 0\.3 s"):
         remote._shell.exec(Program("echo; sleep 60", stall=0.3))

@@ -33,9 +33,9 @@ def test_train(tmp_path, seed):
     assert seed
 """
 OURS: Mapping[str, tuple[Sequence[str], float, int]] = {
-    "rpd collect": (("collect", "deploy_small.py"), 0.26, 62),
-    "rpd --dry-run, 3 nodes": (("--dry-run", "deploy_small.py"), 0.60, 250),
-    "rpd runs": (("runs",), 0.40, 110),
+    "rpd collect": (("collect", "deploy_small.py"), 0.26, 61),
+    "rpd --dry-run, 3 nodes": (("--dry-run", "deploy_small.py"), 0.60, 230),
+    "rpd runs": (("runs",), 0.40, 70),
 }
 """Of each command: its words, its goal as a part of the peer's time, and the most modules of rpd that it may load."""
 

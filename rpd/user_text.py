@@ -21,7 +21,9 @@ def read_text(path: Path, *, errors: str = "strict") -> str:
 
 def parse_toml(text: str) -> dict[str, Any]:
     """Return the table that ``text`` is. Raises ValueError whatever is wrong with it."""
-    import tomllib  # a project without a configuration file must not pay for it
+    if not text.strip():  # a file that only marks the root of a project
+        return {}
+    import tomllib  # a project without settings must not pay for it
 
     try:
         return tomllib.loads(text)

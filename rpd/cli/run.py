@@ -21,7 +21,6 @@ from rpd.pipeline.signals import ending_by_sigterm, handled
 from rpd.redaction import Redactor
 from rpd.stop import Stop
 from rpd.terminal import make_view
-from rpd.terminal.setup_plan import SetupPlan
 from rpd.terminal.streams import own_streams
 from rpd.values.frozen import replace
 
@@ -100,6 +99,8 @@ def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -
 
             add_hand_over(manager, redactor)
         if config.run.setup_plan or config.run.setup_show or config.run.setup_only:
+            from rpd.terminal.setup_plan import SetupPlan  # few runs show it
+
             shown = SetupPlan(lambda line: say(redactor.text(line)), only=config.run.setup_only)
             manager.register(shown, "setup plan")
         stack.enter_context(ending_by_sigterm())

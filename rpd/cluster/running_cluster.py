@@ -23,7 +23,7 @@ from rpd.execute.pod.handle import Pod
 from rpd.execute.pod.held import Held
 from rpd.execute.pod.steps import Steps
 from rpd.lease.lease import Lease
-from rpd.remote.detached import is_out_of_memory
+from rpd.remote.out_of_memory import is_out_of_memory
 from rpd.remote.protocol import Command, Output
 from rpd.remote.transfer.patience import SHORT_SECONDS
 from rpd.stop import StopLevel

@@ -22,7 +22,6 @@ from rpd.journal.journal import Journal
 from rpd.journal.replay import Past
 from rpd.lease.account_limit import Headroom
 from rpd.lease.book import LeaseBook
-from rpd.project.code_state import lock_file_sha256
 from rpd.redaction import Redactor
 from rpd.stop import Stop
 from rpd.values.job import Registry
@@ -89,5 +88,7 @@ class RunContext:
         """Return the sha256 of the lock file next to a deploy file, read when it is first needed."""
         sha256 = self._locks.get(file)
         if sha256 is None:
+            from rpd.project.code_state import lock_file_sha256  # a dry run records no code
+
             sha256 = self._locks[file] = lock_file_sha256(self.project(file))
         return sha256

@@ -84,6 +84,12 @@ class Live:
         """Return the size of a ``put`` for the line of its step; empty in a live run, since the transfer shows it."""
         return ""
 
+    def key_of(self, node_id: str) -> str:
+        """Return a short name for a node that is safe in paths on a pod and the same in every process."""
+        import hashlib  # its library is slow to load, and a dry run needs no such name
+
+        return hashlib.sha256(node_id.encode(errors="surrogatepass")).hexdigest()[:12]
+
     def digest_unsent(self, key: str) -> str:
         """Return the digest of files that a dry ``put`` would have sent; empty if nobody needs it."""
         return ""
@@ -123,6 +129,9 @@ class Dry(Live):
 
     def ask(self, stop: Stop) -> Ask:
         return simply
+
+    def key_of(self, node_id: str) -> str:
+        return "dry-run"
 
     def begin_beside(self, begin: Callable[[], object]) -> None:
         pass

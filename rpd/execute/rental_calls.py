@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from types import FunctionType, ModuleType
@@ -128,6 +127,8 @@ def _read(function: Callable[..., Any], holder: FixtureDef | None, where: Locati
 
 def _source_tree(function: FunctionType, where: Location) -> ast.FunctionDef:
     try:
+        import textwrap  # few fixtures rent pods themselves
+
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError, ValueError):
         raise Unforeseen(f"the source of {where} cannot be read") from None

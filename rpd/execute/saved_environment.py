@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import builtins
-import datetime
-import io
-import json
-import os
-import pathlib
-import socket
+import sys
 import threading
-import time
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-_USED: Mapping[Any, tuple[str, ...]] = {
-    builtins: ("open", "print", "isinstance", "len", "sorted"),
-    io: ("open",),
-    datetime: ("datetime", "date", "timedelta"),
-    json: ("dumps", "loads", "dump", "load"),
-    os: (
+_USED: Mapping[str, tuple[str, ...]] = {
+    "builtins": ("open", "print", "isinstance", "len", "sorted"),
+    "io": ("open",),
+    "datetime": ("datetime", "date", "timedelta"),
+    "json": ("dumps", "loads", "dump", "load"),
+    "os": (
         "open",
         "write",
         "read",
@@ -35,12 +28,31 @@ _USED: Mapping[Any, tuple[str, ...]] = {
         "getpid",
         "kill",
     ),
-    os.path: ("exists", "isfile", "isdir", "join", "relpath", "abspath", "lexists"),
-    pathlib.Path: ("open", "exists", "is_file", "is_dir", "stat", "mkdir", "read_text", "write_text", "glob"),
-    socket: ("socket", "create_connection", "create_server", "getaddrinfo"),
-    threading: ("Thread", "Event", "Lock"),
-    time: ("time", "monotonic", "sleep", "perf_counter"),
+    "os.path": ("exists", "isfile", "isdir", "join", "relpath", "abspath", "lexists"),
+    "pathlib.Path": (
+        "open",
+        "exists",
+        "is_file",
+        "is_dir",
+        "stat",
+        "mkdir",
+        "read_text",
+        "write_text",
+        "glob",
+    ),
+    "socket": ("socket", "create_connection", "create_server", "getaddrinfo"),
+    "threading": ("Thread", "Event", "Lock"),
+    "time": ("time", "monotonic", "sleep", "perf_counter"),
 }
+"""By module, or class of a module."""
+
+
+def _loaded(place: str) -> Any:
+    """Return a module or a class of one; None if it is not loaded, so that rpd does not use it (in a dry run)."""
+    if place in sys.modules:
+        return sys.modules[place]
+    module, _, name = place.rpartition(".")
+    return getattr(sys.modules.get(module), name, None)
 
 
 class _Originals:
@@ -63,7 +75,10 @@ class _Originals:
         with self.lock:
             if not self._runs:
                 self._then = {
-                    (owner, name): getattr(owner, name) for owner, names in _USED.items() for name in names
+                    (owner, name): getattr(owner, name)
+                    for place, names in _USED.items()
+                    if (owner := _loaded(place)) is not None
+                    for name in names
                 }
             self._runs += 1
 

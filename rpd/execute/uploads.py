@@ -8,7 +8,6 @@ from pathlib import Path
 from rpd.errors import UsageError
 from rpd.events import Events
 from rpd.execute.project_folder import check_weight
-from rpd.project.keyfiles import is_secret_file, secret_rules
 from rpd.project.own_output import OwnOutput
 from rpd.project.upload_size import Scales, Weight
 from rpd.values.mutable import fresh, mutable
@@ -40,6 +39,8 @@ class Uploads:
         """Return ignore rules that keep files of secrets from being sent. Raise UsageError if ``local`` is one."""
         if not self.secret_files:
             return ()
+        from rpd.project.keyfiles import is_secret_file, secret_rules
+
         if is_secret_file(local, self.secret_files):
             raise UsageError(
                 f"{local} is the file of a secret and is not sent: commands have its value in their environment"

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from rpd.journal import journal
+from rpd.project.owner import host_name
 
 _PROC = Path("/proc")
 
 
 def identity() -> dict[str, Any]:
     """Return the fields of the event ``run_started`` that identify the process writing a journal."""
-    return {"pid": os.getpid(), "host": _host(), "process": birth(os.getpid()) or ""}
+    return {"pid": os.getpid(), "host": host_name(), "process": birth(os.getpid()) or ""}
 
 
 def is_running(event: Mapping[str, Any]) -> bool:
@@ -23,7 +24,7 @@ def is_running(event: Mapping[str, Any]) -> bool:
 
     False for this very process: its own event may come from an earlier run in it.
     """
-    if event.get("host") != _host():
+    if event.get("host") != host_name():
         return True
     pid = event.get("pid")
     if not isinstance(pid, int) or pid == os.getpid():
@@ -34,12 +35,6 @@ def is_running(event: Mapping[str, Any]) -> bool:
     # Process ids are reused, soon after a restart of the machine.
     process = event.get("process")
     return not process or not born or process == born
-
-
-def _host() -> str:
-    import socket  # a command that only reads has no other use for it
-
-    return socket.gethostname()
 
 
 def is_driven(run_folder: Path) -> bool:

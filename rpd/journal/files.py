@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -101,7 +100,7 @@ class RunFiles:
     def create(cls, runs_path: Path) -> RunFiles:
         """Create a new run folder, named by the UTC second and a random part. Raise UsageError."""
         for _ in range(10):
-            run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+            run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.urandom(3).hex()}"
             folder = runs_path / run_id
             try:
                 _make_private(folder)
@@ -122,7 +121,7 @@ class RunFiles:
         alone; a pointer that cannot be made is left out.
         """
         pointer = self.folder.parent / LATEST
-        made = pointer.with_name(f".{LATEST}.{secrets.token_hex(4)}")
+        made = pointer.with_name(f".{LATEST}.{os.urandom(4).hex()}")
         try:
             if not os.path.lexists(pointer) or _is_pointer(pointer):
                 _make_pointer(made, self.run_id)

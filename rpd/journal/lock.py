@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import sys
 import weakref
 from pathlib import Path
@@ -13,6 +12,7 @@ from types import TracebackType
 from typing import ClassVar
 
 from rpd.errors import UsageError
+from rpd.project.owner import host_name
 
 FILE_NAME = ".lock"
 _AT = 1 << 20
@@ -55,7 +55,7 @@ class RunLock:
         with contextlib.suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.lseek(descriptor, 0, os.SEEK_SET)
-            os.write(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+            os.write(descriptor, json.dumps({"pid": os.getpid(), "host": host_name()}).encode())
         return cls(descriptor)
 
     def release(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
 import threading
@@ -926,4 +925,6 @@ def kind_of(request: PodRequest) -> str:
         request.registry,
         request.template_id,
     )
+    import hashlib
+
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from functools import lru_cache
 
 from rpd.values.pod import NAME_PREFIX
@@ -16,7 +16,7 @@ def pod_name(run_id: str, node_id: str) -> str:
     """Return ``rpd-<run>-<node>-<random>``, at most 60 characters of ``[a-z0-9-]``."""
     run = _short(run_id)
     job = re.sub(r"[^a-z0-9]+", "-", node_id.rpartition("::")[2].lower()).strip("-")
-    unique = secrets.token_hex(3)
+    unique = os.urandom(3).hex()
     room = LONGEST - len(NAME_PREFIX) - len(run) - len(unique) - 2
     return f"{NAME_PREFIX}{run}-{job[:room].strip('-')}-{unique}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -91,7 +91,7 @@ class Registries:
             return self._ids[registry]
 
     def _store(self, registry: Registry) -> str:
-        name = registry_name(self._run_id, secrets.token_hex(3))
+        name = registry_name(self._run_id, os.urandom(3).hex())
         self._note(INTENT, sync=True, registry_name=name)
         self._stored[name] = StoredCredentials(name=name)
         password = self._passwords[registry.password.name]

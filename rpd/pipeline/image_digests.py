@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from rpd.errors import UnusableImage, UsageError
 from rpd.plan import uses_pod
-from rpd.remote.ssh_start import is_needed
 from rpd.threads import thread
 from rpd.values.endpoint import Endpoint
 from rpd.values.job import Job, Registry
@@ -152,6 +151,8 @@ def _without_tag(image: str) -> str:
 
 def _brings_ssh(job: Job) -> bool:
     """Return whether rpd has to provide the SSH server of a job's pods, so that the image's contents matter."""
+    from rpd.remote.ssh_start import is_needed  # a dry run asks for no image
+
     return bool(job.image) and is_needed(Overrides().request(job, job.gpu))
 
 

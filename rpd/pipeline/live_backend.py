@@ -57,13 +57,17 @@ LATER = (
     "ctypes",
     "difflib",
     "email.utils",
+    "getpass",
     "hashlib",
     "importlib.resources",
+    "platform",
+    "rpd.execute.pod.checkpoint",
     "shutil",
     "socket",
     "statistics",
     "subprocess",
     "tempfile",
+    "textwrap",
 )
 """What a run with pods imports before a job has its pod: fabric is slow, and a job may empty ``sys.path``.
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import inspect
 import json
-import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -102,6 +100,8 @@ def _source(function: Callable[..., Any]) -> str:
     if made is not None:
         return made
     try:
+        import textwrap
+
         text = textwrap.dedent(inspect.getsource(function))
         first = ast.parse(text).body[0]
     except (OSError, TypeError):
@@ -114,4 +114,6 @@ def _source(function: Callable[..., Any]) -> str:
 
 
 def _hash(parts: Iterable[str]) -> str:
+    import hashlib  # its library takes longer to load than a dry run may
+
     return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()[:16]

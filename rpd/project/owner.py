@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
-import socket
+import sys
 from collections.abc import Mapping
 from functools import cache, lru_cache
 
@@ -37,10 +36,21 @@ def tidy(name: str) -> str:
 
 @cache
 def _account() -> str:
-    return tidy(f"{_user()}@{socket.gethostname()}")
+    return tidy(f"{_user()}@{host_name()}")
+
+
+def host_name() -> str:
+    """Return the name of this machine, as ``socket.gethostname`` does, without loading that."""
+    if sys.platform != "win32":
+        return os.uname().nodename
+    import socket
+
+    return socket.gethostname()
 
 
 def _user() -> str:
+    import getpass  # as above: what only reads or tries should not pay for it
+
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # a container may have a user without a name

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -168,7 +167,7 @@ class _Index:
         fresh = b"".join(self._fresh)
         with suppress(OSError):
             if self._count > _SPARE_LINES + 2 * (len(self._used) + len(self._fresh)):
-                made = self._path.with_name(f"{FILE_NAME}.{secrets.token_hex(4)}")
+                made = self._path.with_name(f"{FILE_NAME}.{os.urandom(4).hex()}")
                 _append(made, b"".join(self._lines[name] + b"\n" for name in self._used) + fresh)
                 made.replace(self._path)
             elif fresh:

@@ -28,8 +28,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
-import secrets
 import shlex
 import threading
 import time
@@ -37,8 +37,17 @@ from collections.abc import Callable, Mapping
 from functools import cache
 
 from rpd.errors import CommandTimeout, ConnectionLost, Interrupted, PodLost, RemoteError
+from rpd.remote.out_of_memory import NOTE, is_sign
 from rpd.remote.protocol import Command, Output
-from rpd.remote.shell import DeadlinePassed, Disconnected, Interrupt, Program, Shell, TooMuch
+from rpd.remote.shell import (
+    DeadlinePassed,
+    Disconnected,
+    Interrupt,
+    Program,
+    Shell,
+    TooMuch,
+    is_variable_name,
+)
 from rpd.values.frozen import frozen, replace
 from rpd.values.step import Completed
 
@@ -51,8 +60,6 @@ _DRAIN_SECONDS = 10.0
 _LAST_LOOK_SECONDS = 2.0
 _SAME_DRIVER_SECONDS = 1
 _TO_A_WHOLE_WORD = re.compile(r"\A(?:[^\n]*\n|\S*\s?)")
-VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-"""Valid names of environment variables."""
 _LONGEST_REASON = 1000
 _MOST_SAID_BESIDE = 256 << 10
 """Most bytes on standard error while a log is followed: two lines, and complaints of a shell."""
@@ -68,13 +75,6 @@ _RENEW = re.compile(r"^renew$", re.MULTILINE)
 _METRICS = re.compile(r"^metrics ([0-9]{1,18})$", re.MULTILINE)
 _END = re.compile(
     r"^end ([0-9]{1,3}|lost|unstarted) (-?[0-9]{1,15}) ([0-9]{1,18}) (-?[0-9]{1,15})$", re.MULTILINE
-)
-
-_OOM_NOTE = "rpd: the kernel ended a process of this command: out of memory"
-_OUT_OF_MEMORY = re.compile(
-    r"CUDA out of memory|CUDA error: out of memory|CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation"
-    r"|(?:torch|cuda)\.OutOfMemoryError|CUBLAS_STATUS_ALLOC_FAILED|RESOURCE_EXHAUSTED: [Oo]ut of memory"
-    r"|^[\w.]*MemoryError(?::|$)|'std::bad_alloc'|" + re.escape(_OOM_NOTE)
 )
 
 # Sets the variables of PID 1 that the session lacks, and puts its PATH before the session's. No value is
@@ -174,7 +174,7 @@ if [ "$_rpd_ooms" -gt 0 ] && [ "$_rpd_code" -ne 0 ]; then echo '@OOM_NOTE@' >>"$
 # Over the bytes that are there already: a full disk can still be reported.
 printf '%-31s\n' "$_rpd_code $_rpd_ooms $(date +%s)" 1<>"$_rpd_dir/exit.new"
 mv -f "$_rpd_dir/exit.new" "$_rpd_dir/exit"
-""".replace("@OOM_NOTE@", _OOM_NOTE)
+""".replace("@OOM_NOTE@", NOTE)
 
 _FIND_FOLDER = r"""
 _rpd_find() {
@@ -423,11 +423,6 @@ def attach(shell: Shell, key: str, offset: int, output: Output) -> Completed:
     return following.to_the_end()
 
 
-def is_out_of_memory(completed: Completed) -> bool:
-    """Return whether the kernel's OOM killer ended the command, or CUDA ran out of memory."""
-    return not completed.ok and any(_OUT_OF_MEMORY.search(line) for line in completed.tail)
-
-
 def probe(shell: Shell) -> dict[str, str]:
     """Return facts about the pod, without those that are not available. Never raise RemoteError."""
     try:
@@ -628,7 +623,7 @@ class _Following:
 
     def _follow(self, seconds: float | None) -> _Report:
         """Start the command unless it is known to have started, and pass its log on from the current offset."""
-        mark = f"rpd-{secrets.token_hex(16)}"
+        mark = f"rpd-{os.urandom(16).hex()}"
         control = Control(mark if self._metrics is not None else "", self._note_start, self._take_metrics)
         program = Program(self._script(mark), timeout=seconds, interrupt=self._interrupt, errors=control.feed)
         stream = self._shell.open(program)
@@ -754,7 +749,7 @@ def folder_name(key: str) -> str:
 def exports(variables: Mapping[str, str]) -> str:
     """Return sh lines that export ``variables``. Raise RemoteError for a name or value no process can have."""
     for name, value in variables.items():
-        if not VARIABLE_NAME.fullmatch(name):
+        if not is_variable_name(name):
             raise RemoteError(f"{name!r} is not a name of an environment variable: use letters, digits and _")
         if "\0" in value:
             raise RemoteError(
@@ -793,8 +788,8 @@ class Tail:
         text = self.text().rstrip()
         every = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")] if text else []
         last = every[-TAIL_LINES:]
-        if not any(map(_OUT_OF_MEMORY.search, last)):
-            earlier = [line for line in every[:-TAIL_LINES] if _OUT_OF_MEMORY.search(line)]
+        if not any(map(is_sign, last)):
+            earlier = [line for line in every[:-TAIL_LINES] if is_sign(line)]
             last = [*earlier[-1:], *last[-TAIL_LINES + 1 :]] if earlier else last
         return tuple(last)
 

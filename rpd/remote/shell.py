@@ -131,6 +131,11 @@ class Program:
     """
 
 
+def is_variable_name(name: str) -> bool:
+    """Return whether an environment variable may be called ``name``: ASCII letters, digits and ``_``."""
+    return name.isascii() and name.isidentifier()
+
+
 def with_arguments(script: str, *arguments: str) -> str:
     """Return ``script`` with ``$1`` and so on set."""
     return f"set -- {' '.join(map(shlex.quote, arguments))}\n{script}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rpd.config import Config
-from rpd.terminal import end_summary, end_tables, next_steps, results_table
+from rpd.terminal import end_summary, end_tables
 from rpd.terminal.screen import Screen
 from rpd.values.report import NodeReport, RunSummary
 from rpd.values.sort_order import Ranking, missing, ranked
@@ -37,6 +37,8 @@ class End:
     def results(self, reports: Sequence[NodeReport]) -> Iterator[str]:
         """Yield the table of results, in the order of ``--sort``."""
         if self._level >= 0:
+            from rpd.terminal import results_table  # a dry run has no results
+
             order = ranked(reports, Ranking.parse(self._output.sort)) if self._output.sort else reports
             yield from results_table.tables(
                 order, width=self._screen.width, verbose=self._is_verbose, ink=self._ink
@@ -86,6 +88,8 @@ class End:
     def next_steps(self, summary: RunSummary) -> Iterator[str]:
         """Yield suggestions of what to do next."""
         if self._level >= 0 and not self._output.no_summary:
+            from rpd.terminal import next_steps
+
             steps = next_steps.next_steps(self._config, summary, width=self._screen.width, ink=self._ink)
             for number, line in enumerate(steps):
                 yield from () if number else ("",)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,11 +32,12 @@ def head(
     """
     ink = screen.ink
     where = f"root: {rootdir}"
+    python = ".".join(map(str, sys.version_info[:3]))
     if config_file:
         where += f", configuration: {config_file.name}"
     return [
         ink(rule(title, "=", screen.width), "bold"),
-        ink(f"rpd {rpd.__version__}, Python {platform.python_version()}, backend: {backend}"),
+        ink(f"rpd {rpd.__version__}, Python {python}, backend: {backend}"),
         ink(where),
         *([ink(f"run folder: {ink.relative(folder)}")] if folder else []),
         ink(", ".join([("up to " if is_most else "") + _counts(nodes, deselected, done), *facts]), "bold"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -201,4 +200,8 @@ class View:
 
 def _wrapped(line: str, width: int) -> list[str]:
     """Return a line of a sentence in parts; an indented one is a command, which stays whole to be copied."""
-    return [line] if line.startswith(" ") else textwrap.wrap(line, width, subsequent_indent="     ")
+    if line.startswith(" "):
+        return [line]
+    import textwrap  # programs that read the output get whole lines
+
+    return textwrap.wrap(line, width, subsequent_indent="     ")

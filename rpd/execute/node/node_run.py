@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -132,7 +131,7 @@ class NodeRun:
     @cached_property
     def key(self) -> str:
         """A short name for the node that is safe in paths and the same in every process."""
-        return hashlib.sha256(self.node.id.encode(errors="surrogatepass")).hexdigest()[:12]
+        return self.context.mode.key_of(self.node.id)
 
     def stoppable(self) -> AbstractContextManager[None]:
         """Return a context for fixture code that is interrupted when the run has to end. It raises Interrupted."""

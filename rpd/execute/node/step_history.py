@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -47,6 +46,8 @@ class StepRequest(Generic[T]):
     @property
     def fingerprint(self) -> str:
         """Equal for equal steps, also across processes."""
+        import hashlib
+
         return hashlib.sha256(repr((str(self.kind), self.command, self.about)).encode()).hexdigest()[:16]
 
     def can_recall(self, result: Mapping[str, Any]) -> bool:

@@ -23,7 +23,6 @@ from rpd.execute.node.current import current_run
 from rpd.execute.node.follow import CRASHES
 from rpd.execute.node.node_run import NodeRun
 from rpd.execute.node.step_history import StepEnd, StepRequest
-from rpd.execute.pod.checkpoint import Checkpointing, checked_folder
 from rpd.execute.pod.connections import Connections
 from rpd.execute.pod.destinations import destination
 from rpd.execute.pod.held import Held
@@ -35,9 +34,9 @@ from rpd.execute.pod.pull_step import Pulling, salvage_place
 from rpd.execute.pod.steps import Steps, without_answer
 from rpd.lease.lease import Lease
 from rpd.project.fingerprint import sent_key
-from rpd.remote.detached import VARIABLE_NAME, is_out_of_memory
+from rpd.remote.out_of_memory import is_out_of_memory
 from rpd.remote.protocol import Command, Remote
-from rpd.remote.shell import Interrupt
+from rpd.remote.shell import Interrupt, is_variable_name
 from rpd.remote.transfer.globs import split_glob
 from rpd.stop import Stop, StopLevel
 from rpd.values.duration import parse_duration
@@ -477,6 +476,8 @@ class Pod(Held):
                 f"pod.checkpoint: {run.holder} is a fixture of more than one node: call it in the job, or in a "
                 "fixture of job scope"
             )
+        from rpd.execute.pod.checkpoint import Checkpointing, checked_folder  # few jobs save their progress
+
         if not isinstance(keep, int) or isinstance(keep, bool) or keep < 1:
             raise UsageError(f"pod.checkpoint: keep={keep!r}: expected how many copies to keep, at least 1")
         seconds = _checked_interval(every, "pod.checkpoint: every")
@@ -634,7 +635,7 @@ def _environment(setting: str, env: Mapping[str, str | int | float] | None) -> d
     if not isinstance(env, Mapping):
         raise UsageError(f"pod.{setting}: expected a mapping of names to texts or numbers, got {env!r}")
     for name, value in env.items():
-        if not isinstance(name, str) or not VARIABLE_NAME.fullmatch(name):
+        if not isinstance(name, str) or not is_variable_name(name):
             raise UsageError(
                 f"pod.{setting}: {name!r} is not a name of an environment variable: use letters, digits and _"
             )

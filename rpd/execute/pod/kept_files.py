@@ -6,7 +6,6 @@ killed in between, the next ``put`` of the same tree moves the files back.
 
 from __future__ import annotations
 
-import hashlib
 import posixpath
 import re
 import shlex
@@ -70,7 +69,7 @@ def left_alone(remote: Remote, target: str, keep: Sequence[str]) -> Iterator[str
     if not keep:
         yield target
         return
-    name = hashlib.sha256(target.encode()).hexdigest()[:12]
+    name = _short(target)
     aside = posixpath.join(posixpath.dirname(target), f".rpd-kept-{name}")
     arguments = shlex.join((target, aside))
     patterns = " -o ".join(map(_expression, keep))
@@ -100,7 +99,7 @@ def merging(remote: Remote, target: str) -> Iterator[str]:
 
     Raise TransferError, ConnectionLost, PodLost.
     """
-    name = hashlib.sha256(target.encode()).hexdigest()[:12]
+    name = _short(target)
     beside = posixpath.join(posixpath.dirname(target), f".rpd-merge-{name}")
     yield beside
     _do(remote, f"{_MERGE}\n_rpd_merge {shlex.join((target, beside))}", target)
@@ -122,3 +121,9 @@ def _expression(pattern: str) -> str:
         tests = " -o ".join(f"-path {shlex.quote(path)}" for path in paths)
         return f"{kind}\\( {tests} \\)"
     return f"{kind}-name {shlex.quote(inner)}"
+
+
+def _short(target: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(target.encode()).hexdigest()[:12]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 
 from rpd.errors import RemoteError
@@ -99,6 +98,8 @@ class Attendance:
             return
         if name == PACKAGES:  # pods of one image have the same packages: one file is enough
             text = without_passwords(text)
+            import hashlib
+
             file_name = f"packages-{hashlib.sha256(text.encode()).hexdigest()[:12]}.txt"
         else:
             file_name = f"{_NOT_IN_NAMES.sub('_', pod.id)[:64]}-{name}.txt"

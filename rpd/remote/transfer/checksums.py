@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
-import secrets
 import stat
 from collections.abc import Iterable, Mapping
 
@@ -118,7 +118,7 @@ def note_sums(tree: Tree, name: str, sums: Mapping[str, str], left_out: Mapping[
         for link, target in left_out.items()
     )
     lines = [*remarks, *sum_lines(merged)]
-    temporary = f"{name}.{secrets.token_hex(6)}.tmp"
+    temporary = f"{name}.{os.urandom(6).hex()}.tmp"
     try:
         with tree.create(temporary, mode=0o666) as file:
             write_all(file, "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))

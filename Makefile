@@ -33,7 +33,7 @@ test: $(INSTALLED_DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 4 --dist loadfile
+	$(BIN)/pytest -n 5 --dist loadfile
 
 goldens: $(INSTALLED_DEV)
 	$(BIN)/pytest -q tests/golden --snapshot-update

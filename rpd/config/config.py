@@ -285,7 +285,7 @@ class MoneySettings:
         None, "most a pod may cost per hour", "--max-gpu-price", metavar="USD", parse=texts.money
     )
     wait_for_stock: float | None = spending.option(
-        None, "keep trying for this long (e.g. 30m) while every offer is sold out", "--wait-for-stock",
+        None, "keep trying for this long (30m; 30 is seconds) while every offer is sold out", "--wait-for-stock",
         metavar="DURATION", parse=texts.duration, key=True
     )
     confirm_above_usd: float = in_file(
@@ -339,7 +339,7 @@ class PodSettings:
         "create pods with the digest that each image's tag means at the start", "--pin-images"
     )
     keep_failed: float | None = spending.option(
-        None, "keep the pod of a node that did not pass for this long (e.g. 30m); then it deletes itself",
+        None, "keep the pod of a node that did not pass for this long (30m; 30 is seconds); then it deletes itself",
         "--keep-failed", metavar="DURATION", parse=texts.duration, key=True
     )
     keep_unverified: float = in_file(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -10,12 +9,13 @@ from typing import Any
 from rpd.errors import OutOfStock
 from rpd.lease import pod_release
 from rpd.lease.lease import Connect, Lease, describe
+from rpd.lease.leased_pod import LeasedPod
 from rpd.lease.lifetime import Lifetime
 from rpd.remote.protocol import Remote
 from rpd.remote.shell import Interrupt
 from rpd.stop import Stop
 from rpd.values.job import Release
-from rpd.values.pod import Offer, PodInfo, PodRequest, PodSpec, Provider
+from rpd.values.pod import Offer, PodRequest, PodSpec, Provider
 
 _NEVER = Interrupt()
 """Nothing takes time here, so nothing is interrupted."""
@@ -36,7 +36,7 @@ class DryLease(Lease):
     It has no threads, no watchdog and no clock of its own: a dry run may have ten thousand of them.
     """
 
-    def __init__(  # it shares the lease's fields, and nothing of how a pod is rented
+    def __init__(  # of a lease it shares the state of the pod, and nothing of how that is rented
         self,
         *,
         new_name: Callable[[], str],
@@ -48,30 +48,12 @@ class DryLease(Lease):
         env: Mapping[str, str],
         is_wide: bool,
     ) -> None:
-        self.name = new_name()
-        self.request = request
-        self.pod: PodInfo | None = None
-        self.offer: Offer | None = None
-        self.remote: Remote | None = None
-        self.facts: Mapping[str, str] = {}
-        self.kept: dict[str, str] = {}
-        self.other_gpu = ""
-        self.final_state = ""
-        self.before: tuple[str, ...] = ()
-        self.sent: dict[str, str] = {}
-        self.is_wide = is_wide
-        self._failed = self._lost = self._intended = self._any_gpu = False
-        self._served = 0
-        self._unverified = ""
+        LeasedPod.__init__(self, name=new_name(), request=request, is_wide=is_wide)
         self._provider = provider
         self._connect = connect
         self._stop = stop
         self._admit = admit
         self._env = {**request.env, **env}
-        self._lock = threading.RLock()
-        self._started: float | None = None
-        self._ended: float | None = None
-        self._metered = 0.0
 
     @cached_property
     def lifetime(self) -> Lifetime:  # type: ignore[override]

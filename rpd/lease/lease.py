@@ -35,6 +35,7 @@ from rpd.errors import (
 from rpd.lease import pod_release
 from rpd.lease.account_limit import Headroom
 from rpd.lease.boot import LOG_LINES, Boot, Images, ends_with
+from rpd.lease.leased_pod import LeasedPod
 from rpd.lease.lifetime import Lifetime
 from rpd.lease.pod_poller import PodView
 from rpd.remote.protocol import Remote
@@ -43,10 +44,9 @@ from rpd.remote.watchdog import arm, arm_again
 from rpd.stop import Stop, StopLevel
 from rpd.threads import Overdue
 from rpd.values.duration import format_duration
-from rpd.values.frozen import asdict, frozen, replace
+from rpd.values.frozen import asdict, replace
 from rpd.values.job import Registry, Release
 from rpd.values.pod import Offer, PodInfo, PodRequest, PodSpec, PodStatus, Provider, SshEndpoint
-from rpd.values.prices import disks_usd_per_hr
 
 T = TypeVar("T")
 
@@ -122,15 +122,7 @@ def simply(act: Callable[[], T], *, seconds: float) -> T:  # noqa: ARG001 - as A
     return act()
 
 
-@frozen(kw_only=False)
-class Meter:
-    """The cost of a pod for a stretch of time."""
-
-    seconds: float
-    usd: float
-
-
-class Lease:
+class Lease(LeasedPod):
     """Rents one pod, and gives it back however the work ends.
 
     ``acquire`` and ``release`` are called by one thread; ``release`` may be called again, by any thread, at
@@ -165,32 +157,10 @@ class Lease:
         image_of: Callable[[PodRequest], str] = lambda request: request.image,
         registry_id: Callable[[Registry | str | None], str | None] = lambda _wanted: None,
     ) -> None:
-        self.name = new_name()
-        """The name of its pod; each attempt to create one has a new name, so that a late answer is never
-        mistaken for it.
-        """
-        self.request = request
-        self.pod: PodInfo | None = None
-        self.offer: Offer | None = None
-        self.remote: Remote | None = None
-        self.facts: Mapping[str, str] = {}
-        self.kept: dict[str, str] = {}
-        """Texts that the pod reported about itself: name to the file in the run's folder."""
-        self.other_gpu = ""
-        """In words: how its GPU differs from the one that is paid for; empty if no difference is known."""
-        self.final_state = ""
-        self.before: tuple[str, ...] = ()
-        """The earlier users of a recycled pod, each as ``run node``."""
-        self.sent: dict[str, str] = {}
-        """Transfers to it by fixtures that outlive a node: source to sha256."""
-        self.is_wide = is_wide
+        super().__init__(name=new_name(), request=request, is_wide=is_wide, any_gpu=any_gpu)
         self.lifetime = Lifetime(self._tell_watchdog, lambda: self.is_open and not self.is_lost)
         self._shown = False
         """Whether RunPod has listed the pod since it was created."""
-        self._failed = False
-        self._lost = False
-        self._served = 0
-        self._unverified = ""
         self._provider = provider
         self._view = view or PodView(lambda: provider)
         self._connect = connect
@@ -201,7 +171,6 @@ class Lease:
         self._admit = admit
         self._ready_seconds = ready_seconds
         self._stock_seconds = stock_seconds
-        self._any_gpu = any_gpu
         self._headroom = headroom or Headroom()
         self._holder = holder
         self._env = {**request.env, **env}
@@ -213,14 +182,14 @@ class Lease:
         self._ending = Interrupt()
         """Requested when the run has to end, from the request for a pod until its release."""
         self._forget_stop: Callable[[], None] = lambda: None
-        self._lock = threading.RLock()
         self._creating = threading.Lock()
         self._more_remotes: list[Remote] = []
-        self._intended = False
         self._how = Release.DELETE
-        self._started: float | None = None
-        self._ended: float | None = None
-        self._metered = 0.0
+
+    @property
+    def whole(self) -> Lease:
+        """The lease that is paid for: for one pod of a cluster, the lease of the cluster."""
+        return self
 
     # --- getting it -------------------------------------------------------------------------------------------------
 
@@ -606,10 +575,6 @@ class Lease:
         except (ProviderError, Overdue):
             return ()
 
-    def gpu_of(self, pod: PodInfo) -> str | None:
-        """Return its GPU type: the one that is paid for, or, if pods may have any GPU, the one that it has."""
-        return self.offer.gpu_id if self.offer and not self._any_gpu else pod.gpu
-
     def _check_gpus(self, pod: PodInfo) -> None:
         count = self.request.gpu.count if self.request.gpu else 0
         seen = self.facts.get("gpu_count", "")
@@ -649,73 +614,6 @@ class Lease:
             return None
         return pod is not None and pod.status in (PodStatus.RUNNING, PodStatus.CREATED)
 
-    @property
-    def whole(self) -> Lease:
-        """The lease that is paid for: for one pod of a cluster, the lease of the cluster."""
-        return self
-
-    @property
-    def rank(self) -> int | None:
-        """Its place in a cluster, from 0; None for a single pod."""
-        return None
-
-    @property
-    def loss(self) -> PodLost | None:
-        """Why its commands were ended although it runs: another pod of its cluster is gone. None: they were not."""
-        return None
-
-    def connection_broke(self) -> None:
-        """Note that a connection to it broke, which may recover. A cluster reacts to this."""
-
-    @property
-    def remotes(self) -> Sequence[Remote]:
-        """The connection to each of its pods."""
-        return [self.remote] if self.remote is not None else []
-
-    @property
-    def rented(self) -> PodInfo:
-        """The pod, once there is one."""
-        assert self.pod is not None
-        return self.pod
-
-    # --- what happens to it -----------------------------------------------------------------------------------------
-
-    def node_joined(self) -> None:
-        """Count one more node that uses the pod."""
-        self._served += 1
-
-    def node_failed(self) -> None:
-        """Note that a node on the pod did not pass: from now on its lifecycle's ``on_failure`` applies."""
-        self._failed = True
-
-    def connection_lost(self) -> None:
-        """Note that the pod is out of reach: no further node gets it."""
-        self._lost = True
-
-    def could_not_fetch(self, path: str) -> None:
-        """Note that a required path on the pod could not be fetched completely."""
-        self._unverified = path
-
-    @property
-    def failed(self) -> bool:
-        """Whether a node on this pod did not pass."""
-        return self._failed
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether the pod went out of reach while it was used."""
-        return self._lost
-
-    @property
-    def unverified(self) -> str:
-        """A required path on the pod that could not be fetched completely; empty if there is none."""
-        return self._unverified
-
-    @property
-    def is_reused(self) -> bool:
-        """Whether it served several nodes, or was used before."""
-        return self._served > 1 or bool(self.before)
-
     def _tell_watchdog(self, seconds: float, *, linger: float, grace: float, again: bool) -> None:
         assert self.remote is not None
         try:
@@ -733,65 +631,7 @@ class Lease:
             "armed", deadline=deadline, seconds=round(seconds), linger=round(linger), grace=round(grace)
         )
 
-    # --- what it costs ----------------------------------------------------------------------------------------------
-
-    @property
-    def rate_usd_per_hr(self) -> float:
-        """The pod's own rate, else the offer's, else 0."""
-        own = self.pod.usd_per_hr if self.pod else None
-        offered = self.offer.usd_per_hr if self.offer else None
-        return own if own is not None else offered or 0.0
-
-    @property
-    def total_usd_per_hr(self) -> float:
-        """The rate plus the price of its disks, per hour."""
-        return self.rate_usd_per_hr + disks_usd_per_hr(self.request)
-
-    @property
-    def rate_source(self) -> str:
-        """The origin of that rate: ``pod``, ``offer`` or ``unknown``."""
-        if self.pod and self.pod.usd_per_hr is not None:
-            return "pod"
-        return "offer" if self.offer and self.offer.usd_per_hr is not None else "unknown"
-
-    @property
-    def age_seconds(self) -> float:
-        """How long it has been billing."""
-        if self._started is None or self.pod is None:
-            return 0.0
-        return (self._ended or time.monotonic()) - self._started
-
-    @property
-    def unmetered_seconds(self) -> float:
-        """Seconds that were billed and not yet charged to any node."""
-        with self._lock:
-            return max(0.0, self.age_seconds - self._metered)
-
-    def take_meter(self) -> Meter:
-        """Return the cost since the last call, so that nodes that share a pod share its cost."""
-        with self._lock:
-            seconds = max(0.0, self.age_seconds - self._metered)
-            self._metered += seconds
-        return self._metered_for(seconds)
-
-    def take_share(self, seconds: float) -> Meter:
-        """Return the cost of ``seconds`` of the whole pod: the use of a node that had a part of it for longer.
-
-        Time that no node used is left for the last ``take_meter``.
-        """
-        with self._lock:
-            self._metered += seconds
-        return self._metered_for(seconds)
-
-    def _metered_for(self, seconds: float) -> Meter:
-        return Meter(seconds, seconds * self.total_usd_per_hr / 3600)
-
     # --- giving it back ---------------------------------------------------------------------------------------------
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there may be a pod that still has to be released."""
-        return not self.final_state and (self.pod is not None or self._intended)
 
     def release(self, how: Release | None = None, *, tries: int = pod_release.TRIES) -> str:
         """Give the pod back and confirm it; return its final state. ``how`` defaults to that of the last call.

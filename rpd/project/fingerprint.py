@@ -11,7 +11,7 @@ from typing import Any
 
 from rpd.values.fixture import FixtureDef
 from rpd.values.frozen import frozen
-from rpd.values.node import SOURCE_ATTRIBUTE, Node
+from rpd.values.node import SOURCE_ATTRIBUTE, Definition, Node
 from rpd.values.printable import tellable
 from rpd.values.variable import takes_all
 
@@ -55,17 +55,11 @@ def fingerprint(
 
     ``sent`` holds the sha256 of what went to its pods, by ``sent_key``; ``digest`` is that of its image, if known.
     """
-    closure = node.definition.closure
-    fixtures = [fixture for name in closure.names for fixture in closure.definitions.get(name, ())]
     gpu = node.params.get("gpu", node.job.gpu)
     return {
-        "job": _hash([_source(node.definition.function)]),
-        "fixtures": _hash(
-            # Another version of rpd is no reason to pay again.
-            sorted(_source(fixture.function) for fixture in fixtures if not fixture.is_built_in)
-        ),
+        **_code(node.definition),
         "parameters": _hash(sorted(f"{name}={tellable(value)!r}" for name, value in node.parameters.items())),
-        "variables": _hash(_variables(node, fixtures, variables)),
+        "variables": _hash(_variables(node, variables)),
         "image": _hash([node.job.image or f"template {node.job.template_id}"]),
         "pod": _hash([repr(gpu), repr(sorted(node.job.env.items())), repr(node.job.docker_args)]),
         "lock": lock_sha256[:16],
@@ -74,13 +68,30 @@ def fingerprint(
     }
 
 
-def _variables(node: Node, fixtures: Iterable[FixtureDef], values: Mapping[str, Any]) -> list[str]:
+@lru_cache(maxsize=1024)
+def _code(definition: Definition) -> Fingerprint:
+    """Return the parts for the code of a job, which are those of all its nodes."""
+    own = [fixture for fixture in _fixtures(definition) if not fixture.is_built_in]
+    return {
+        "job": _hash([_source(definition.function)]),
+        # Another version of rpd is no reason to pay again.
+        "fixtures": _hash(sorted(_source(fixture.function) for fixture in own)),
+    }
+
+
+@lru_cache(maxsize=1024)
+def _fixtures(definition: Definition) -> tuple[FixtureDef, ...]:
+    closure = definition.closure
+    return tuple(fixture for name in closure.names for fixture in closure.definitions.get(name, ()))
+
+
+def _variables(node: Node, values: Mapping[str, Any]) -> list[str]:
     """Return what the node can see of the variables: those it uses, or all where it asks for all."""
     if takes_all(node.definition):
         return [f"{name}={value!r}" for name, value in sorted(values.items())]
     used = {
         fixture.name: getattr(fixture.function, "variable", None)
-        for fixture in fixtures
+        for fixture in _fixtures(node.definition)
         if fixture.is_variable
     }
     return [

@@ -133,16 +133,14 @@ def to_table(record: Any, redactor: Redactor = NO_SECRETS) -> dict[str, Any]:
             table[name] = encodable(redactor.text(value))
         elif kind is float or kind is bool:
             table[name] = value
+        elif kind is tuple:
+            # Secrets are masked before anything is escaped.
+            table[name] = toml_value(redactor.data(value)) if value else []
+        elif isinstance(value, Mapping):
+            table[name] = redactor.data(toml_value(value)) if value else {}
         elif value is not None:
-            table[name] = toml_value(value) if isinstance(value, Enum) else _masked(value, redactor)
+            table[name] = toml_value(value if isinstance(value, Enum) else redactor.data(value))
     return table
-
-
-def _masked(value: Any, redactor: Redactor) -> Any:
-    """Return a mapping, tuple or number as TOML can hold it; secrets are masked before anything is escaped."""
-    if isinstance(value, tuple):
-        return toml_value(redactor.data(value)) if value else []
-    return redactor.data(toml_value(value))
 
 
 @functools.cache

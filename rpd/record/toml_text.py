@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import tomli_w
@@ -23,7 +24,7 @@ def dumps(document: Mapping[str, Any]) -> str:
         text = _table(_key(key), value) if type(value) is dict else None
         if text is None:
             text = _entry(key, value)
-        (tables if _is_table(text) else values).append(text)
+        (tables if text.startswith("[") else values).append(text)
     return "\n".join(["".join(values), *tables] if values else tables)
 
 
@@ -39,14 +40,10 @@ def _table(name: str, table: Mapping[str, Any]) -> str | None:
             tables.append(text)
         else:
             text = _entry(key, value)
-            if _is_table(text):
+            if text.startswith("["):  # it stands in tables of its own
                 return None
             values.append(text)
     return "\n".join([f"[{name}]\n{''.join(values)}", *tables] if values or not tables else tables)
-
-
-def _is_table(text: str) -> bool:
-    return text.startswith("[")
 
 
 def _entry(key: str, value: Any) -> str:
@@ -63,5 +60,6 @@ def _entry(key: str, value: Any) -> str:
     return tomli_w.dumps({key: value})
 
 
+@lru_cache(maxsize=4096)
 def _key(key: str) -> str:
     return key if _is_bare(key) else tomli_w.dumps({key: 0}).removesuffix(" = 0\n")

@@ -40,14 +40,16 @@ def mutable(cls: type[T]) -> type[T]:
     check = getattr(cls, "__post_init__", None)
 
     def __init__(self: Any, /, **values: Any) -> None:  # noqa: N807
-        for name in makers.keys() - values.keys():
-            values[name] = makers[name]()
-        values = {**shared, **values}
-        if values.keys() != known:
-            wrong = ", ".join(sorted(values.keys() ^ known))
-            raise TypeError(f"{cls.__qualname__}.__init__() takes every required field and no other: {wrong}")
         # Into the instance: a function that is a default would be a method, if it were found in the class.
-        self.__dict__.update(values)
+        fields = self.__dict__
+        fields |= shared
+        for name, make in makers.items():
+            if name not in values:
+                fields[name] = make()
+        fields |= values
+        if fields.keys() != known:
+            wrong = ", ".join(sorted(fields.keys() ^ known))
+            raise TypeError(f"{cls.__qualname__}.__init__() takes every required field and no other: {wrong}")
         if check is not None:
             check(self)
 

@@ -44,7 +44,7 @@ def main(config: Config, manager: PluginManager) -> int:
     del manager
     if own.boots:
         if config.args:
-            raise UsageError("--boots is about all past runs: it takes no argument")
+            raise UsageError("--boots covers all past runs: it takes no argument")
         return _boots(config.runs_path, as_json=config.output.as_json)
     runs = [
         past_run(run_named(config.invocation_dir, config.runs_path, name)) for name in config.args or ("",)
@@ -60,10 +60,10 @@ def main(config: Config, manager: PluginManager) -> int:
     if own.fail_idle is None:
         return ExitCode.OK
     if share is None:
-        note("rpd: --fail-idle: how busy the GPUs were was not measured")
+        note("rpd: --fail-idle: GPU use was not measured")
         return ExitCode.OK
     if share > own.fail_idle:
-        note(f"rpd: GPUs did nothing for {share:.0%} of the time, more than --fail-idle {own.fail_idle:.0%}")
+        note(f"rpd: GPUs were idle for {share:.0%} of the time, more than --fail-idle {own.fail_idle:.0%}")
         return ExitCode.FAILED
     return ExitCode.OK
 
@@ -103,10 +103,7 @@ def _lines(advice: _Advice) -> Iterator[str]:
     yield ""
     yield from _table(advice.uses)
     yield ""
-    yield (
-        idle_line(advice.uses)
-        or "how busy the GPUs were was not measured (the nodes were too short, or had none)"
-    )
+    yield (idle_line(advice.uses) or "GPU use was not measured (the nodes were too short, or had no GPU)")
     for line in remedies(advice.uses, advice.cpu_usd_per_hr):
         yield f"  {line}"
     for use in advice.uses:
@@ -187,7 +184,7 @@ def _boots(runs_path: Path, *, as_json: bool) -> int:
         )
         return ExitCode.OK
     if not tries:
-        say(f"no pods were asked for by the runs in {runs_path}")
+        say(f"the runs in {runs_path} requested no pods")
         return ExitCode.OK
     for number, (by, kind) in enumerate(kinds.items()):
         shown = [each for each in kind if any(each.name)][:_EXPERIENCES_SHOWN]

@@ -51,7 +51,7 @@ def main(config: Config, manager: PluginManager) -> int:
     with account(config) as provider:
         bill = provider.billing(now - own.since, now)
         if bill is None:
-            raise UsageError(f"{provider.name} does not say what it charges")
+            raise UsageError(f"{provider.name} does not report its charges")
         known = _known(folders, provider.name, bill.since)
         names = _names(provider)
         code = code_after(provider)
@@ -123,7 +123,7 @@ def _lines(audit: Audit, names: _Names, known: Known, by: Sequence[str]) -> Iter
         pods = sum(pod.missing_usd >= CENT for pod in audit.pods)
         yield f"not on the bill: ${audit.missing_usd:.2f} that runs had estimated ({_pods(pods)})"
     if audit.pending_usd >= CENT:
-        yield f"not on the bill yet: about ${audit.pending_usd:.2f}; it may be an hour late"
+        yield f"not billed yet: about ${audit.pending_usd:.2f}; the bill can be an hour late"
     yield from _strangers(audit, names)
     yield from _differences(audit)
     yield from _volumes(audit, names, known)
@@ -158,7 +158,7 @@ def _strangers(audit: Audit, names: _Names) -> Iterator[str]:
     if not audit.strangers:
         return
     yield ""
-    yield "pods that no run here knows:"
+    yield "pods that belong to no run here:"
     head = ("POD", "$", "FROM (UTC)", "UNTIL", "NAME", "OWNER", "STATE")
     rows = [
         (
@@ -181,7 +181,7 @@ def _differences(audit: Audit) -> Iterator[str]:
     if not shown:
         return
     yield ""
-    yield "pods that cost something else than their runs estimated:"
+    yield "pods that cost more or less than their runs estimated:"
     head = ("POD", "NODE", "RUN", "BILLED", "ESTIMATED", "MORE", "LESS", "STOPPED", "KEPT", "RELEASED")
     rows = [
         (

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def main(config: Config, manager: PluginManager) -> int:
     """Print the selected nodes: a tree, ids (``-q``), counts per file (``-qq``) or JSON."""
     if config.output.graph and (config.output.as_json or config.output.quiet):
-        raise UsageError("--graph, --json and -q each print something else: give one of them")
+        raise UsageError("--graph, --json and -q cannot be combined: give one of them")
     manager.register(Notices(), "notices")
     gathered = gather(config, manager)
     if config.output.graph:

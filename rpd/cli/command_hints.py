@@ -11,15 +11,13 @@ from rpd.values.suggestions import closest
 _END = "Ctrl-C ends a run, with its pods; `rpd stop NODE|POD` deletes single pods"
 _RUN = "`rpd run` runs jobs; `rpd run --dry-run` shows first what it would do"
 _LIST = "`rpd collect` lists what would run, `rpd runs` past runs, `rpd ps` pods"
-_STATE = "`rpd ps` lists the pods and what they cost, `rpd show` tells how the newest run stands"
+_STATE = "`rpd ps` lists the pods and what they cost, `rpd show` shows the state of the newest run"
 _REAP = "`rpd gc` shows the pods that killed runs left behind; `rpd gc --yes` deletes them"
-_CHECK = "`rpd doctor` checks what can go wrong, `rpd run --dry-run` shows what would happen"
+_CHECK = "`rpd doctor` checks for problems, `rpd run --dry-run` shows what would happen"
 _SHELL = "`rpd ssh NODE` opens a shell on its pod"
 _RESULTS = "`rpd report` prints the results of a run (--csv, --json, --html FILE)"
-_AGAIN = (
-    "`rpd run --lf` runs the nodes that did not pass again, `rpd resume` goes on with a run that was killed"
-)
-_FILES = "A job pulls its files with pod.pull; `rpd show NODE` says where they are"
+_AGAIN = "`rpd run --lf` reruns the nodes that did not pass, `rpd resume` resumes a run that was killed"
+_FILES = "A job pulls its files with pod.pull; `rpd show NODE` shows where they are"
 _BEGIN = "`rpd init` writes a first deploy file"
 _KEY = "Set RUNPOD_API_KEY, or store a key with `runpod config`; `rpd doctor` checks it"
 _SETTINGS = (
@@ -79,7 +77,7 @@ _INSTEAD = {
         *("price", "prices", "pricing", "cost", "costs", "gpu", "inventory", "offers"),
         *("gpu-list", "gpu-prices", "gpu-inventory"),
     ),
-    "`rpd logs NODE` prints a log, -f goes on as it grows": ("log", "tail", "output"),
+    "`rpd logs NODE` prints a log, -f follows it": ("log", "tail", "output"),
     "`rpd runs` lists past runs": ("history", "past"),
     "`rpd diff RUN RUN` compares two runs": ("compare", "compare-runs", "delta"),
     "`rpd query` filters, groups and totals the nodes of all runs": (
@@ -87,7 +85,7 @@ _INSTEAD = {
         "manifest-summary",
         "ls-runs",
     ),
-    "`rpd capture-env` writes down python, packages and source": ("freeze", "env", "environment", "snapshot"),
+    "`rpd capture-env` records python, packages and source": ("freeze", "env", "environment", "snapshot"),
     "`rpd --version` prints the version": ("version",),
 }
 _COMMANDS = {word: hint for hint, words in _INSTEAD.items() for word in words}
@@ -102,17 +100,17 @@ _FLAGS = {
     "--collect-only": "`rpd collect` lists what would run",
     "--co": "`rpd collect` lists what would run",
     "--offline-dry-run": "--dry-run uses no network; --dry-run=live asks for prices and stock",
-    "--all": "a command without arguments takes all there is",
-    "--env": "env={…} of rpd.job sets the environment, --var NAME=VALUE a variable of the deploy file",
-    "--gpu": "--gpu-id ID with --datacenter-id ID, or gpu=Gpu(…) of rpd.job",
-    "--image": "image=… of rpd.job",
-    "--numprocesses": "-n N runs N nodes at once",
-    "-j": "-n N runs N nodes at once",
-    "--jobs": "-n N runs N nodes at once",
-    "--parallel": "-n N runs N nodes at once",
+    "--all": "without arguments, a command takes all nodes",
+    "--env": "env={…} in rpd.job sets the environment, --var NAME=VALUE sets a variable of the deploy file",
+    "--gpu": "--gpu-id ID with --datacenter-id ID, or gpu=Gpu(…) in rpd.job",
+    "--image": "image=… in rpd.job",
+    "--numprocesses": "-n N runs N nodes at a time",
+    "-j": "-n N runs N nodes at a time",
+    "--jobs": "-n N runs N nodes at a time",
+    "--parallel": "-n N runs N nodes at a time",
     "--timeout": "--max-runtime-minutes MIN for every node, or @rpd.mark.timeout for one job",
-    "--spot": "spot=True of rpd.job",
-    "--force": "--yes does not ask",
+    "--spot": "spot=True in rpd.job",
+    "--force": "--yes skips the question",
 }
 
 
@@ -122,10 +120,10 @@ def instead_of(word: str, commands: Iterable[str]) -> str:
     if _is_node(word):
         return f"`rpd run {quoted}` runs it, `rpd collect {quoted}` lists what is in it"
     if word.endswith((".yaml", ".yml")):
-        rewrites = f"`rpd import {quoted}` makes a deploy file of it"
+        rewrites = f"`rpd import {quoted}` turns it into a deploy file"
         return f"`rpd run {quoted}` runs a configuration of runpod-deploy, {rewrites}"
     if word.startswith("-"):
-        return for_flag(word) or "A command comes first, such as `rpd run`; `rpd --help` lists them"
+        return for_flag(word) or "Start with a command, such as `rpd run`; `rpd --help` lists them"
     close = closest(word, commands, likeness=0.75)
     hint = _COMMANDS.get(word.lower().replace("_", "-"))
     if hint is not None:

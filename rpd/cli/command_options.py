@@ -29,7 +29,7 @@ class ReportOptions:
         commands=("report",)
     )
     where: str = selecting.option(
-        "", "with --html: only nodes that fit, of all runs unless some are named, such as 'lr < 0.01'", "--where",
+        "", "with --html: only nodes that match, such as 'lr < 0.01' (from all runs unless you name some)", "--where",
         metavar="EXPRESSION", commands=("report",)
     )
     as_csv: bool = showing.switch("print CSV", "--csv", commands=("report",))
@@ -48,7 +48,7 @@ class RunsOptions:
         parse=texts.pair, commands=("runs",)
     )
     since: float | None = selecting.option(
-        None, "only runs of this time, e.g. 7d", "--since", metavar="DURATION",
+        None, "only runs newer than this, e.g. 7d", "--since", metavar="DURATION",
         parse=texts.age, commands=("runs",)
     )
 
@@ -58,7 +58,7 @@ class DiffOptions:
     """The options that only ``rpd diff`` has."""
 
     all_facts: bool = showing.switch(
-        "show all differences, also time and money", "--all", commands=("diff",)
+        "show all differences, including time and cost", "--all", commands=("diff",)
     )
 
 
@@ -72,7 +72,7 @@ class EventsOptions:
         parse=texts.pair, commands=("events",)
     )
     since: float | None = selecting.option(
-        None, "only events of this time, e.g. 7d", "--since", metavar="DURATION",
+        None, "only events newer than this, e.g. 7d", "--since", metavar="DURATION",
         parse=texts.age, commands=("events",)
     )
 
@@ -91,13 +91,13 @@ class QueryOptions:
         "max(x), sum(x)", "--show", metavar="A,B", parse=texts.names, commands=("query",)
     )
     sort_by: str = showing.option(
-        "", "order by this column (NAME:desc: greatest first)", "--sort", metavar="NAME", commands=("query",)
+        "", "order by this column (NAME:desc: largest first)", "--sort", metavar="NAME", commands=("query",)
     )
     most_rows: int = showing.option(
         0, "print at most N rows (0: all)", "-n", "--limit", metavar="N", parse=texts.count, commands=("query",)
     )
     since: float | None = selecting.option(
-        None, "only runs of this time, e.g. 7d", "--since", metavar="DURATION",
+        None, "only runs newer than this, e.g. 7d", "--since", metavar="DURATION",
         parse=texts.age, commands=("query",)
     )
     sql: str = showing.option(
@@ -105,11 +105,11 @@ class QueryOptions:
         commands=("query",)
     )
     engine: str = showing.option(
-        "sqlite", "what answers --sql: sqlite, or duckdb where it is installed", "--engine",
+        "sqlite", "the SQL engine: sqlite, or duckdb if it is installed", "--engine",
         choices=("sqlite", "duckdb"), commands=("query",)
     )
     parquet: str | None = showing.option(
-        None, "write the answer to this Parquet file (needs pyarrow)", "--parquet", metavar="FILE", commands=("query",)
+        None, "write the result to this Parquet file (needs pyarrow)", "--parquet", metavar="FILE", commands=("query",)
     )
     list_columns: bool = showing.switch("list all columns", "--columns", commands=("query",))
     of_run: str = selecting.option(
@@ -123,15 +123,15 @@ class AuditOptions:
     """The options that only ``rpd audit`` has."""
 
     since: float = showing.option(
-        7 * 86400.0, "how far to look back (default: 7d)", "--since", metavar="DURATION", parse=texts.age,
+        7 * 86400.0, "how far back to look (default: 7d)", "--since", metavar="DURATION", parse=texts.age,
         commands=("audit",)
     )
     by: tuple[str, ...] = showing.option(
-        ("job",), "total by any of job, day, owner, author, run, node, gpu", "--by", metavar="A,B", parse=texts.names,
+        ("job",), "group by job, day, owner, author, run, node or gpu", "--by", metavar="A,B", parse=texts.names,
         commands=("audit",)
     )
     exit_code: bool = showing.switch(
-        "exit with 1 if the bill has pods that no run knows, or more than runs estimated", "--exit-code",
+        "exit with 1 if the bill has pods of no known run, or charges more than the runs estimated", "--exit-code",
         commands=("audit",)
     )
 
@@ -174,7 +174,7 @@ class SshOptions:
         metavar="N", parse=texts.whole, commands=("ssh",)
     )
     forwards: tuple[tuple[int, int], ...] = running.several(
-        "forward a port of this machine to one of the pod (default: the same)", "--forward",
+        "forward a local port to a port of the pod (default: the same)", "--forward",
         metavar="PORT[:REMOTE]", parse=texts.forward, commands=("ssh",)
     )
     print_command: bool = showing.switch(
@@ -206,11 +206,11 @@ class PsOptions:
     """The options that only ``rpd ps`` has."""
 
     stale: bool = showing.switch(
-        "only pods of rpd that no run uses: stopped, kept or left behind", "--stale", commands=("ps",)
+        "only pods made by rpd that no run uses: stopped, kept or left behind", "--stale", commands=("ps",)
     )
     exit_code: bool = showing.switch("exit with 1 if a pod is listed", "--exit-code", commands=("ps",))
     older_than: float | None = running.option(
-        None, "only pods that are what they are now for at least this long", "--older-than",
+        None, "only pods that have been in this state for at least this long", "--older-than",
         metavar="DURATION", parse=texts.age, commands=("ps",)
     )
 
@@ -231,7 +231,7 @@ class DoctorOptions:
     """The options that only ``rpd doctor`` has."""
 
     skip: tuple[tuple[str, ...], ...] = showing.several(
-        "leave out this check (several: with commas)", "--skip", metavar="CHECK", parse=texts.names,
+        "skip this check (separate several with commas)", "--skip", metavar="CHECK", parse=texts.names,
         commands=("doctor",)
     )
 
@@ -281,11 +281,11 @@ class EstimateOptions:
     """The options that only ``rpd estimate`` has."""
 
     measure: float | None = selecting.option(
-        None, "run each job for this long (60s) on the two cheapest cards that fit, and forecast from its speed",
+        None, "run each job for this long (60s) on the two cheapest GPU types that fit, and forecast its cost",
         "--measure", metavar="DURATION", parse=texts.duration, commands=("estimate",)
     )
     steps: int | None = selecting.option(
-        None, "with --measure: how many steps a job takes (default: as when it passed last)", "--steps", metavar="N",
+        None, "with --measure: how many steps a job takes (default: as in its last passed run)", "--steps", metavar="N",
         parse=texts.positive_int, commands=("estimate",)
     )
 
@@ -295,7 +295,7 @@ class PlanOptions:
     """The options that only ``rpd plan`` has."""
 
     against: str = selecting.option(
-        "", "compare with this commit or branch, such as origin/main (default: with when nodes passed last)",
+        "", "compare with this commit or branch, such as origin/main (default: with the last pass of each node)",
         "--against", metavar="COMMIT", commands=("plan",)
     )
     fail_above: float | None = pricing.option(
@@ -307,7 +307,7 @@ class PlanOptions:
         commands=("plan",)
     )
     snapshot: bool = showing.switch(
-        "print, as JSON, what the result of each node depends on, and compare nothing", "--snapshot", commands=("plan",)
+        "print, as JSON, the inputs of each node's result, and compare nothing", "--snapshot", commands=("plan",)
     )
 
 
@@ -322,7 +322,7 @@ class VolumeOptions:
         None, "for create: the data centre", "--datacenter-id", metavar="ID", commands=("volume",)
     )
     tier: str | None = running.option(
-        None, "for create: how fast it is (default: the data centre's usual one)", "--tier",
+        None, "for create: the speed tier (default: the usual one of the data centre)", "--tier",
         choices=("standard", "high-performance"), commands=("volume",)
     )
 
@@ -332,10 +332,10 @@ class AdviseOptions:
     """The options that only ``rpd advise`` has."""
 
     fail_idle: float | None = showing.option(
-        None, "exit with 1 if GPUs did nothing for more than this part of the time, e.g. 30%%", "--fail-idle",
+        None, "exit with 1 if GPUs were idle for more than this share of the time, e.g. 30%%", "--fail-idle",
         metavar="PERCENT", parse=texts.percent, commands=("advise",)
     )
     boots: bool = showing.switch(
-        "how long pods took to boot and how often they did not, by GPU, place and image, over all past runs", "--boots",
-        commands=("advise",)
+        "show, by GPU, place and image, how long pods of all past runs took to boot and how often they failed to",
+        "--boots", commands=("advise",)
     )

@@ -93,7 +93,7 @@ COMMANDS = {
         Command(
             name="events",
             options="EventsOptions",
-            help="print what happened in a run, in order",
+            help="print the events of a run, in order",
             module="rpd.cli.events",
             arguments="RUN|NODE",
             arguments_help=f"{_A_RUN}; then {_A_NODE}",
@@ -117,7 +117,7 @@ COMMANDS = {
         ),
         Command(
             name="advise",
-            help="show where the money of a run went, and what would cost less",
+            help="show where a run's money went, and how to spend less",
             module="rpd.cli.advise",
             arguments="RUN",
             arguments_help=f"{_A_RUN}; any number of them",
@@ -174,7 +174,7 @@ COMMANDS = {
         ),
         Command(
             name="audit",
-            help="explain what RunPod charged, by what runs rented",
+            help="explain RunPod's charges by the pods that runs rented",
             module="rpd.cli.audit",
             arguments="PATH",
             arguments_help="folders of run folders, such as those of a team (default: this project's)",
@@ -228,7 +228,7 @@ COMMANDS = {
         ),
         Command(
             name="doctor",
-            help="check what can go wrong before you spend money",
+            help="check for problems before you spend money",
             module="rpd.cli.doctor",
             arguments="PATH|NODEID",
             arguments_help=_NODES,

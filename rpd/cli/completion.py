@@ -15,7 +15,7 @@ _rpd_complete() {
     while IFS= read -r line; do
         COMPREPLY+=("$line")
     done < <("$1" __complete bash "${COMP_LINE:0:COMP_POINT}" "$COMP_WORDBREAKS" 2>/dev/null)
-    # A word that goes on (--flag=, a file's ::) is not ended by a blank.
+    # No blank after a word to be continued (--flag=, a file's ::).
     if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=:] ]]; then
         compopt -o nospace 2>/dev/null
     fi

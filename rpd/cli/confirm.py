@@ -13,4 +13,4 @@ def confirmed(question: str, why: str, *, yes: bool) -> bool:
         return True
     if not sys.stdin.isatty():
         raise UsageError(f"{why}: pass --yes if you mean it. {question}.")
-    return input(f"{question}. Go on? [y/N] ").strip().lower() in ("y", "yes")
+    return input(f"{question}. Continue? [y/N] ").strip().lower() in ("y", "yes")

@@ -35,7 +35,7 @@ def main(config: Config, manager: PluginManager) -> int:
     own: DiffOptions = config.own
     del manager
     if len(config.args) != 2:
-        raise UsageError("rpd diff needs two runs, or two nodes as RUN:NODE (:NODE is of the newest run)")
+        raise UsageError("rpd diff needs two runs, or two nodes as RUN:NODE (:NODE means the newest run)")
     left, right = (run_with_node(config.invocation_dir, config.runs_path, text) for text in config.args)
     if (left[1] is None) != (right[1] is None):
         raise UsageError("rpd diff compares two runs or two nodes, not one of each")
@@ -61,7 +61,7 @@ def main(config: Config, manager: PluginManager) -> int:
 
 def _tell(lines: Iterable[str]) -> int:
     texts = list(lines)
-    say("\n".join(texts) if texts else "no difference")
+    say("\n".join(texts) if texts else "no differences")
     return ExitCode.FAILED if texts else ExitCode.OK
 
 
@@ -119,7 +119,7 @@ def _run_lines(left: _Side, right: _Side, titles: Sequence[str]) -> Iterator[str
         yield f"… and {len(rows) - _MOST_ROWS} more: --all shows them"
     if others:
         names = ", ".join(f"{name} ({number})" for name, number in others.items())
-        yield f"also different: {names}; --all shows it, with time and money"
+        yield f"also different: {names}; --all shows these, with time and cost"
 
 
 def _compared(left: _Side, right: _Side) -> tuple[list[tuple[str, ...]], Counter[str]]:
@@ -172,7 +172,7 @@ def change(left: str, right: str) -> str:
 
 def _over(report: NodeReport | None, node_id: str) -> NodeReport:
     if report is None:
-        raise UsageError(f"{node_id} is not over: it has nothing to compare yet")
+        raise UsageError(f"{node_id} has not finished: there is nothing to compare yet")
     return report
 
 

@@ -75,7 +75,7 @@ def _skipped(skip: Iterable[Sequence[str]]) -> frozenset[str]:
     for name in sorted(skipped.difference(CHECKS)):
         close = closest(name, CHECKS)
         meant = f"did you mean {close!r}?" if close else f"the checks are {', '.join(CHECKS)}"
-        raise UsageError(f"--skip {name}: there is no such check; {meant}")
+        raise UsageError(f"--skip {name}: unknown check; {meant}")
     return skipped
 
 
@@ -126,13 +126,17 @@ def _key_pair() -> Finding:
             mode = made.private_key.stat().st_mode & 0o077
     except OSError as error:
         return fail(
-            "ssh key", f"no key pair can be made: {error.strerror}", "make the temporary folder writable"
+            "ssh key", f"cannot create a key pair: {error.strerror}", "make the temporary folder writable"
         )
     if mode:
-        return warn("ssh key", "the temporary folder gives files to others", "set TMPDIR to a private folder")
+        return warn(
+            "ssh key",
+            "the temporary folder makes files readable by other users",
+            "set TMPDIR to a private folder",
+        )
     own = len(user_public_lines())
     return ok(
-        "ssh key", f"a run makes its own; {own} of yours go in as well" if own else "a run makes its own"
+        "ssh key", f"a run makes its own; pods also get {own} of yours" if own else "a run makes its own"
     )
 
 
@@ -156,9 +160,7 @@ def _platform(config: Config, source: Source, nodes: Sequence[Node]) -> Iterator
             yield fail("key", str(error))
             return
         except ProviderError as error:
-            yield fail(
-                "key", f"it could not be checked: {error}", "look at the network and at RUNPOD_API_BASE_URL"
-            )
+            yield fail("key", f"could not be checked: {error}", "check the network and RUNPOD_API_BASE_URL")
             return
         yield ok("key", f"{source.name} accepts it")
         yield from _permissions(source.live)
@@ -177,8 +179,8 @@ def _permissions(provider: Provider) -> Iterator[Finding]:
     if may is False:
         yield fail(
             "permissions",
-            "this API key may read, and not rent or delete pods",
-            "ask an admin of the account for the role Dev, or make a key that may at "
+            "this API key may read, but not rent or delete pods",
+            "ask an admin of the account for the role Dev, or create a key with write access at "
             "https://console.runpod.io/user/settings",
         )
     elif may:
@@ -190,19 +192,19 @@ def _spend_limit(account: Account, nodes: Sequence[Node], prices: Prices, width:
     if account.limit_usd_per_hr is None:
         return
     limit, now = account.limit_usd_per_hr, account.spend_usd_per_hr or 0.0
-    spends = f"the account may spend ${limit:.2f} an hour and spends ${now:.2f} now"
+    spends = f"the account may spend ${limit:.2f} an hour, and spends ${now:.2f} now"
     try:
         hour = max((_first_rate(node, prices) for node in nodes), default=0.0)
     except ProviderError:
         hour = 0.0
     advice = "release pods (`rpd ps`), or ask RunPod's support for a higher limit"
     if hour and now + hour > limit:
-        yield fail("spend limit", f"{spends}: a pod for ${hour:.2f} is above it", advice)
+        yield fail("spend limit", f"{spends}: a pod at ${hour:.2f} an hour exceeds it", advice)
     elif hour and now + min(width, len(nodes)) * hour > limit:
         room = int((limit - now) / hour)
         yield warn(
             "spend limit",
-            f"{spends}: {room} of {min(width, len(nodes))} pods at once fit, others wait",
+            f"{spends}: {room} of {min(width, len(nodes))} pods at a time fit, others wait",
             advice,
         )
     else:
@@ -216,7 +218,7 @@ def _locked(pods: Sequence[PodInfo]) -> Iterator[Finding]:
         yield warn(
             "locked pods",
             f"{', '.join(locked)}: RunPod neither stops nor deletes a locked pod",
-            "take the lock off in its menu at https://console.runpod.io/pods",
+            "unlock it in its menu at https://console.runpod.io/pods",
         )
 
 
@@ -232,14 +234,14 @@ def _rate_limit(provider: Provider, nodes: int) -> Iterator[Finding]:
             wait = format_duration(max(1.0, quota.seconds))
             yield warn(
                 "rate limit",
-                f"RunPod takes {quota.left} more calls in the window {quota.window!r}, which ends in {wait}; "
+                f"RunPod allows {quota.left} more calls in the window {quota.window!r}, which ends in {wait}; "
                 f"{nodes} node{'' if nodes == 1 else 's'} may need {nodes * _CALLS_A_NODE}",
-                "calls that are too many wait; other tools that use the account count, too",
+                "further calls wait; calls of other tools on the account count too",
             )
             return
     if quotas:
         left = ", ".join(f"{quota.left:,} this {quota.window}" for quota in quotas)
-        yield ok("rate limit", f"calls that RunPod still takes: {left}")
+        yield ok("rate limit", f"calls that RunPod still allows: {left}")
 
 
 def _places(datacenter_id: str | None, source: Source, nodes: Sequence[Node]) -> Iterator[Finding]:
@@ -257,12 +259,10 @@ def _balance(account: Account, nodes: Sequence[Node], prices: Prices) -> Finding
         return warn(
             "balance",
             "RunPod does not show it to this key",
-            "ask an admin of the account, or look at https://console.runpod.io/user/billing",
+            "ask an admin of the account, or see https://console.runpod.io/user/billing",
         )
     if balance is None:
-        return warn(
-            "balance", "RunPod does not tell it here", "look at https://console.runpod.io/user/billing"
-        )
+        return warn("balance", "RunPod does not report it here", "see https://console.runpod.io/user/billing")
     try:
         worst = sum(prices.worst_case(node) or 0.0 for node in nodes)
         hour = max((_first_rate(node, prices) for node in nodes), default=0.0)
@@ -273,7 +273,7 @@ def _balance(account: Account, nodes: Sequence[Node], prices: Prices) -> Finding
     if balance < hour:
         return fail(
             "balance",
-            f"${balance:.2f}, and RunPod wants an hour of the pod (${hour:.2f}) to be there",
+            f"${balance:.2f}, but RunPod requires the price of one hour (${hour:.2f}) to start a pod",
             _MONEY,
         )
     if balance < worst:
@@ -299,7 +299,10 @@ def _requests(source: Source, nodes: Sequence[Node], prices: Prices) -> Iterator
             yield finding
     if kinds and not worry:
         what = "one kind of pod" if len(kinds) == 1 else f"{len(kinds)} kinds of pods"
-        yield ok("pods", f"{what}, on offer" + ("" if source.live else " (as of the day rpd was made)"))
+        yield ok(
+            "pods",
+            f"{what}, on offer" + ("" if source.live else " (by the catalogue that ships with this rpd)"),
+        )
 
 
 def _gpu_names(source: Source, request: PodRequest, node: Node) -> Iterator[Finding]:
@@ -308,13 +311,13 @@ def _gpu_names(source: Source, request: PodRequest, node: Node) -> Iterator[Find
     try:
         known = source.live.catalogue(request.gpu.count)
     except ProviderError as error:
-        yield fail("gpu", f"the catalogue could not be read: {error}", _TRY_AGAIN)
+        yield fail("gpu", f"cannot read the catalogue: {error}", _TRY_AGAIN)
         return
     for gpu_id in request.gpu.ids:
         if known.complete and gpu_id not in known.gpus:
             close = closest_gpu_ids(gpu_id, known.gpus)
             meant = f"use {' or '.join(map(repr, close))}" if close else "see `rpd gpus`"
-            yield warn("gpu", f"{node.definition.location}: RunPod rents no {gpu_id!r} now", meant)
+            yield warn("gpu", f"{node.definition.location}: RunPod does not offer {gpu_id!r} now", meant)
     places = {place for levels in known.stock.values() for place in levels}
     for place in request.datacenters:
         if known.stock_known and place.upper() in KNOWN_DATACENTERS - places:
@@ -331,13 +334,13 @@ def _offers(source: Source, request: PodRequest, node: Node, prices: Prices) -> 
         yield fail(check, f"{where}: {error}")
         return
     except ProviderError as error:
-        yield fail("pods", f"{where}: what is on offer could not be read: {error}", _TRY_AGAIN)
+        yield fail("pods", f"{where}: cannot read the offers: {error}", _TRY_AGAIN)
         return
     if not offers:
         yield fail(
             "pods",
-            f"{where}: RunPod rents nothing that fits ({request.gpu or 'a CPU pod'}, {request.cloud})",
-            "look at count, cloud, datacenters, cuda and max_price_usd; see `rpd gpus`",
+            f"{where}: RunPod offers nothing that fits ({request.gpu or 'a CPU pod'}, {request.cloud})",
+            "check count, cloud, datacenters, cuda and max_price_usd; see `rpd gpus`",
         )
     elif source.live and is_sold_out(offers):
         yield warn(
@@ -354,7 +357,11 @@ def _images(nodes: Sequence[Node], images: Iterable[tuple[str, Registry | str | 
     passwords = only_texts(known_secrets(nodes))
     for image, registry in images:
         if image.partition("@")[0].endswith(":latest") or ":" not in image.rpartition("/")[2]:
-            yield warn("image", f"{image}: hosts keep an old latest", "name a tag that does not move")
+            yield warn(
+                "image",
+                f"{image}: hosts may have an old version of this tag cached",
+                "name a tag that does not move",
+            )
         answer = ask(image, registry, passwords, inside=True)
         text = f"{image}: {answer.why}"
         if answer.inside is not None and not answer.inside.fits:

@@ -108,7 +108,7 @@ def _local_paths(shown: str, texts: dict[str, str], home: Path) -> Iterator[Find
         places = [place for _, place in matches]
         more = f" and {len(places) - _PLACES_SHOWN} more" if len(places) > _PLACES_SHOWN else ""
         where = ", ".join(places[:_PLACES_SHOWN])
-        advice = "no pod has that folder; use paths relative to the project"
+        advice = "pods do not have this folder; use paths relative to the project"
         yield warn("paths", f"{shown}: {matches[0][0]} in {where}{more}", advice)
 
 
@@ -121,7 +121,9 @@ def _torch(shown: str, texts: dict[str, str]) -> Iterator[Finding]:
         if _TORCH.search(text) and _TORCH_INDEX not in text:
             advice = f"name an index such as https://{_TORCH_INDEX}/cu128, or use the torch of the image"
             yield warn(
-                "torch", f"{shown}: {name} takes torch from PyPI, built for a CUDA of its own choice", advice
+                "torch",
+                f"{shown}: {name} takes torch from PyPI, which may be built for another CUDA version",
+                advice,
             )
 
 

@@ -17,12 +17,12 @@ def main(config: Config, manager: PluginManager) -> int:
     launched = start_emulator(port=own.port, machine=machine_of(config.run, config.invocation_dir))
     for notice in launched.notices:
         say(f"note: {notice}")
-    say("A RunPod on this machine: nothing on it costs money. In another shell:\n")
+    say("An emulator of RunPod on this machine: nothing on it costs money. In another shell:\n")
     say(f"export RUNPOD_API_BASE_URL={launched.base_url}")
     say(f"export RUNPOD_API_KEY={launched.api_key}\n")
     say("rpd reads both. The plain runpod SDK reads only the first; in Python give it the key:")
     say('    import os, runpod; runpod.api_key = os.environ["RUNPOD_API_KEY"]\n')
-    say("Ctrl-C ends it, with every pod on it.")
+    say("Ctrl-C stops it, with all its pods.")
     try:
         code = launched.process.wait()
     except KeyboardInterrupt:

@@ -36,7 +36,7 @@ def main(config: Config, manager: PluginManager) -> int:
         return ExitCode.NOTHING_COLLECTED
     own: EstimateOptions = config.own
     if own.steps is not None and own.measure is None:
-        raise UsageError("--steps is for --measure: without it, an estimate goes by how long nodes took")
+        raise UsageError("--steps needs --measure: without it, an estimate goes by how long past nodes took")
     if own.measure is not None:
         from rpd.cli.measure import measure  # it rents pods; most estimates do not
 
@@ -53,7 +53,7 @@ def main(config: Config, manager: PluginManager) -> int:
     if not sold_out:
         return ExitCode.OK
     more = f" and {len(sold_out) - 1} more" if len(sold_out) > 1 else ""
-    note(f"rpd: what {sold_out[0]}{more} asks for is sold out now (see `rpd gpus`)")
+    note(f"rpd: {sold_out[0]}{more} requests pods that are sold out now (see `rpd gpus`)")
     return ExitCode.SOLD_OUT
 
 

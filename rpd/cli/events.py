@@ -60,7 +60,7 @@ def main(config: Config, manager: PluginManager) -> int:
     if count or not (own.filters or earliest):
         return ExitCode.OK
     wanted.check("event")
-    note("rpd: no event is left by --filter and --since")
+    note("rpd: no event matches --filter and --since")
     return ExitCode.NOTHING_COLLECTED
 
 

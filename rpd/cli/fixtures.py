@@ -98,7 +98,7 @@ def _doc(fixture: FixtureDef) -> str:
     function = fixture.function
     if isinstance(function, ReadVariable):
         default = function.variable.default
-        needed = "it has to be given" if default is REQUIRED else f"default {default!r}"
+        needed = "required" if default is REQUIRED else f"default {default!r}"
         return f"A variable: --var {fixture.name}=VALUE; {needed}."
     return inspect.getdoc(function) or ""
 

@@ -48,11 +48,9 @@ def main(config: Config, manager: PluginManager) -> int:
 def _tell_unknown(words: Sequence[str], *, spot: bool) -> None:
     """Say which answers need a key."""
     if places := sorted({word.upper() for word in words} & KNOWN_DATACENTERS):
-        note(
-            f"rpd: which types are in stock in {', '.join(places)} is not known without a key: all are listed"
-        )
+        note(f"rpd: without an API key the stock in {', '.join(places)} is unknown: all types are listed")
     if spot:
-        note("rpd: the prices of spot pods are not known without a key")
+        note("rpd: without an API key spot prices are unknown")
 
 
 _CLOUDS = {"any": (Cloud.SECURE, Cloud.COMMUNITY), "secure": (Cloud.SECURE,), "community": (Cloud.COMMUNITY,)}

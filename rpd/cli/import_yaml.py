@@ -67,8 +67,8 @@ def _import_runs(config: Config, text: str) -> int:
         added, known = added + one.is_new, known + bool(one.run_id and not one.is_new)
         broken += bool(one.problem)
     runs = "1 run" if added == 1 else f"{added} runs"
-    there = f"; {known} were there before" if known else ""
-    say(f"\nadded {runs}{there}. rpd runs lists them, rpd query asks them, rpd estimate goes by them")
+    there = f"; {known} had been imported before" if known else ""
+    say(f"\nadded {runs}{there}. `rpd runs` lists them, `rpd query` searches them, `rpd estimate` uses them")
     return ExitCode.FAILED if broken else ExitCode.OK
 
 
@@ -98,7 +98,7 @@ def _targets(invocation_dir: Path, own: ImportOptions, sources: list[Path]) -> l
 
 def _check_free(target: Path, *, is_forced: bool) -> None:
     if target.exists() and not is_forced:
-        raise UsageError(f"{target} exists already; nothing was written. Overwrite it with --force")
+        raise UsageError(f"{target} already exists; nothing was written. Overwrite it with --force")
 
 
 def _save(target: Path, text: str, *, is_forced: bool) -> None:

@@ -56,7 +56,7 @@ def main(config: Config, manager: PluginManager) -> int:
     texts = {folder / each: read_text(templates / of) for each, of in ((DEPLOY, DEPLOY), (name, CONFTEST))}
     existing = [path for path in texts if os.path.lexists(path)]
     if existing:
-        raise UsageError(f"{existing[0]} exists already; nothing was written{_advice(existing[0])}")
+        raise UsageError(f"{existing[0]} already exists; nothing was written{_advice(existing[0])}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in (_extras(folder) | texts | setting).items():
@@ -99,7 +99,7 @@ def _advice(existing: Path) -> str:
     """Return advice about an existing conftest, which is usually pytest's."""
     if existing.name != CONFTEST:
         return ""
-    return ". If it is pytest's, let rpd's have another name: rpd init --conftest rpd_conftest.py"
+    return ". If it belongs to pytest, give rpd's conftest another name: rpd init --conftest rpd_conftest.py"
 
 
 def _conftest(folder: Path, asked: str | None) -> tuple[str, dict[Path, str]]:
@@ -111,7 +111,7 @@ def _conftest(folder: Path, asked: str | None) -> tuple[str, dict[Path, str]]:
     if wanted == known:
         return wanted, {}
     if "conftest" in text:
-        raise UsageError(f"{file}: conftest is {known!r} here already; nothing was written")
+        raise UsageError(f"{file}: it already sets conftest to {known!r}; nothing was written")
     line = f'conftest = "{wanted}"'
     if file is None:
         return wanted, {root / _OWN_FILE: f"{line}\n\n{_SETTINGS}"}

@@ -93,7 +93,7 @@ def _follow_on_pod(config: Config, run_id: str, entry: NodeEntry, work: Work, lo
     """Follow the command that runs on the pod without a driver, from the byte where the file ends."""
     command = work.command
     if command is None or not command.key or command.is_over:
-        _say(f"run {run_id} no longer goes on, and no command of {entry.id} runs: rpd resume {run_id}")
+        _say(f"run {run_id} is not running, and neither is a command of {entry.id}: rpd resume {run_id}")
         return
     try:
         with account(
@@ -101,7 +101,7 @@ def _follow_on_pod(config: Config, run_id: str, entry: NodeEntry, work: Work, lo
         ) as provider:
             target = connect_to_node.find(config.runs_path, entry.id, provider, run=run_id)
             remote = connect_to_node.open_remote(target, provider)
-            _say(f"run {run_id} no longer goes on; following its command on pod {target.pod.id}")
+            _say(f"run {run_id} is not running; following its command on pod {target.pod.id}")
             try:
                 ended = remote.follow(command.key, *_from(command, log))
             finally:
@@ -111,7 +111,7 @@ def _follow_on_pod(config: Config, run_id: str, entry: NodeEntry, work: Work, lo
     except RpdError as error:
         _say(str(error))
         return
-    _say(f"the command ended with exit code {ended.exit_code}; rpd resume {run_id} carries the run on")
+    _say(f"the command ended with exit code {ended.exit_code}; rpd resume {run_id} resumes the run")
 
 
 def _from(command: LastCommand, log: LogFile) -> tuple[int, Callable[[bytes], None]]:

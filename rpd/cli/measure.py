@@ -46,7 +46,7 @@ def measure(config: Config, nodes: Sequence[Node], seconds: float, steps: int | 
         prices = Prices(lambda: provider, make_overrides(config), Foresight(config, nodes))
         cards = {first.id: chosen for first, *_ in jobs if (chosen := _cheapest(first, prices))}
     if not cards:
-        raise UsageError("--measure: nothing that these jobs may run on is on offer now")
+        raise UsageError("--measure: RunPod offers nothing now that these jobs may run on")
     past = list(past_reports(config.runs_path, local=is_local))
     measuring = Measuring(cards, seconds)
     code = _run(config.argv, config.invocation_dir, measuring, quiet=config.output.as_json)
@@ -72,9 +72,9 @@ def _jobs(nodes: Sequence[Node]) -> list[list[Node]]:
             jobs.setdefault((node.file, node.definition.name), []).append(node)
     alone = [each for each in jobs.values() if not each[0].needs and each[0].mark("search") is None]
     if len(alone) < len(jobs):
-        note(f"rpd: {len(jobs) - len(alone)} jobs need other nodes or are studies, and are not measured")
+        note(f"rpd: {len(jobs) - len(alone)} jobs need other nodes or are studies; they are not measured")
     if not alone:
-        raise UsageError("--measure: none of these jobs rents a pod by itself")
+        raise UsageError("--measure: none of these jobs rents a pod and runs alone")
     return alone
 
 
@@ -156,10 +156,10 @@ class _Row:
         if self.speed is not None:
             return ""
         if report is None:
-            return "it did not run"
+            return "did not run"
         if report.result.outcome in (Outcome.FAILED, Outcome.ERROR) and not self.measured.series:
             return report.result.reason or str(report.result.outcome)
-        return "too few numbers came ($RPD_METRICS) to tell its speed"
+        return "it reported too few metrics ($RPD_METRICS) to measure its speed"
 
     def table(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -214,7 +214,7 @@ def _lines(rows: Sequence[_Row]) -> Iterator[str]:
         if len(known) > 1:
             best = min(known, key=lambda row: row.forecast.usd[0] if row.forecast else 0.0)
             yield f"{job}: cheapest on {best.measured.card.gpu_id}"
-    yield f"intervals hold nine times out of ten if a job goes on as it began; measuring cost ${spent:.4f}"
+    yield f"intervals hold in 9 of 10 cases if a job keeps its speed; measuring cost ${spent:.4f}"
 
 
 def _cells(row: _Row) -> tuple[str, ...]:

@@ -15,11 +15,11 @@ def why_nothing(config: Config, gathered: Gathered) -> str:
     if gathered.deselected:
         flags = " ".join(_selecting(config.select))
         by = f"{flags} selects none of them" if flags else "a conftest or plugin deselected them all"
-        return f"{by}: `rpd collect{_where(config.args)}` lists what there is"
+        return f"{by}: `rpd collect{_where(config.args)}` lists all nodes"
     if gathered.collection.files:
         count = gathered.collection.files
         files = "the deploy file" if count == 1 else f"{count} deploy files"
-        return f"no job in {files}: a function becomes one by @rpd.job"
+        return f"no job in {files}: mark a function with @rpd.job"
     patterns = " or ".join(config.collect.deploy_files)
     from_root = config.collect.deploypaths if config.invocation_dir == config.rootdir else ()
     places = shlex.join(config.args or from_root) or str(config.invocation_dir)

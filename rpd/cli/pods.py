@@ -120,7 +120,7 @@ def _lines(pods: Sequence[PodInfo], known: Claims, now: float) -> Iterator[str]:
         rows = [row for pod in ours for row in (_row(pod, known.of(pod), now), *_member_rows(pod))]
         yield from table([_HEAD, *rows], right={4, 7, 9, 10})
     if others:
-        yield "" if ours else "no pods of rpd's"
+        yield "" if ours else "no pods made by rpd"
         yield "not made by rpd:"
         head = ("POD", "NAME", "STATE", "GPU", "DC", "$/H")
         yield from table([head, *(_foreign_row(pod) for pod in others)], right={5})
@@ -128,7 +128,7 @@ def _lines(pods: Sequence[PodInfo], known: Claims, now: float) -> Iterator[str]:
     yield _total(pods, ours) + _spent(ours, known, now)
     for pod in pods:
         if pod.locked:
-            yield f"pod {pod.id} is locked: RunPod neither stops nor deletes it until its lock is taken off"
+            yield f"pod {pod.id} is locked: RunPod neither stops nor deletes it until you unlock it"
     yield from _stopped(ours, others)
 
 
@@ -203,7 +203,7 @@ def _total(pods: Sequence[PodInfo], ours: Sequence[PodInfo]) -> str:
     if ours and len(ours) < len(pods):
         text += f" (rpd's: {_counted(ours)}, ${rate(ours):.2f})"
     unknown = sum(orphans.usd_per_hr(pod) is None for pod in pods)
-    return f"{text}; the rate of {unknown} is not known" if unknown else text
+    return f"{text}; the rate of {unknown} is unknown" if unknown else text
 
 
 def _counted(pods: Sequence[PodInfo]) -> int:
@@ -218,7 +218,9 @@ def _spent(ours: Sequence[PodInfo], known: Claims, now: float) -> str:
     if not spent:
         return ""
     unknown = (
-        f" without {len(amounts) - len(spent)} that nobody here knows" if len(spent) < len(amounts) else ""
+        f" without {len(amounts) - len(spent)} whose cost is unknown here"
+        if len(spent) < len(amounts)
+        else ""
     )
     return f"; rpd's cost ${sum(spent):.2f} so far{unknown}"
 
@@ -233,8 +235,8 @@ def _stopped(ours: Sequence[PodInfo], others: Sequence[PodInfo]) -> Iterator[str
         kept_gb = sum(pod.volume_gb for pod in idle)
         monthly = stopped_usd_per_month(kept_gb)
         yield (
-            f"{len(idle)} stopped pods of rpd's keep {kept_gb} GB: ${monthly:.2f} a month, ${monthly / 30:.2f} a day; "
-            "rpd stop --stopped deletes those that runs of this project made"
+            f"{len(idle)} stopped pods made by rpd keep {kept_gb} GB: ${monthly:.2f} a month, "
+            f"${monthly / 30:.2f} a day; rpd stop --stopped deletes those that runs of this project made"
         )
     kept = [pod.volume_gb for pod in others if pod.status is PodStatus.EXITED and pod.volume_gb]
     if kept:
@@ -260,11 +262,11 @@ def stop(config: Config, manager: PluginManager) -> int:
         foreign = [pod.id for pod in chosen if not orphans.is_ours(pod)]
         if foreign and not config.money.yes and not own.only_show:
             verb = "stop" if own.keep_disk else "delete"
-            raise UsageError(f"rpd did not make {', '.join(foreign)}: say --yes to {verb} it all the same")
+            raise UsageError(f"{', '.join(foreign)}: not made by rpd; pass --yes to {verb} it anyway")
         clusters = [pod.id for pod in chosen if own.keep_disk and pod.is_cluster]
         if clusters:
             raise UsageError(
-                f"{', '.join(clusters)}: RunPod stops no clusters; leave --keep-disk out to delete it"
+                f"{', '.join(clusters)}: RunPod cannot stop clusters; leave --keep-disk out to delete it"
             )
         diskless = [pod.id for pod in chosen if own.keep_disk and not pod.volume_gb]
         if diskless:
@@ -331,12 +333,12 @@ def _why_kept(pod: PodInfo, claim: Claim | None, older_than: float | None, now: 
     if claim is None or claim.doubt:
         return _why_not(pod, claim)
     if claim.is_driven:
-        return f"run {claim.run} still goes on and may use it again"
+        return f"run {claim.run} is still running and may use it again"
     if older_than is None:
         return ""
     at = orphans.stopped_at(pod, claim)
     if at is None:
-        return f"nobody tells when it was stopped (rpd stop {pod.id} deletes it)"
+        return f"it is unknown when it was stopped (rpd stop {pod.id} deletes it)"
     return "" if now - at >= older_than else f"it was stopped {format_duration(max(1.0, now - at))} ago"
 
 
@@ -374,7 +376,7 @@ def _collect_garbage(provider: Provider, runs_path: Path, *, as_json: bool, is_s
             f"registry credentials {credential.name}  its run ended without deleting them (run {path.parent.name})"
         )
     if not left and not credentials:
-        say("nothing to reap")
+        say("nothing to delete")
         return in_doubt
     if not is_sure:
         whole = len(left) + len(credentials)
@@ -429,12 +431,12 @@ def _why_not(pod: PodInfo, claim: Claim | None) -> str:
     if claim is None:
         return f"no run here made it (rpd stop {pod.id} deletes it)"
     if claim.doubt:
-        return f"what run {claim.run} did with it is not known (rpd stop {pod.id} deletes it)"
+        return f"it is unknown what run {claim.run} did with it (rpd stop {pod.id} deletes it)"
     if claim.ending == "kept":
         return f"kept on purpose by run {claim.run}"
     if claim.ending:
         return f"stopped on purpose by run {claim.run}"
-    return f"run {claim.run} still goes on"
+    return f"run {claim.run} is still running"
 
 
 def _show(chosen: Sequence[PodInfo], done: str) -> int:
@@ -442,7 +444,7 @@ def _show(chosen: Sequence[PodInfo], done: str) -> int:
     for pod in chosen:
         usd = orphans.usd_per_hr(pod)
         cost = (
-            "its price is not known"
+            "its price is unknown"
             if usd is None
             else f"${usd:.2f} an hour"
             if usd >= 0.01

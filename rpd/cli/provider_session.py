@@ -62,7 +62,7 @@ def _say_over(text: str, *, as_json: bool) -> None:
     if as_json:
         say_document({"pods": [], "totals": {}})
     else:
-        say("no pods (RunPod was not asked: there is no API key)")
+        say("no pods (without an API key, RunPod cannot be asked)")
 
 
 @contextmanager
@@ -78,7 +78,8 @@ def provider_of(config: Config, wanted: Sequence[str]) -> Iterator[WholeAccount]
     except UsageError:
         if local is None and any(connect_to_node.local_backend_of(config.runs_path, each) for each in wanted):
             raise UsageError(
-                f"{', '.join(wanted)}: on the emulator of a --local run that goes on; its pods end with it (Ctrl-C)"
+                f"{', '.join(wanted)}: on the emulator of a --local run that is still running; "
+                "its pods end with it (Ctrl-C)"
             ) from None
         raise
 

@@ -90,7 +90,7 @@ def _selected(
 
     tally = Tally()
     if own.group_by or own.show_columns:
-        raise UsageError("--sql says itself what is shown and grouped: leave out --by and --show")
+        raise UsageError("--sql selects and groups by itself: leave out --by and --show")
     rows: Iterable[Row] = read_rows(scope, events=any(map(is_event, _names(own, args))), damaged=damaged)
     if args and args[0].strip():
         kept = Rows(rows)

@@ -65,7 +65,7 @@ def _fitting(where: str, scope: Scope, notes: list[str]) -> list[PastRun]:
         if expression.matches(row):
             chosen.setdefault(row["run"], set()).add(row["node"])
     if not chosen:
-        raise UsageError(f"--where {where}: no node fits")
+        raise UsageError(f"--where {where}: no node matches")
     runs = [info for info in history.runs(scope.runs_path) if info.id in chosen]
     return [_only(read_run(Path(info.folder), notes), sorted(chosen[info.id])) for info in runs]
 

@@ -44,7 +44,7 @@ def main(config: Config, manager: PluginManager) -> int:
     own: RunsOptions = config.own
     del manager
     if config.args:
-        raise UsageError("rpd runs takes no argument: rpd show RUN tells of one run")
+        raise UsageError("rpd runs takes no argument: rpd show RUN shows one run")
     damaged: list[RpdError] = []
     chosen, wanted = _chosen(own, config.runs_path, damaged.append)
     shown = chosen[: own.most_runs] if own.most_runs else chosen

@@ -87,7 +87,7 @@ def _print_run(run: PastRun, output: OutputSettings) -> None:
         color=output.color,
     )
     if run.state is RunState.UNFINISHED:
-        say(f"it was not finished: rpd resume {info.id}")
+        say(f"it did not finish: rpd resume {info.id}")
 
 
 def story(entry: NodeEntry) -> Iterator[str]:
@@ -108,7 +108,7 @@ def story(entry: NodeEntry) -> Iterator[str]:
 def _unfinished(entry: NodeEntry) -> Iterator[str]:
     work = work_of(entry.folder)
     yield entry.id
-    yield f"  not over: attempt {work.attempt}{f', on pod {work.pod_name}' if work.pod_name else ', without a pod'}"
+    yield f"  not finished: attempt {work.attempt}{f', on pod {work.pod_name}' if work.pod_name else ', without a pod'}"
 
 
 def _report_lines(report: NodeReport) -> Iterator[str]:

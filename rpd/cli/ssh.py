@@ -42,7 +42,7 @@ def main(config: Config, manager: PluginManager) -> int:
                 _tell_end(config.runs_path, target.pod)
             for local, there in own.forwards:
                 port = remote.forward(there, local)
-                note(f"rpd: 127.0.0.1:{port} leads to port {there} of pod {target.pod.id}")
+                note(f"rpd: 127.0.0.1:{port} forwards to port {there} of pod {target.pod.id}")
             if own.forwards and not command and not console.is_terminal:
                 _wait()
                 return ExitCode.OK
@@ -56,7 +56,7 @@ def _tell_end(runs_path: Path, pod: PodInfo) -> None:
     claim = orphans.claims(runs_path).of(pod)
     if claim is not None and claim.ends_at is not None:
         left = format_duration(max(1.0, claim.ends_at - time.time()))
-        note(f"rpd: pod {pod.id} ends itself in {left} at the latest")
+        note(f"rpd: pod {pod.id} deletes itself within {left}")
 
 
 def command_text(words: list[str]) -> str:
@@ -66,7 +66,7 @@ def command_text(words: list[str]) -> str:
 
 def _wait() -> None:
     """Wait for Ctrl-C: the forwarded ports are all that is wanted."""
-    note("rpd: Ctrl-C ends it")
+    note("rpd: Ctrl-C stops the forwarding")
     try:
         threading.Event().wait()
     except KeyboardInterrupt:

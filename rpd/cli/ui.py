@@ -28,9 +28,9 @@ def main(config: Config, manager: PluginManager) -> int:
     def ready(address: str) -> None:
         port = address.split("/")[2].partition(":")[2]
         say(f"open {address}")
-        say("It only reads, and only this machine can open it; the address holds the key to it.")
+        say("It is read-only, and only this machine can open it, with the key in the address.")
         say(f"From elsewhere: ssh -L {port}:127.0.0.1:{port} this-machine, then open the same address there.")
-        say("Ctrl-C ends it; runs go on.")
+        say("Ctrl-C stops the page; runs continue.")
         if own.open_browser:
             import webbrowser
 
@@ -55,4 +55,4 @@ def _runs(runs_path: Path, args: Sequence[str], invocation_dir: Path) -> LiveRun
         return LiveRuns(place, is_run=True)
     if history.runs(place):
         return LiveRuns(place, is_run=False)
-    raise UsageError(f"{args[0]}: there is no run in it, and it is none")
+    raise UsageError(f"{args[0]}: neither a run folder nor a folder that has one")

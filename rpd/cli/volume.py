@@ -91,7 +91,7 @@ def _lines(volumes: Sequence[NetworkVolume]) -> Iterator[str]:
     yield ""
     known = [usd for volume in volumes if (usd := volume_usd_per_month(volume)) is not None]
     unknown = len(volumes) - len(known)
-    more = f" without {unknown} whose price is not known" if unknown else ""
+    more = f" without {unknown} whose price is unknown" if unknown else ""
     count = "1 volume" if len(volumes) == 1 else f"{len(volumes)} volumes"
     yield f"{count}, ${sum(known):.2f} a month{more}, used or not"
 
@@ -120,13 +120,13 @@ def _create(own: VolumeOptions, provider: Provider, names: Sequence[str], *, yes
     if namesakes:
         ids = ", ".join(f"{volume.id} in {volume.datacenter}" for volume in namesakes)
         raise UsageError(
-            f"the account has a network volume {name!r} already ({ids}): jobs could not tell them apart by name"
+            f"the account already has a network volume {name!r} ({ids}): jobs could not tell them apart by name"
         )
     planned = NetworkVolume(
         id="", name=name, datacenter=place, size_gb=own.size_gb, tier=tier or Tier.STANDARD
     )
     question = f"A network volume of {own.size_gb} GB in {place} costs {_costs(planned)} until it is deleted"
-    if not confirmed(question, "rpd volume create makes something that costs money", yes=yes):
+    if not confirmed(question, "rpd volume create creates something that costs money", yes=yes):
         return ExitCode.OK
     made = provider.add_volume(name, own.size_gb, place, tier)
     say(
@@ -141,7 +141,7 @@ def _costs(volume: NetworkVolume) -> str:
     if usd is not None:
         return f"${usd:.2f} a month"
     least = volume_usd_per_month(volume, of=Tier.STANDARD)
-    return f"more than ${least:.2f} a month (RunPod's console tells the price of this tier)"
+    return f"more than ${least:.2f} a month (RunPod's console shows the price of this tier)"
 
 
 def _place(provider: Provider, wanted: str | None, tier: Tier | None) -> str:

@@ -54,7 +54,7 @@ def test_a_run_without_pods_has_nothing_to_advise(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(project.folder)
-    for words, sentence in ((["advise"], "no runs"), (["advise", "--boots"], "no pods were asked for")):
+    for words, sentence in ((["advise"], "no runs"), (["advise", "--boots"], "requested no pods")):
         code = main(words)
         printed = capsys.readouterr()
         assert sentence in printed.out + printed.err, (code, printed)

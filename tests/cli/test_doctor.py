@@ -61,7 +61,7 @@ def test_checks_are_left_out(project: Project, emulator: Launched, registry: str
     assert checks["pods"][0] == "ok"
     wrong = project.command("doctor", "--skip", "images")
     assert wrong.exit_code == 4
-    assert "--skip images: there is no such check; did you mean 'image'?" in wrong.err
+    assert "--skip images: unknown check; did you mean 'image'?" in wrong.err
 
 
 def test_every_check_can_be_left_out() -> None:
@@ -88,7 +88,7 @@ def test_no_key_and_a_wrong_one(project: Project, emulator: Launched, registry: 
     ("usd", "status", "words"),
     [
         (0.0, "fail", "add credit"),
-        (0.3, "fail", "an hour of the pod"),
+        (0.3, "fail", "the price of one hour"),
         (3.0, "warn", "less than all nodes may cost"),
     ],
 )
@@ -246,9 +246,9 @@ def test_what_the_account_may(project: Project, limited: Launched, registry: str
     code, found = findings(project)
     assert code == 1
     assert found["spend limit"][0] == "fail"
-    assert "now: a pod for $0.49 is above it" in found["spend limit"][1]
+    assert "now: a pod at $0.49 an hour exceeds it" in found["spend limit"][1]
     emulator.set_limits()
     emulator.set_role("basic")
     code, found = findings(project)
     assert (code, found["permissions"][0]) == (1, "fail")
-    assert "may read, and not rent" in found["permissions"][1]
+    assert "may read, but not rent" in found["permissions"][1]

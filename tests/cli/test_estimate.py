@@ -140,7 +140,10 @@ def test_what_is_sold_out_has_an_exit_code_of_its_own(project: Project, emulator
     assert project.command("estimate", "--refresh").exit_code == 0
     emulator.inject({"kind": "stock-out", "match": {"gpu": "NVIDIA L4"}})
     sold_out = project.command("estimate", "--refresh")
-    assert (sold_out.exit_code, "deploy_a.py::fit asks for is sold out now" in sold_out.err) == (7, True)
+    assert (sold_out.exit_code, "deploy_a.py::fit requests pods that are sold out now" in sold_out.err) == (
+        7,
+        True,
+    )
     assert "at worst $10.00" in sold_out.out
     result = project.command("estimate", "--refresh", "--json")
     assert (result.exit_code, [node["sold_out"] for node in json.loads(result.out)["nodes"]]) == (7, [True])

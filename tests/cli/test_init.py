@@ -31,7 +31,9 @@ def test_the_conftest_of_pytest_is_left_alone(tmp_path: Path, capsys: pytest.Cap
     """``rpd init`` names the way out, ``--conftest`` takes it, and every command then goes by it."""
     (tmp_path / "conftest.py").write_text(WITHOUT_PYTEST)
     assert main(["init"]) == 4
-    assert "conftest.py exists already; nothing was written. If it is pytest's" in capsys.readouterr().err
+    assert (
+        "conftest.py already exists; nothing was written. If it belongs to pytest" in capsys.readouterr().err
+    )
     assert main(["init", "--conftest", "rpd_conftest.py"]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         ".rpdignore", "conftest.py", "deploy_first.py", "rpd.toml", "rpd_conftest.py",
@@ -132,7 +134,7 @@ def test_what_cannot_be_written_is_told(tmp_path: Path, capsys: pytest.CaptureFi
     """A table that is spelled in an unusual way, another name that is set: nothing is written."""
     for text, message in {
         "[tool]\nrpd = {n = 2}\n": 'put conftest = "rpd_conftest.py" into the table tool.rpd',
-        "[tool.rpd]\nconftest = 'mine.py'\n": "conftest is 'mine.py' here already",
+        "[tool.rpd]\nconftest = 'mine.py'\n": "it already sets conftest to 'mine.py'",
     }.items():
         (tmp_path / "pyproject.toml").write_text(text)
         assert main(["init", "--conftest", "rpd_conftest.py"]) == 4

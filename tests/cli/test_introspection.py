@@ -83,7 +83,7 @@ def test_fixtures_are_listed_by_place(rich: Project) -> None:
         "\nlr [session scope] -- conftest.py:4\n    A variable: --var lr=VALUE; default 0.1.\n" in sections[3]
     )
     assert (
-        "needed [session scope] -- conftest.py:5\n    A variable: --var needed=VALUE; it has to be given."
+        "needed [session scope] -- conftest.py:5\n    A variable: --var needed=VALUE; required."
         in sections[3]
     )
     assert "fold [module scope] -- exp/conftest.py:4\n    One fold." in sections[5]

@@ -90,7 +90,7 @@ def test_nothing_to_do_says_why(project: Project) -> None:
     )
     assert "`rpd run` begins one" in project.command("resume").err
     project.write({"deploy_a.py": "import rpd\n"})
-    assert "no job in the deploy file: a function becomes one by @rpd.job" in project.command("collect").err
+    assert "no job in the deploy file: mark a function with @rpd.job" in project.command("collect").err
     project.write({"deploy_a.py": AWKWARD})
     chosen = project.command("collect", "-k", "three or four", "deploy_a.py")
     assert "2 nodes collected, 2 deselected, none selected" in chosen.out
@@ -111,9 +111,9 @@ def test_nothing_to_do_says_why(project: Project) -> None:
         ("deploy", "`rpd run`"),
         ("fetch", "pod.pull"),
         ("colect", "Did you mean 'collect'?"),
-        ("train.yaml", "`rpd import train.yaml` makes a deploy file of it"),
+        ("train.yaml", "`rpd import train.yaml` turns it into a deploy file"),
         ("--config", "a YAML configuration of runpod-deploy; settings live in rpd.toml"),
-        ("--lf", "A command comes first"),
+        ("--lf", "Start with a command"),
         ("deploy_x.py::fit[a b]", "`rpd run 'deploy_x.py::fit[a b]'`"),
         ("quux", "The commands are collect, run"),
     ],

@@ -46,7 +46,7 @@ def kill_a_run(project: Project) -> str:
     wait_until(lambda: any(project.folder.glob("rpd-runs/2*/*hang*/output.log")), "the command")
     listed = json.loads(project.command("ps", "--json").out)["pods"]
     assert [pod["state"] for pod in listed if pod["node"] == "deploy_a.py::hang"] == ["in use"]
-    assert "still goes on" in project.command("gc", "--yes").out
+    assert "is still running" in project.command("gc", "--yes").out
     running.send_signal(signal.SIGKILL)
     running.finish()
     return next(str(pod["id"]) for pod in listed if pod["node"] == "deploy_a.py::hang")
@@ -108,7 +108,7 @@ def test_ages_and_totals_of_stopped_pods() -> None:
     heading, first, *_, last = _lines(stopped, Claims(), now=3 * 86400.0)
     assert heading.split()[:5] == ["POD", "NODE", "RUN", "STATE", "AGE"]
     assert "3d" in first
-    assert last.startswith("2 stopped pods of rpd's keep 100 GB: $20.00 a month, $0.67 a day;")
+    assert last.startswith("2 stopped pods made by rpd keep 100 GB: $20.00 a month, $0.67 a day;")
 
 
 def test_gc_reaps_what_a_killed_run_left_and_nothing_else(jobs: Project, emulator: Launched) -> None:

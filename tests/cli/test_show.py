@@ -132,7 +132,7 @@ def test_diff_of_the_same(project: Project, ran: RunResult) -> None:
     """Where nothing differs the exit code is 0, however long each of them took."""
     again = project.run()
     same = project.command("diff", f"{run_id(ran)}:eval", f"{run_id(again)}:eval")
-    assert (same.exit_code, same.out) == (0, "no difference\n")
+    assert (same.exit_code, same.out) == (0, "no differences\n")
     assert project.command("diff", run_id(ran), run_id(again)).exit_code == 0
 
 
@@ -211,7 +211,7 @@ def test_diff_of_unlike_selections_fits_one_screen(project: Project) -> None:
         "fit[seed1]  loss        1.0     1.5  +0.5 (+50.0%)",
         "fit[seed2]  outcome  passed  failed",
         "fit[seed2]  loss        2.0     3.0    +1 (+50.0%)",
-        "also different: cause (1); --all shows it, with time and money",
+        "also different: cause (1); --all shows these, with time and cost",
     ]
     every = project.command("diff", run_id(one), run_id(other), "--all").out
     assert "deploy_u.py::fit[seed3] metric loss" in every

@@ -216,7 +216,7 @@ class Typist:
 def test_a_shell_on_a_terminal(project: Project, kept: RunResult) -> None:
     """The shell has a terminal of this one's size, hears its changes and Ctrl-C, and its exit code is passed on."""
     typist = Typist(project.folder, "ssh", "keep")
-    typist.sees("ends itself in")
+    typist.sees("deletes itself within")
     typist.type("echo at=$PWD size=$(stty size) on=$RPD_NODE.\n")
     typist.sees("at=/workspace/a folder size=30 100 on=deploy_a.py::keep.")
     typist.resize(77, 22)

@@ -60,7 +60,7 @@ def test_a_volume_from_making_to_deleting(rpd: Rpd, account: Launched) -> None:
     rows = {row["name"]: row for row in json.loads(out)["volumes"]}
     assert (rows["data"]["tier"], rows["data"]["usd_per_month"]) == ("standard", 95.0)
     assert (rows["fast"]["tier"], rows["fast"]["usd_per_month"]) == ("high_performance", None)
-    assert "2 volumes, $95.00 a month without 1 whose price is not known, used or not" in rpd()[1]
+    assert "2 volumes, $95.00 a month without 1 whose price is unknown, used or not" in rpd()[1]
     assert "rpd volume rm deletes files for good" in rpd("rm", "data")[2]
     assert rpd("rm", "data", rows["fast"]["id"], "--yes")[0] == 0
     assert "no network volumes" in rpd()[1]
@@ -113,7 +113,7 @@ def test_what_runpod_refuses(rpd: Rpd, account: Launched) -> None:
     create(rpd, "data", "--yes")
     code, _, err = create(rpd, "data", "--yes")
     assert code == 4
-    assert "the account has a network volume 'data' already" in err
+    assert "the account already has a network volume 'data' already" in err
     assert "the account has no network volume 'dat': did you mean 'data'?" in rpd("rm", "dat", "--yes")[2]
     account.set_role("basic")
     assert "the role of this API key" in rpd("rm", "data", "--yes")[2]

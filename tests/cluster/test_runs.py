@@ -125,7 +125,7 @@ def test_members_end_what_they_may(rpd: RpdRun, project: Project, emulator: Laun
     running.send_signal(signal.SIGKILL)
     running.finish()
     wait_until(lambda: not emulator.pods() and not emulator.state()["clusters"], "the end of the cluster")
-    assert "nothing to reap" in rpd(folder, command="gc").out
+    assert "nothing to delete" in rpd(folder, command="gc").out
 
 
 GOES_ON = f"""{HEAD}

@@ -29,7 +29,7 @@ def test_init_then_run(rpd: RpdRun, tmp_path: Path) -> None:
     assert "emulator" in ran.out
     again = rpd(tmp_path, "first", command="init")
     assert again.exit_code == 4
-    assert "exists already; nothing was written" in again.err
+    assert "already exists; nothing was written" in again.err
 
 
 def test_an_emulator_of_ones_own(rpd: RpdRun, project: Project) -> None:

@@ -316,6 +316,6 @@ def test_pods_kept_on_purpose_are_told(rpd: RpdRun, project: Project, emulator: 
     assert (result.run_dir / ".ssh").exists()
     # Neither was left behind by a killed run: gc leaves both alone, stop takes them.
     reaped = rpd(folder, "--yes", command="gc")
-    assert "nothing to reap" in reaped.out
+    assert "nothing to delete" in reaped.out
     assert rpd(folder, *left, command="stop").exit_code == 0
     assert emulator.pods() == []

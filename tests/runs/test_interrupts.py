@@ -291,7 +291,7 @@ def test_killed_then_reaped(rpd: RpdRun, project: Project, emulator: Launched) -
     mine = {pod["id"] for pod in emulator.pods()}
     assert len(mine) == 2
     alive = rpd(folder, "--yes", command="gc")
-    assert "nothing to reap" in alive.out
+    assert "nothing to delete" in alive.out
     assert {pod["id"] for pod in emulator.pods()} == mine
     kill(process)
     shown = rpd(folder, command="gc")

@@ -180,7 +180,7 @@ def test_credentials_of_a_killed_run(
     reaped = rpd(folder, "--yes", command="gc")
     assert "deleted registry credentials rpd-" in reaped.out, reaped.out + reaped.err
     assert stored(clean_emulator) == clean_emulator.pods() == []
-    assert "nothing to reap" in rpd(folder, command="gc").out
+    assert "nothing to delete" in rpd(folder, command="gc").out
 
 
 def test_a_resumed_run_deletes_them(

@@ -245,7 +245,7 @@ def test_a_run_of_another_machine(tmp_path: Path) -> None:
     ("words", "message"),
     [
         (("nowhere",), "expected a run folder"),
-        (("empty",), "there is no run in it"),
+        (("empty",), "neither a run folder"),
         (("a", "b"), "takes one path"),
         (("--port", "70000"), "port"),
     ],

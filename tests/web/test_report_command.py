@@ -43,7 +43,7 @@ def test_one_run_several_runs_and_a_query(project: Path, capsys: pytest.CaptureF
     ("words", "message"),
     [
         (("--where", "lr < 0.01"), "rpd query"),
-        (("--where", "lr > 7", "--html", "x.html"), "no node fits"),
+        (("--where", "lr > 7", "--html", "x.html"), "no node matches"),
         (("--where", "lrr > 7", "--html", "x.html"), "lrr"),
         (("--html", "."), "expected a file"),
         (("nosuch", "--html", "x.html"), "nosuch"),

@@ -73,7 +73,7 @@ def test_every_command_that_looks_back_knows_them(project: Path) -> None:
     assert f"artifacts/runpod/{STAMPS[2]}/{MANIFEST}: Expecting property name" in first.err
     assert "added 2 runs" in first.out
     again = rpd("import", "--runs", "artifacts/runpod", cwd=project)
-    assert "added 0 runs; 2 were there before" in again.out
+    assert "added 0 runs; 2 had been imported before" in again.out
     listed = json.loads(rpd("runs", "--json", cwd=project).out)["runs"]
     assert [(run["backend"], run["outcomes"]) for run in listed] == [
         ("runpod-deploy", {"failed": 1}),

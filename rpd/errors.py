@@ -316,7 +316,7 @@ class CommandTimeout(RemoteError):
     cause = Cause.TIMEOUT
 
     def __init__(self, command: str, seconds: float, *, name: str = "") -> None:
-        super().__init__(f"command was ended after its timeout of {seconds:g} s: {name or command}")
+        super().__init__(f"command exceeded its timeout of {seconds:g} s: {name or command}")
         self.command = command
         self.seconds = seconds
 

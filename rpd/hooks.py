@@ -380,7 +380,7 @@ class PluginManager(pluggy.PluginManager):
                 self._defect = self._defect or error
         said = f"{type(error).__name__}: {error}".removesuffix(": ")
         place = _place(error, _file_of(function))
-        self.hook.rpd_notice(text=f"plugin {plugin}: {hook} raised {said}{place}; the run goes on")
+        self.hook.rpd_notice(text=f"plugin {plugin}: {hook} raised {said}{place}; the run continues")
 
     def raise_defect(self) -> None:
         """Raise the exception of one of rpd's own observers: it must neither end a run nor stay unseen."""
@@ -439,7 +439,7 @@ def _guarded_wrapper(function: Callable[..., Any], failed: Failed) -> Callable[.
             failed(error)
         else:
             wrapper.close()
-            failed(RuntimeError("it yields more than once"))
+            failed(RuntimeError("it yielded more than once"))
         return result
 
     return call
@@ -605,4 +605,4 @@ def _check_hook_names(plugin: object, name: str) -> None:
         if callable(value) and attribute not in known:
             close = closest(attribute, known)
             meant = f"; did you mean {close}?" if close else ""
-            raise UsageError(f"plugin {name}: there is no hook {attribute}{meant}")
+            raise UsageError(f"plugin {name}: unknown hook {attribute}{meant}")

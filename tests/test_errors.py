@@ -19,7 +19,7 @@ from rpd.values.step import in_short
         (CommandFailed("train", 139), "command exited 139 (segmentation fault): train"),
         (
             CommandTimeout("python train.py", 60, name="train"),
-            "command was ended after its timeout of 60 s: train",
+            "command exceeded its timeout of 60 s: train",
         ),
     ],
 )

@@ -130,7 +130,7 @@ class _Walk:
             why = "it asks for its own name and overrides no other fixture"
             return self._error([f"recursive dependency involving fixture {name!r} detected: {why}"])
         if name in self._view.broken:
-            return self._error([f"fixture {name!r} is declared, but wrongly: see the error about it"])
+            return self._error([f"fixture {name!r} has an error in its declaration: see that error"])
         available = sorted(each for each in self._view.definitions if not each.startswith("_"))
         candidates = sorted({*available, *self._direct, RESERVED})
         close = closest(name, candidates)

@@ -79,7 +79,7 @@ def _lines(error: BaseException, rootdir: Path) -> Iterator[str]:
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if before is not None:
         yield from _lines(before, rootdir)
-        yield "which led to:" if error.__cause__ else "and while that was handled:"
+        yield "which led to:" if error.__cause__ else "while handling that:"
     frames = _user_frames(error)
     left_out = len(frames) - MOST_FRAMES
     for index, (frame, number) in enumerate(frames):

@@ -266,7 +266,7 @@ def _check_handle(definition: Definition, node: Node) -> None:
     if node.job.cluster and any(mark.name == "slots" for mark in node.marks):
         hint = "Nodes may share a cluster, one after the other: rent it in a fixture of a wider scope"
         raise DefinitionError(
-            "Job", "cluster", "expected none with the mark slots", node.job.cluster, hint=hint
+            "Job", "cluster", "expected no cluster with the mark slots", node.job.cluster, hint=hint
         )
     wrong = _POD if node.job.cluster else _CLUSTER
     chain = definition.closure.definitions.get(wrong, ())
@@ -359,9 +359,9 @@ def misplaced_hooks(module: ModuleType, rootdir: Path, conftest: str) -> Iterato
         if attached(value, JOB_ATTRIBUTE) or attached(value, FIXTURE_ATTRIBUTE) or not _is_own(value, module):
             continue
         if closest(name, [GENERATE], likeness=0.8):
-            yield at_function(f"there is no hook {name}; did you mean {GENERATE}?", value, rootdir=rootdir)
+            yield at_function(f"unknown hook {name}; did you mean {GENERATE}?", value, rootdir=rootdir)
         elif name in hook_names():
-            text = f"{name} is not called in a deploy file: move it to the {conftest} of its folder"
+            text = f"rpd does not call {name} in a deploy file: move it to the {conftest} of its folder"
             text += ", or to a plugin"
             yield at_function(text, value, rootdir=rootdir)
 

@@ -18,12 +18,13 @@ BUILT_IN = {
     "xfail(condition, ..., *, reason=..., run=True, raises=None, strict=False)": "expect the job not to pass",
     "usefixtures(name, ...)": "set these fixtures up although the job does not ask for their values",
     "retry(infra=N)": "try again when the infrastructure, not the job, failed",
-    "timeout(job=None, *, silent=None)": "end the job after this time, or when it shows no sign of life for so long",
+    "timeout(job=None, *, silent=None)": "end the job after this time, or after this long without output and "
+    "with an idle GPU",
     "gpu(id, ..., *, count=1, min_vram_gb=None, max_price_usd=None)": "run this job, or this case, on another GPU",
     "budget(*, cost_cap_usd=..., max_runtime=...)": "other limits for this job, or for this case",
     "search(name=range, ..., *, minimize=..., trials=N)": "run trials whose values a sampler chooses",
     "slots(gpu=N)": "the job takes N of the GPUs of a shared pod; others run on the rest at the same time",
-    "needs(job, ..., *, all=False)": "run after the cases of other jobs that have the same parameters (all=True: after "
+    "needs(job, ..., *, all=False)": "run after the cases of other jobs with the same parameters (all=True: after "
     "every such case), if they pass",
 }
 PLUGINS: Mapping[str, str] = {"search": "rpd.search.plugin"}

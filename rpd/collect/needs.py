@@ -91,7 +91,7 @@ class Linker:
         """Yield each job named by the marks of one job, with its nodes."""
         marks = [mark for mark in definition.marks if mark.name == NEEDS]
         if not marks and takes_results(definition):
-            text = "it asks for the fixture needs and says nowhere which jobs it needs: write @rpd.mark.needs(train)"
+            text = "it asks for the fixture needs, but does not say which jobs it needs: write @rpd.mark.needs(train)"
             mistake(self._error(definition, text))
         for mark in reversed(marks):  # in the order of the source, top down
             for job in mark.args:
@@ -112,7 +112,7 @@ class Linker:
         own = self._place_of(definition.file)
         name = getattr(job, "__name__", "")
         if attached(job, JOB_ATTRIBUTE) is None:
-            text = f"needs({name or repr(job)}): that is no job; decorate it with @rpd.job"
+            text = f"needs({name or repr(job)}): not a job; decorate it with @rpd.job"
             raise self._error(definition, text)
         for path in dict.fromkeys((own, Path(str(real_function(job).__code__.co_filename)))):
             jobs = self._jobs_in(path) if path == own or path.is_file() else {}

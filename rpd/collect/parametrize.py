@@ -227,7 +227,7 @@ class Metafunc:
         if choice == "fail_at_collect":
             raise CollectionError(
                 f"Empty parameter set for ({', '.join(names)}): there is nothing to run. "
-                "If that may be so, set empty_parameter_set_mark to skip or xfail"
+                "If that is intended, set empty_parameter_set_mark to skip or xfail"
             )
         keywords: dict[str, Any] = {"reason": f"got empty parameter set for ({', '.join(names)})"}
         if choice == "xfail":

@@ -129,7 +129,7 @@ def _from_table(source: _Source, table: Mapping[str, Any]) -> _Read:
             source.refuse(name, "expected a list of values", values)
     if ID in table:
         source.refuse(
-            ID, f"expected no ids next to lists that multiply (sets under {SETS!r} may have one)", table[ID]
+            ID, f"expected no ids with lists that multiply (sets under {SETS!r} may have one)", table[ID]
         )
     cells = itertools.product(*table.values()) if table else ()
     return tuple(table), tuple(param(*values) for values in cells)
@@ -150,7 +150,7 @@ def _set(source: _Source, where: str, values: Mapping[str, Any], names: Sequence
         source.refuse(where, f"expected the names of the first set, {', '.join(names)}", ", ".join(argnames))
     chosen = values.get(ID)
     if chosen is not None and (not isinstance(chosen, str) or not chosen):
-        source.refuse(f"{where}.{ID}", "expected a text", chosen)
+        source.refuse(f"{where}.{ID}", "expected a string", chosen)
     return param(*(values[name] for name in names), id=chosen)
 
 

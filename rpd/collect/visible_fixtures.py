@@ -334,7 +334,7 @@ class ReadVariable:
         """Return the value. Raise UsageError if there is none or it cannot be converted."""
         if self.name not in variables:
             if self.variable.default is REQUIRED:
-                raise UsageError(f"variable {self.name!r} has no value: give it with --var {self.name}=VALUE")
+                raise UsageError(f"variable {self.name!r} has no value: set it with --var {self.name}=VALUE")
             return self.variable.default
         value, type_ = variables[self.name], self.variable.type
         kind = getattr(type_, "__name__", repr(type_)).lstrip("_")

@@ -124,7 +124,7 @@ class SelectSettings:
     )
     deselect: tuple[str, ...] = selecting.several("leave out nodes whose id begins with ID", "--deselect", metavar="ID")
     last_failed: tuple[str, ...] = selecting.option(
-        (), "only nodes that did not pass when they last ran (with CAUSES, e.g. infra,lost: for one of these)",
+        (), "only nodes that did not pass when they last ran (CAUSES, e.g. infra,lost: only for one of these)",
         "--lf", "--last-failed", metavar="CAUSES", parse=texts.causes, const="all"
     )
     failed_first: bool = selecting.switch(
@@ -141,10 +141,10 @@ class SelectSettings:
         "stop at the first node that does not pass, and start there next time", "--sw", "--stepwise"
     )
     stepwise_skip: bool = selecting.switch(
-        "as --sw, but skip the first node that does not pass", "--sw-skip", "--stepwise-skip"
+        "like --sw, but skip the first node that does not pass", "--sw-skip", "--stepwise-skip"
     )
     stepwise_reset: bool = selecting.switch(
-        "as --sw, but start at the first node", "--sw-reset", "--stepwise-reset"
+        "like --sw, but start at the first node", "--sw-reset", "--stepwise-reset"
     )
     changed: bool = running.switch(
         "skip nodes that passed before, if code, files, parameters and image have not changed since",
@@ -244,16 +244,16 @@ class SearchSettings:
     # fmt: off
 
     trials: int | None = searching.option(
-        None, "how many trials each study has", "--trials", metavar="N", parse=texts.positive_int
+        None, "the number of trials of each study", "--trials", metavar="N", parse=texts.positive_int
     )
     search_seed: int | None = searching.option(
-        None, "what the sampler of each study begins with", "--search-seed", metavar="N", parse=texts.count
+        None, "the seed of each study's sampler", "--search-seed", metavar="N", parse=texts.count
     )
     continue_study: str | None = searching.option(
-        None, "begin with what the studies of an earlier run have found", "--continue-study", metavar="RUN"
+        None, "start from the results of an earlier run's studies", "--continue-study", metavar="RUN"
     )
     trial: str | None = searching.option(
-        None, "run one trial of an earlier study again, with its values", "--trial", metavar="RUN:TRIAL"
+        None, "rerun one trial of an earlier study, with its values", "--trial", metavar="RUN:TRIAL"
     )
 
     # fmt: on
@@ -271,25 +271,25 @@ class MoneySettings:
         commands=("run", "gc", "stop", "volume", "estimate")
     )
     cost_cap_usd: float | None = pricing.option(
-        None, "most a node may cost", "--cost-cap-usd", metavar="USD", parse=texts.money
+        None, "the most a node may cost", "--cost-cap-usd", metavar="USD", parse=texts.money
     )
     budget: float | None = spending.option(
-        None, "most the whole run may cost", "--budget", metavar="USD", parse=texts.money, env="RPD_BUDGET",
+        None, "the most the whole run may cost", "--budget", metavar="USD", parse=texts.money, env="RPD_BUDGET",
         key=True
     )
     max_runtime_seconds: float | None = pricing.option(
-        None, "most a node may take, in minutes (or 1h30m)", "--max-runtime-minutes", metavar="MIN",
+        None, "the longest a node may take, in minutes (or 1h30m)", "--max-runtime-minutes", metavar="MIN",
         parse=texts.minutes
     )
     max_gpu_price: float | None = pricing.option(
-        None, "most a pod may cost per hour", "--max-gpu-price", metavar="USD", parse=texts.money
+        None, "the most a pod may cost per hour", "--max-gpu-price", metavar="USD", parse=texts.money
     )
     wait_for_stock: float | None = spending.option(
         None, "keep trying for this long (30m; 30 is seconds) while every offer is sold out", "--wait-for-stock",
         metavar="DURATION", parse=texts.duration, key=True
     )
     confirm_above_usd: float = in_file(
-        10.0, "ask before a run that may cost more", parse=texts.money, env="RPD_CONFIRM_ABOVE_USD"
+        10.0, "ask before a run that may cost more than this", parse=texts.money, env="RPD_CONFIRM_ABOVE_USD"
     )
     policy: Mapping[str, Any] = in_file(EMPTY, "limits that no flag can lift, checked before money is spent")
     balance_interval: float = in_file(
@@ -311,7 +311,7 @@ class PodSettings:
     # fmt: off
 
     lifecycle: str = in_file(
-        "sdk", "how to rent pods: sdk (GraphQL), rest (REST v2) or auto (what answers)", parse=texts.lifecycle,
+        "sdk", "how to rent pods: sdk (GraphQL), rest (REST v2) or auto (whichever answers)", parse=texts.lifecycle,
         env="RPD_LIFECYCLE"
     )
     gpu_id: str | None = pricing.option(
@@ -325,7 +325,7 @@ class PodSettings:
         commands=("run", "estimate", "plan", "doctor", "gpus")
     )
     fallback_cloud: str | None = pricing.option(
-        None, "the cloud to try if the first has nothing", "--fallback-cloud-type",
+        None, "the cloud to try if the first has nothing to offer", "--fallback-cloud-type",
         parse=texts.cloud, choices=("secure", "community")
     )
     ssh_ready_seconds: float | None = pricing.option(
@@ -336,7 +336,7 @@ class PodSettings:
         "do not reuse stopped pods of earlier runs: delete them", "--force-fresh"
     )
     pin_images: bool = spending.switch(
-        "create pods with the digest that each image's tag means at the start", "--pin-images"
+        "pin each image to the digest that its tag has when the run starts", "--pin-images"
     )
     keep_failed: float | None = spending.option(
         None, "keep the pod of a node that did not pass for this long (30m; 30 is seconds); then it deletes itself",
@@ -356,7 +356,7 @@ class PodSettings:
     )
     telemetry_interval: float = in_file(5.0, "how often a pod reports how busy it is (0: never)", parse=texts.seconds)
     stage_limit_mb: int = running.option(
-        2000, "most that staged_dir may send of a project, in MB", "--stage-limit-mb", metavar="MB",
+        2000, "the most that staged_dir may send of a project, in MB", "--stage-limit-mb", metavar="MB",
         parse=texts.positive_int, key=True
     )
     ssh: Mapping[str, Any] = in_file(
@@ -379,7 +379,7 @@ class OutputSettings:
     capture: bool = running.option(True, "show the output of all nodes as it arrives", "-s", action="store_false")
     as_json: bool = showing.switch("print JSON", "--json", commands=TELLING)
     graph: str = showing.option(
-        "", "print what needs what, as a tree or as a Mermaid diagram", "--graph", choices=("tree", "mermaid"),
+        "", "print which nodes need which, as a tree or a Mermaid diagram", "--graph", choices=("tree", "mermaid"),
         const="tree", commands=("collect",)
     )
     full_trace: bool = showing.switch("show rpd's own frames in tracebacks", "--full-trace")
@@ -402,7 +402,7 @@ class OutputSettings:
         None, "write a report as one HTML file", "--html", metavar="PATH", commands=("run", "report")
     )
     sort: str = showing.option(
-        "", "order tables of results by a metric, a parameter, seconds or usd (NAME:desc: greatest first)",
+        "", "order tables of results by a metric, a parameter, seconds or usd (NAME:desc: largest first)",
         "--sort", metavar="NAME", parse=texts.ranking, key=True, commands=("run", "report", "show")
     )
     report_chars: str = running.option(
@@ -416,17 +416,17 @@ class OutputSettings:
         parse=texts.count
     )
     durations_min: float = running.option(
-        0.005, "leave phases out of --durations that took less than SEC", "--durations-min", metavar="SEC",
+        0.005, "leave out of --durations the phases that took less than SEC", "--durations-min", metavar="SEC",
         parse=texts.seconds
     )
     costs: int | None = running.option(
         None, "list the N most expensive nodes at the end (0: all)", "--costs", metavar="N", parse=texts.count
     )
     notify: tuple[str, ...] = running.several(
-        "tell desktop, an https:// webhook, or an address of apprise of failures, a budget nearly spent, pods left "
+        "notify desktop, an https:// webhook or an Apprise URL of failures, a budget nearly spent, pods left behind "
         "and the end", "--notify", metavar="TARGET", env="RPD_NOTIFY", key=True
     )
-    color: str = showing.option("auto", "whether to use colour", "--color", choices=("auto", "yes", "no"))
+    color: str = showing.option("auto", "when to use colour", "--color", choices=("auto", "yes", "no"))
 
     # fmt: on
 

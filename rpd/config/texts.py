@@ -133,9 +133,9 @@ def sweep(text: str) -> tuple[str, tuple[str, ...]]:
         first, dots, last = part.partition("..")
         if dots and first.lstrip("-").isdigit() and last.lstrip("-").isdigit():
             if max(len(first), len(last)) > _MOST_DIGITS or int(last) - int(first) >= _MOST_VALUES:
-                raise ValueError(f"expected a range of {_MOST_VALUES:,} values at most")
+                raise ValueError(f"expected a range of at most {_MOST_VALUES:,} values")
             if int(first) > int(last):
-                raise ValueError("expected a range that does not run backwards")
+                raise ValueError("expected a range that counts up")
             values.extend(map(str, range(int(first), int(last) + 1)))
         else:
             values.append(part.strip())
@@ -150,7 +150,7 @@ def causes(text: str) -> tuple[str, ...]:
         return CAUSES
     names = tuple(name.strip() for name in text.split(","))
     if not set(names) <= set(CAUSES):
-        raise ValueError(f"expected all, or causes out of {', '.join(CAUSES)}")
+        raise ValueError(f"expected all, or any of {', '.join(CAUSES)}")
     return names
 
 
@@ -164,7 +164,7 @@ def python_file(text: str) -> str:
 def report_chars(text: str) -> str:
     """Read the letters of ``-r``."""
     if not text or set(text) - set(REPORT_CHARS):
-        raise ValueError(f"expected letters out of {REPORT_CHARS}")
+        raise ValueError(f"expected any letters of {REPORT_CHARS}")
     return text
 
 
@@ -202,5 +202,5 @@ def names(text: str) -> tuple[str, ...]:
     """Return the names in a list with commas; those in parentheses stay together."""
     parts = tuple(part.strip() for part in text.split(","))
     if not all(parts):
-        raise ValueError("expected names with commas between them")
+        raise ValueError("expected names separated by commas")
     return parts

@@ -29,7 +29,7 @@ def _parse(value: str | float, most: int) -> float:
     if not 0 < seconds < float("inf"):
         raise ValueError(RULE)
     if seconds > most:
-        raise ValueError(f"expected a duration of {most // 86_400} days at most")
+        raise ValueError(f"expected a duration of at most {most // 86_400} days")
     return float(seconds)
 
 

@@ -399,7 +399,8 @@ class Lifecycle:
                 "on_failure",
                 "expected delete, stop or preserve",
                 str(self.on_failure),
-                "The next node would run on what may have made this one fail; to look into it, use stop or preserve",
+                "The next node would run on the pod that may have made this one fail; to look into it, use stop or "
+                "preserve",
             )
 
 
@@ -466,7 +467,10 @@ class Registry:
             raise _fail("Registry", "password", "expected a Secret(…)", got, hint)
         if self.password.to is not None:
             raise _fail(
-                "Registry", "password", "expected a secret without to=: no file comes of it", self.password
+                "Registry",
+                "password",
+                "expected a secret without to=: it is not written to a file",
+                self.password,
             )
 
 
@@ -687,7 +691,7 @@ class Asked(Protocol):
 def check_place(request: Asked) -> None:
     """Raise DefinitionError for a place that RunPod never has, so that nobody waits for stock there."""
     if request.min_cuda is not None and request.cuda:
-        hint = "cuda lists versions, min_cuda is the lowest: take one of the two out"
+        hint = "cuda lists versions, min_cuda is the lowest: remove one of the two"
         raise _fail("Job", "min_cuda", "expected none with cuda", request.min_cuda, hint)
     if request.cloud is not CloudChoice.COMMUNITY:
         return
@@ -697,7 +701,7 @@ def check_place(request: Asked) -> None:
         ("global_network", request.global_network, "and so is the network between them"),
     ):
         if got:
-            hint = f"Data centres are Secure Cloud's, {why}: take one of the two out"
+            hint = f"Data centres are Secure Cloud's, {why}: remove one of the two"
             raise _fail("Job", name, 'expected none with cloud="community"', got, hint)
 
 
@@ -709,7 +713,7 @@ def check_kind(request: Asked) -> None:
             "storage",
             "expected no volume_gb without a gpu: RunPod gives CPU pods no volume",
             request.storage,
-            "Use container_disk_gb for room that goes with the pod, or network_volume for files that stay",
+            "Use container_disk_gb for space that is deleted with the pod, or network_volume for files that stay",
         )
     if request.gpu is not None and request.cpu:
         hint = "The CPU of a GPU pod is its host's: min_vcpu and min_memory_gb ask for enough of it"
@@ -762,7 +766,7 @@ def check_cluster_gpu(request: Asked) -> None:
     """Raise DefinitionError for a cluster of CPU pods, which RunPod does not rent."""
     if request.cluster is not None and request.gpu is None:
         raise _fail(
-            "Job", "gpu", "expected a Gpu(…) with a cluster: RunPod rents no clusters of CPU pods", None
+            "Job", "gpu", "expected a Gpu(…) with a cluster: RunPod has no clusters of CPU pods", None
         )
 
 
@@ -771,7 +775,7 @@ def check_cluster_lifecycle(cluster: Cluster | None, lifecycle: Lifecycle) -> No
     for name in ("on_success", "on_failure"):
         how = getattr(lifecycle, name)
         if cluster is not None and how in (Release.STOP, Release.RECYCLE):
-            hint = "RunPod stops no clusters, and a member that is stopped bills on with the others"
+            hint = "RunPod cannot stop clusters, and a stopped member bills on with the others"
             raise _fail("Lifecycle", name, "expected delete or preserve with a cluster", str(how), hint)
 
 
@@ -785,7 +789,7 @@ def _check_fields(owner: str, names: Iterable[str], known: Sequence[str]) -> Non
         if name not in known:
             close = closest(name, known)
             hint = f"Did you mean {close!r}?" if close else f"The fields are {', '.join(known)}"
-            raise _fail(owner, name, "there is no such field", name, hint)
+            raise _fail(owner, name, "unknown field", name, hint)
 
 
 def _environment(value: object) -> Mapping[str, str]:

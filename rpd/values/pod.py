@@ -318,7 +318,7 @@ class Provider(ABC):
     def add_registry(self, name: str, username: str, password: str) -> str:
         """Store registry credentials under a name and return their id. Raises AmbiguousCreate as ``create`` does."""
         del name, username, password
-        raise ImpossibleRequest(f"{self.name} stores no registry credentials: leave registry out")
+        raise ImpossibleRequest(f"{self.name} does not store registry credentials: leave registry out")
 
     def remove_registry(self, registry_id: str) -> None:
         """Delete registry credentials; succeeds if they are gone. Raises RequestRejected while a pod uses them."""
@@ -357,5 +357,5 @@ def renter_of(provider: Provider, request: PodRequest) -> Provider:
         return provider
     clusters = provider.clusters()
     if clusters is None:
-        raise ImpossibleRequest(f"{provider.name} rents no clusters: leave cluster out")
+        raise ImpossibleRequest(f"{provider.name} does not rent clusters: leave cluster out")
     return clusters

@@ -59,7 +59,7 @@ def _object(text: str) -> dict[str, Any]:
         reason = (
             error.msg if isinstance(error, json.JSONDecodeError) else "nested too deep, or a number too long"
         )
-        raise ValueError(f"it is no JSON object ({reason})") from None
+        raise ValueError(f"it is not a JSON object ({reason})") from None
     if len(document) > MOST_VALUES:
         raise ValueError(f"it has more than {MOST_VALUES} values")
     return {name: value for name, value in document.items() if name in (STEP, TIME) or _is_number(value)}
@@ -107,7 +107,7 @@ def _points(values: Mapping[str, object], step: float | None) -> list[Point]:
         if name and (read := number(value)) is not None
     ]
     if not points:
-        raise ValueError("there is no number in it")
+        raise ValueError("it contains no number")
     return points
 
 

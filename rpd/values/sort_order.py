@@ -28,7 +28,7 @@ class Ranking:
         if not colon or direction not in ("asc", "desc"):
             column, direction = text, "asc"
         if not column.strip():
-            raise ValueError("expected a metric or parameter, or NAME:desc for the greatest first")
+            raise ValueError("expected a metric or parameter, or NAME:desc for the largest first")
         return cls(column=column.strip(), descending=direction == "desc")
 
 
@@ -50,7 +50,7 @@ def missing(reports: Sequence[NodeReport], ranking: Ranking) -> str:
         return ""
     name, names = ranking.column, columns(reports)
     if _is_both(reports, name):
-        return f"{name!r} is a parameter and a metric: say parameter.{name} or metric.{name}"
+        return f"{name!r} is a parameter and a metric: write parameter.{name} or metric.{name}"
     if any(name in _values(report) for report in reports):
         return ""
     import difflib  # for a mistake only

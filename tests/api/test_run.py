@@ -215,7 +215,7 @@ MISTAKES: dict[str, tuple[Any, str]] = {
     "no function": (lambda: rpd.run(3), "expected a path, a node id or a job function, got 3"),
     "two that exclude each other": (lambda: rpd.start(local=True, dry_run=True), "exclude each other"),
     "a plugin": (lambda: rpd.start(plugins=["no_such_plugin"]), "plugin no_such_plugin: cannot be imported"),
-    "a hook": (lambda: rpd.start(plugins=[Misspelt()]), "there is no hook rpd_node_reprot"),
+    "a hook": (lambda: rpd.start(plugins=[Misspelt()]), "unknown hook rpd_node_reprot"),
     "money": (lambda: rpd.run(yes=False, confirm_above_usd=0.5), "nobody to ask: agree beforehand"),
     "nothing to forecast": (lambda: rpd.forecast(keyword="nope"), "no node is selected"),
     "a count": (lambda: rpd.prices(count=0), "count: expected a whole number from 1, got 0"),

@@ -122,7 +122,7 @@ WRONG: Mapping[str, tuple[dict[str, Any], str]] = {
     "no bool": ({"local": "yes"}, "local: expected True or False, got 'yes'"),
     "no duration": ({"wait_for_stock": "soon"}, "wait_for_stock: expected a duration"),
     "a choice": ({"cloud": "secur"}, "cloud: expected one of secure, community, any, got 'secur'; did you mean 'secure'?"),
-    "a cause": ({"last_failed": ["infra", "x"]}, "last_failed: expected all, or causes out of"),
+    "a cause": ({"last_failed": ["infra", "x"]}, "last_failed: expected all, or any of"),
     "no mapping": ({"var": "a=1"}, "var: expected a mapping of names and values, got 'a=1'"),
     "a comma": ({"sweep": {"a": ["1,2"]}}, "sweep: a: a value has a comma in it"),
     "no value of a variable": ({"var": {"a": object()}}, "var: a: expected a text, a number or the like"),

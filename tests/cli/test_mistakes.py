@@ -166,7 +166,7 @@ MISTAKES = {
     "rpdmark that is none": Mistake(2, ("rpdmark: expected a mark",), f"{ONE}rpdmark = 'slow'\n"),
     "a hook that belongs elsewhere": Mistake(
         2,
-        ("rpd_node_report is not called in a deploy file", r"conftest\.py of its folder"),
+        ("rpd does not call rpd_node_report in a deploy file", r"conftest\.py of its folder"),
         f"{ONE}def rpd_node_report(node): ...\n",
     ),
     "a misspelt hook": Mistake(
@@ -204,7 +204,7 @@ MISTAKES = {
     ),
     "a variable without a value": deploy(
         4,
-        r"variable 'x' has no value: give it with --var x=VALUE \(declared at deploy_a\.py:2\)",
+        r"variable 'x' has no value: set it with --var x=VALUE \(declared at deploy_a\.py:2\)",
         text="x = rpd.variable(type=int)\n@rpd.job\ndef f(x): ...\n",
     ),
     "a variable of another type": Mistake(
@@ -322,7 +322,7 @@ MISTAKES = {
         (r"pyproject\.toml \[tool\.rpd\]: expected a table, got 3",),
         files={"pyproject.toml": "[tool]\nrpd = 3\n", "rpd.toml": b""},
     ),
-    "a field of the job table": config("table job: Job.imge: there is no such field", "[job]\nimge = 'x'\n"),
+    "a field of the job table": config("table job: Job.imge: unknown field", "[job]\nimge = 'x'\n"),
     "a wrong empty_parameter_set_mark": Mistake(
         4,
         ("empty_parameter_set_mark: expected one of fail_at_collect, skip, xfail, got 'foo'",),

@@ -42,8 +42,8 @@ def ids(result: RunResult) -> list[str]:
 # --- mistakes -------------------------------------------------------------------------------------------------------
 
 WRONG = [
-    ("def rpd_node_reports(report): ...", "there is no hook rpd_node_reports; did you mean rpd_node_report?"),
-    ("def rpd_qqqqqqq(): ...", "there is no hook rpd_qqqqqqq"),
+    ("def rpd_node_reports(report): ...", "unknown hook rpd_node_reports; did you mean rpd_node_report?"),
+    ("def rpd_qqqqqqq(): ...", "unknown hook rpd_qqqqqqq"),
     ("def rpd_node_report(result): ...", "in the hookspec; its arguments are node, report"),
     ("1 / 0", "ZeroDivisionError"),
     ("import nothing_of_that_name", "nothing_of_that_name"),

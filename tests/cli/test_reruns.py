@@ -127,7 +127,7 @@ def test_a_wrong_cause_is_a_usage_error(switched: Project) -> None:
     """A cause that does not exist is told with those that do, before anything runs."""
     result = switched.run("--lf=infrastructure")
     assert result.exit_code == 4
-    assert "causes out of code, timeout, oom" in result.err
+    assert "any of code, timeout, oom" in result.err
 
 
 MARKED = """

@@ -102,7 +102,7 @@ def test_the_wrong_fixture_is_found_when_collecting(tmp_path: Path) -> None:
     assert [error.message.split(":")[0] for error in collection.errors] != []
     assert [said in error.message for error, said in zip(collection.errors, (
         "expected a job that does not ask for pod", "expected a Cluster(…) for the fixture cluster",
-        "RunPod has no spot clusters", "expected none with the mark slots"), strict=True)] == [True] * 4  # fmt: skip
+        "RunPod has no spot clusters", "expected no cluster with the mark slots"), strict=True)] == [True] * 4  # fmt: skip
     assert [node.definition.name for node in collection.nodes] == ["fine"]
 
 

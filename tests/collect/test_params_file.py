@@ -102,7 +102,7 @@ def test_the_path_is_relative_to_the_deploy_file(project):
         ),
         ("grid.toml", "lr = [", 'params_from("grid.toml"): expected TOML, got'),
         ("grid.toml", "", 'params_from("grid.toml"): expected at least one set of parameters'),
-        ("grid.toml", "id = ['a']\nlr = [1]", 'params_from("grid.toml").id: expected no ids next to lists'),
+        ("grid.toml", "id = ['a']\nlr = [1]", 'params_from("grid.toml").id: expected no ids with lists'),
         ("grid.toml", "'learning rate' = [1]", "expected names of arguments, got 'learning rate'"),
         (
             "grid.toml",

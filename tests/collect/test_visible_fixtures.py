@@ -122,7 +122,7 @@ def test_who_asks_for_a_wrong_fixture_is_sent_to_its_error(project):
     project.write({"deploy_x.py": "@rpd.fixture\nasync def value(): ...\n@rpd.job\ndef train(value): ...\n"})
     first, second = project.collect().errors
     assert "is async" in first.message
-    assert "fixture 'value' is declared, but wrongly" in second.message
+    assert "fixture 'value' has an error in its declaration" in second.message
 
 
 def test_all_fixtures_are_part_of_the_collection(project):
@@ -187,7 +187,7 @@ def test_text_is_converted_to_the_variables_type(declared, given, expected):
 @pytest.mark.parametrize(
     ("declared", "given", "text"),
     [
-        (rpd.variable(), {}, "variable 'lr' has no value: give it with --var lr=VALUE"),
+        (rpd.variable(), {}, "variable 'lr' has no value: set it with --var lr=VALUE"),
         (rpd.variable(default=0.1), {"lr": "fast"}, "variable 'lr': expected float, got 'fast'"),
         (rpd.variable(default=True), {"lr": "maybe"}, "variable 'lr': expected boolean, got 'maybe'"),
     ],

@@ -41,7 +41,7 @@ MISTAKES = {
     ),
     "unknown job field": Mistake(
         2,
-        ("deploy_x.py:3", "Job.imagee", "no such field", "Did you mean 'image'?"),
+        ("deploy_x.py:3", "Job.imagee", "unknown field", "Did you mean 'image'?"),
         f"{HEAD}@rpd.job(imagee='x')\ndef fit(pod): ...\n",
     ),
     "negative budget": Mistake(

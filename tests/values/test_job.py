@@ -66,7 +66,7 @@ WRONG: dict[str, tuple[Callable[[], object], str, str]] = {
     "failed pods that are used again": (
         lambda: Lifecycle(on_failure="recycle"),
         "Lifecycle.on_failure",
-        "delete, stop or preserve, got 'recycle'. The next node would run on what may have made this one fail",
+        "delete, stop or preserve, got 'recycle'. The next node would run on the pod that may have made this one fail",
     ),  # type: ignore[arg-type]
     "secret with a dash": (lambda: Secret("HF-TOKEN"), "Secret.name", "environment variable"),
     "secret from two places": (lambda: Secret("A", env="B", file="c"), "Secret", "not both"),

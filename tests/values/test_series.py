@@ -64,9 +64,9 @@ def test_no_line_does_harm(line: bytes) -> None:
     ("line", "said"),
     [
         (b"[" * 30_000, "expected"),
-        (b'{"a":' * 10_000, "nested too deep|no JSON object"),
+        (b'{"a":' * 10_000, "nested too deep|not a JSON object"),
         (b'{"a": 1' + b"0" * 70_000, "longer than 64 KiB"),
-        (b'{"a": 1' + b"0" * 5000 + b"}", "no JSON object"),
+        (b'{"a": 1' + b"0" * 5000 + b"}", "not a JSON object"),
         (b'{"a": 1' + b"0" * 400 + b"}", "no number"),
         (b'{"step": "x", "a": 1}', "as step"),
         (b'{"step": NaN, "a": 1}', "as step"),

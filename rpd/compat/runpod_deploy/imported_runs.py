@@ -83,10 +83,10 @@ def _imported(path: Path, rootdir: Path, runs_path: Path) -> Imported:
     with path.open("rb") as file:
         raw = file.read(_MOST_BYTES + 1)
     if len(raw) > _MOST_BYTES:
-        raise ValueError("it is larger than any manifest")
+        raise ValueError("too large for a manifest")
     value = json.loads(raw)
     if not isinstance(value, dict) or not isinstance(value.get("failed"), bool):
-        raise ValueError("this is no manifest of runpod-deploy")
+        raise ValueError("not a manifest of runpod-deploy")
     theirs = _Theirs(value, path.parent)
     known_by = f"{theirs.text('run_id')} {path.parent.name}"
     run_id = f"{theirs.stamp}-{hashlib.sha256(known_by.encode()).hexdigest()[:6]}"
@@ -166,7 +166,7 @@ class _Theirs:
             result=Result(
                 outcome=Outcome.FAILED if failed else Outcome.PASSED,
                 cause=self._cause() if failed else None,
-                reason=f"runpod-deploy says that it failed; its files are in {self._folder}"
+                reason=f"failed according to runpod-deploy; its files are in {self._folder}"
                 if failed
                 else "",
                 started=began.isoformat(),

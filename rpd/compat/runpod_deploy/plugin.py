@@ -36,8 +36,8 @@ class RunpodDeployFormat:
         if written.notices:
             count = len(written.notices)
             Events(self._manager).notice(
-                text=f"{path.name}: {count} difference{'s' if count > 1 else ''} from runpod-deploy; to list "
-                f"them and get a deploy file of your own: rpd import {_typed(path, config.invocation_dir)}"
+                text=f"{path.name}: {count} difference{'s' if count > 1 else ''} from runpod-deploy; "
+                f"rpd import {_typed(path, config.invocation_dir)} lists them and writes a deploy file"
             )
         return module_of(path, written)
 

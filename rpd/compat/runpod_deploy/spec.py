@@ -498,9 +498,9 @@ class _Reader:
         variables = {}
         for name, value in keys["variables"].mapping().items() if "variables" in keys else ():
             if not name.isidentifier() or keyword.iskeyword(name):
-                value.wrong("expected the name of a variable: letters, digits and _, not a word of Python's")
+                value.wrong("expected the name of a variable: letters, digits and _, not a Python keyword")
             elif name in BUILT_IN:
-                value.wrong("this name is runpod-deploy's own")
+                value.wrong("runpod-deploy reserves this name")
             variables[name] = Text(text=value.text(), line=value.line, key=value.key)
         return variables
 
@@ -543,7 +543,7 @@ def _check_templates(spec: Spec, problems: Problems) -> None:
             line = first + text.text.count("\n", 0, match.start())
             name = match[2]
             if keyword.iskeyword(name):
-                problems.add(line, text.key, f"{{{name}}} is a word of Python's: name the variable otherwise")
+                problems.add(line, text.key, f"{{{name}}} is a Python keyword: rename the variable")
             elif match[1] and name not in spec.variables and name not in BUILT_IN:
                 problems.add(
                     line,

@@ -208,9 +208,7 @@ class _Writer:
                 out.add("@rpd.fixture", text.line)
                 asks = self._arguments(text, first=["variables"])
                 out.add(f"def {name}({', '.join(asks)}):", text.line)
-                out.add(
-                    f'    """A variable made of others; --var {name}=… still has the last word."""', text.line
-                )
+                out.add(f'    """A variable made of others; --var {name}=… overrides it."""', text.line)
                 out.add(f"    return variables.get({literal(name)}, {self._value(text)})", text.line)
 
     def _job_value(self) -> None:
@@ -266,8 +264,8 @@ class _Writer:
             self._note(
                 spec.lines.get("lifecycle.on_failure", spec.name.line),
                 "lifecycle.on_failure",
-                "stop keeps a failed pod's volume, which goes on billing; `--keep-failed 2h` keeps the whole pod and "
-                "ends it by itself",
+                "stop keeps a failed pod's volume, which goes on billing; `--keep-failed 2h` keeps the whole pod, "
+                "which deletes itself afterwards",
             )
 
     def _image(self) -> str:
@@ -282,7 +280,7 @@ class _Writer:
         filled = _filled(text.text, known)
         for match in TEMPLATE.finditer(filled):
             raise CollectionError(
-                f"{spec.path.name}:{text.line}: {key}: {{{match[2]}}} has no default that is known now, and {what} is "
+                f"{spec.path.name}:{text.line}: {key}: {{{match[2]}}} has no known default, and {what} is "
                 f"part of the job, which is made before --var is read; write {what} itself",
                 file=str(spec.path),
                 line=text.line,
@@ -309,7 +307,7 @@ class _Writer:
             filled = _filled(filled, known)
         if {"run_dir", "run_id"} & {match[2] for match in TEMPLATE.finditer(filled)}:
             raise CollectionError(
-                f"{spec.path.name}:{text.line}: {text.key}: the folder of a run is not there before the run",
+                f"{spec.path.name}:{text.line}: {text.key}: the folder of a run does not exist before the run",
                 file=str(spec.path),
                 line=text.line,
             )
@@ -462,7 +460,7 @@ class _Writer:
                 self._note(
                     push.line,
                     "staging[].excludes",
-                    f"{pattern!r} is a filter of rsync's that rpd lacks, or fits nothing that is sent: dropped",
+                    f"{pattern!r} is an rsync filter that rpd lacks, or matches nothing that is sent: dropped",
                 )
             else:
                 made[self._value(Text(text=rule, line=push.line))] = None
@@ -555,13 +553,13 @@ class _Writer:
         spec = self._spec
         reasons = {
             "state_file": "pods are found by the journal of their run",
-            "run_id_prefix": "runs and pods are named by rpd; the case stands in the node id",
+            "run_id_prefix": "rpd names runs and pods; the node id contains the case",
             "budget.assumed_hourly_rate_usd": "caps hold at the real rate of the pod",
             "budget.poll_interval_sec": "output is streamed",
-            "telemetry.sample_interval_sec": "the setting telemetry_interval says it, for all jobs",
+            "telemetry.sample_interval_sec": "the setting telemetry_interval sets it for all jobs",
             "telemetry.capture_pod_describe": "it wrote the environment of the pod, with its secrets, into a file",
-            "telemetry.capture_nvidia_smi": "the manifest has GPU, driver and CUDA, metrics.jsonl how busy it was",
-            "telemetry.capture_dmesg": "a failure by lack of memory has the cause oom",
+            "telemetry.capture_nvidia_smi": "the manifest has GPU, driver and CUDA, metrics.jsonl its load",
+            "telemetry.capture_dmesg": "a node that runs out of memory fails with the cause oom",
         }
         for key, reason in reasons.items():
             if key in spec.lines:
@@ -570,13 +568,13 @@ class _Writer:
             self._note(
                 spec.lines["ssh.key_path"],
                 "ssh.key_path",
-                "left out: each run has a key of its own, and the public keys in ~/.ssh are let in as well",
+                "left out: each run has its own key, and pods also accept the public keys in ~/.ssh",
             )
         if spec.script.failure_markers:
             self._note(
                 spec.lines["run.failure_markers"],
                 "run.failure_markers",
-                "left out: the exit code says whether it failed, not words in its log",
+                "left out: the exit code decides whether it failed, not words in its log",
             )
         if spec.exports:
             self._note(
@@ -590,7 +588,7 @@ class _Writer:
                 artifact.line,
                 f"artifacts {artifact.label}",
                 f"lands in the node's artifacts/{artifact.label}/, not in {artifact.local.text}"
-                + ("; nothing local is deleted" if artifact.deletes else ""),
+                + ("; rpd deletes no local files" if artifact.deletes else ""),
             )
         if any(secret.env for secret in spec.secrets):
             self._note(

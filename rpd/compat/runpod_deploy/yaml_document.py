@@ -66,10 +66,10 @@ class Value:
         value = self._plain()
         if not isinstance(value, str):
             hint = f'; write it in quotes: "{self._node.value}"' if isinstance(value, int | float) else ""
-            self.wrong(f"expected a text, got {self._shown()}{hint}")
+            self.wrong(f"expected a string, got {self._shown()}{hint}")
             return default
         if not value.strip():
-            self.wrong("expected a text, got an empty one")
+            self.wrong("expected a string that is not empty")
         return value
 
     def whole(self, *, minimum: int) -> int:
@@ -123,9 +123,9 @@ class Value:
             if allowed and name not in allowed:
                 close = closest(name, allowed)
                 meant = f"did you mean {close}?" if close else f"the keys are {', '.join(allowed)}"
-                self._problems.add(line, path, f"there is no such key; {meant}")
+                self._problems.add(line, path, f"unknown key; {meant}")
             elif name in values:
-                self._problems.add(line, path, "the key is there twice")
+                self._problems.add(line, path, "the key appears twice")
             else:
                 values[name] = Value(node, path, self._problems, self._construct)
         return values

@@ -70,7 +70,7 @@ def test_differences_are_listed_with_their_lines(project: Path) -> None:
     out = rpd("import", "configs/network.yaml", cwd=project).out
     for said in (
         "ssh.key_path: left out",
-        "'+ kept' is a filter of rsync's that rpd lacks",
+        "'+ kept' is an rsync filter that rpd lacks",
         "240 minutes at the assumed $1.65/h are $6.60",
         "artifacts out: lands in the node's artifacts/out/",
         "pod.image: its templates are filled in with their defaults",
@@ -106,7 +106,7 @@ def test_variables_select_and_sweep(project: Path) -> None:
 def test_a_variable_without_a_value_is_asked_for(project: Path) -> None:
     result = rpd("run", "--dry-run", "configs/full.yaml", cwd=project)
     assert result.exit_code == 4
-    said = "variable 'seed' has no value: give it with --var seed=VALUE (declared at configs/full.yaml:2)"
+    said = "variable 'seed' has no value: set it with --var seed=VALUE (declared at configs/full.yaml:2)"
     assert said in result.err
 
 

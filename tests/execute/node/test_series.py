@@ -95,7 +95,7 @@ def test_a_stream_says_the_same_in_whatever_pieces_and_after_a_kill(
     assert repr(read(folder / "series.jsonl")["a"]) == "{0: 7.0, 1: 8.0, 2: 9.0}"
     assert len(heard.notices) == 1
     assert heard.notices == [
-        f"{NODE.id}: line 5 of its metrics is passed over, and others like it: there is no number in it: step=1"
+        f"{NODE.id}: line 5 of its metrics is passed over, and others like it: it contains no number: step=1"
     ]
     # Another process reads the same.
     third = made(folder, Heard())

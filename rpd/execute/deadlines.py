@@ -191,7 +191,7 @@ class Limit:
     def reached(self, where: str) -> BudgetExceeded | JobTimeout:
         """Return the error that names the limit and the place where it was reached."""
         if self.whose is Whose.JOB:
-            return JobTimeout(f"the job reached its timeout of {format_duration(self.job_seconds)} {where}")
+            return JobTimeout(f"the job exceeded its timeout of {format_duration(self.job_seconds)} {where}")
         return BudgetExceeded(f"the node reached {self.cap} {where}")
 
 
@@ -208,7 +208,7 @@ def limit_of(deadlines: Deadlines, own: float | None, *, spare: float = 0.0) -> 
 
 def overdue(deadlines: Deadlines) -> BudgetExceeded | JobTimeout:
     """Return the error of a job that ran out of time in code that has no limit of its own."""
-    return _strictest(deadlines, None).reached("before it had ended")
+    return _strictest(deadlines, None).reached("before it ended")
 
 
 def _strictest(deadlines: Deadlines, own: float | None, spare: float = 0.0) -> Limit:

@@ -49,14 +49,14 @@ class Asides:
         sentences = []
         if changed:
             sentences.append(
-                f"changed while they were being sent: {_listed(changed)}. The pods have them as they were a moment "
+                f"changed while they were being sent: {_listed(changed)}. The pods have their state of a moment "
                 "before; list files that no job needs in .rpdignore"
             )
         if left_out:
             sentences.append(f"not sent, because this run writes to it: {_listed(left_out)}")
         if older:
             sentences.append(
-                f"on the pod before the node that pulled it began, so no result of it: {_listed(older)}"
+                f"already on the pod when the node that pulled it began, so not a result of that node: {_listed(older)}"
             )
         if others:
             sentences.append(f"not pulled, because it is a FIFO, socket or device: {_listed(others)}")

@@ -229,7 +229,7 @@ class Lanes:
             return True
         names = ", ".join(type(source).__name__ for source in self._sources)
         self.has_failed = True
-        self._stop.request(StopLevel.DRAIN, f"{names} has nothing to hand out, and nothing runs")
+        self._stop.request(StopLevel.DRAIN, f"{names} has no node to start, and none is running")
         return False
 
 

@@ -30,9 +30,7 @@ class Disk:
             is_new = path not in self._warned
             self._warned.add(path)
         if is_new:
-            text = f"{path} cannot be written: {error.strerror or error}{f'; {then}' if then else ''}"
+            text = f"cannot write {path}: {error.strerror or error}{f'; {then}' if then else ''}"
             self._events.notice(self._redactor.text(text))
         if is_out_of_room(error):
-            self._stop.request(
-                StopLevel.DRAIN, f"the disk of this machine takes nothing more ({error.strerror})"
-            )
+            self._stop.request(StopLevel.DRAIN, f"the disk of this machine is full ({error.strerror})")

@@ -14,7 +14,7 @@ class NothingNeeded:
 
     def by(self, node: Node, sent: dict[str, str]) -> Any:  # noqa: ARG002
         """Return the value of the fixture ``needs``; what it is asked for goes to ``sent``. Raises UsageError."""
-        raise UsageError(f"{node.id} asks for the fixture needs, and has no mark rpd.mark.needs(…)")
+        raise UsageError(f"{node.id} asks for the fixture needs, but has no mark rpd.mark.needs(…)")
 
     def fingerprint(self, node: Node, sent: Mapping[str, str]) -> Mapping[str, str]:  # noqa: ARG002
         """Return what the result of a node depends on of what others left, as hashes by name, beside ``sent``."""

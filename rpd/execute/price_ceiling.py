@@ -68,7 +68,7 @@ class Cover:
         if use.bill.ceiling is not None and use.bill.ceiling <= 0:
             raise BudgetExceeded(
                 f"no pod is rented for another attempt: the earlier ones cost the ${self.ceiling(use.node):.2f} that "
-                "this node may cost at worst. Give it more: Budget(cost_cap_usd=…, max_runtime=…)"
+                "this node may cost at worst. Raise its limits: Budget(cost_cap_usd=…, max_runtime=…)"
             )
 
     def _costs(self, use: PodUse, request: PodRequest, offers: Sequence[Offer]) -> list[float]:
@@ -102,11 +102,11 @@ class Cover:
         refused = (
             f"{what} is not rented{extra}: this node could then cost up to ${needed_usd:.2f}, but the worst case "
             f"shown before the run was ${ceiling:.2f} for it and ${self._total:.2f} for all nodes. A fixture asks for "
-            "a pod that could not be foreseen, or prices rose."
+            "a pod that rpd could not foresee, or prices rose."
         )
         needed = math.ceil((self._total + needed_usd - ceiling) * 100) / 100
         if self._purse.cap is None:
-            return f"{refused} Say what the whole run may cost: --budget {needed:.2f} covers this node"
+            return f"{refused} Set a budget for the whole run: --budget {needed:.2f} covers this node"
         return f"{refused} --budget {self._purse.cap:.2f} has no room left for it: raise it"
 
 

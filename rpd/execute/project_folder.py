@@ -55,7 +55,7 @@ def check_weight(folder: Path, limit_mb: float, scales: Scales) -> Weight:
         limit = format_size(int(limit_mb * 1_000_000))
         raise UsageError(
             f"staged_dir would send {weight} from {folder}, more than stage_limit_mb ({limit}). The largest: "
-            f"{weight.heaviest}. Name what is not to be sent in {folder / '.rpdignore'}, or raise the limit: "
+            f"{weight.heaviest}. List what the job does not need in {folder / '.rpdignore'}, or raise the limit: "
             f"--stage-limit-mb {-(-weight.bytes // 1_000_000)}"
         )
     return weight

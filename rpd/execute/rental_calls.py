@@ -228,7 +228,7 @@ class _Reader:
             raise self._unforeseen() from None
 
     def _unforeseen(self) -> Unforeseen:
-        return Unforeseen(f"{self._where} works out while it runs which pods it rents")
+        return Unforeseen(f"{self._where} decides while it runs which pods it rents")
 
 
 def as_gpu(value: object) -> Gpu | None:
@@ -251,7 +251,7 @@ def job_of(rental: Rental, job: Job, value_of: Callable[[str], object]) -> Job:
 
     first = resolved(rental.job)
     if not isinstance(first, Job | None):
-        raise Unforeseen("it is rented with something that is no job")
+        raise Unforeseen("it is rented with something that is not a job")
     changes = {name: resolved(argument) for name, argument in rental.changes.items()}
     if "gpu" in changes:
         changes["gpu"] = as_gpu(changes["gpu"])

@@ -18,6 +18,6 @@ def note_wide_fixture(context: RunContext, definition: FixtureDef) -> None:
     if context.past is not None and context.past.is_set_up_again(definition.name):
         context.events.notice(
             text=f"fixture {definition.name!r} ({definition.location}, scope {definition.scope.label}) is set up "
-            "again: the process that was killed took its value with it; pods that it rented are taken over"
+            "again: its value was lost with the killed process; the pods it rented are reused"
         )
     context.journal.write(WIDE_FIXTURE, fixture=definition.name, scope=definition.scope.label)

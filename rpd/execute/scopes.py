@@ -447,7 +447,7 @@ def _resume(generator: Generator[Any, None, None], definition: FixtureDef) -> No
         return
     generator.close()
     raise CollectionError(
-        f"fixture {definition.name!r} yields more than once",
+        f"fixture {definition.name!r} yielded more than once",
         file=definition.location.file,
         line=definition.location.line,
     )
@@ -542,7 +542,7 @@ class Request:
             if chain and chain[-1].scope < self._definition.scope:
                 raise CollectionError(
                     f"ScopeMismatch: fixture {self._definition.name!r} ({self._definition.scope.label}) asks for "
-                    f"{name!r} ({chain[-1].scope.label}), which lives shorter",
+                    f"{name!r} ({chain[-1].scope.label}), which has a shorter lifetime",
                     file=self._definition.location.file,
                     line=self._definition.location.line,
                 )

@@ -43,7 +43,7 @@ class Uploads:
 
         if is_secret_file(local, self.secret_files):
             raise UsageError(
-                f"{local} is the file of a secret and is not sent: commands have its value in their environment"
+                f"{local} is the file of a secret, so it is not sent: commands have its value in their environment"
             )
         return secret_rules(local, self.secret_files)
 

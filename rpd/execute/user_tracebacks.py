@@ -52,7 +52,7 @@ def text_of(error: BaseException) -> str:
     try:
         return str(error)
     except Exception as failure:  # noqa: BLE001 - the user's own code, which may raise anything
-        return f"(its text cannot be made: {type(failure).__name__})"
+        return f"(its text is not available: {type(failure).__name__})"
 
 
 def user_frames(

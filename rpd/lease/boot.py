@@ -116,7 +116,7 @@ class Boot:
         refusal = next((line for line in reversed(lines) if _NO_PULL.search(line)), "")
         if refusal and pod.uptime_seconds is None:
             raise UnusableImage(
-                f"the image {self._request.image} cannot be pulled. RunPod says of pod {pod.id}: {refusal}. "
+                f"the image {self._request.image} cannot be pulled. RunPod reports for pod {pod.id}: {refusal}. "
                 f"{self._advice()}"
             )
         if pod.uptime_seconds is not None:
@@ -124,7 +124,7 @@ class Boot:
 
     def _advice(self) -> str:
         if self._request.registry is not None:
-            return "Check the name and the tag, and whether the credentials in registry are right and may read it"
+            return "Check the name and the tag, and whether the credentials in registry are right and may pull it"
         return (
             "Check the name and the tag; a private image needs registry=…, or a template_id with credentials"
         )
@@ -137,7 +137,7 @@ class Boot:
         if progress.failure:
             raise NoSshServer(
                 f"no SSH server on pod {pod.id} ({self._request.image}): {progress.failure}. Install openssh-server in "
-                "the image, or take one that has it"
+                "the image, or use one that has it"
             )
         step = progress.step or next((line.strip() for line in reversed(lines) if line.strip()), "")
         if step and step != self._step:
@@ -148,7 +148,11 @@ class Boot:
             self._warn(self._silence(pod, uptime, lines))
 
     def _silence(self, pod: PodInfo, uptime: int, lines: Sequence[str]) -> str:
-        advice = "" if ssh_start.is_needed(self._request) else '. If the image starts none, set ssh="install"'
+        advice = (
+            ""
+            if ssh_start.is_needed(self._request)
+            else '. If the image does not start one, set ssh="install"'
+        )
         return (
             f"the container of pod {pod.id} has run for {format_duration(uptime)}, and no SSH server answers. "
             f"{ends_with(lines)}{advice}"
@@ -157,7 +161,7 @@ class Boot:
     def _restarting(self, pod: PodInfo, restarts: int, lines: Sequence[str]) -> ContainerRestarts:
         said = f" RunPod says: {' | '.join(lines[-2:])}." if lines else ""
         return ContainerRestarts(
-            f"the container of pod {pod.id} ended by itself and was started again {restarts} times "
+            f"the container of pod {pod.id} exited and was restarted {restarts} times "
             f"({self._request.image}).{said} Check docker_args and the image's start command: it has to keep running"
         )
 

@@ -65,7 +65,7 @@ class DryLease(Lease):
         admit, self._admit = self._admit, _all
         offers = admit(self._provider.offers(self.request))
         if not offers:
-            raise OutOfStock(f"RunPod rents nothing that fits: {describe(self.request)}")
+            raise OutOfStock(f"RunPod offers nothing that fits: {describe(self.request)}")
         self._stop.check()
         self.offer = offers[0]
         spec = PodSpec(name=self.name, request=self.request, offer=self.offer, env=self._env)

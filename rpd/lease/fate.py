@@ -40,7 +40,7 @@ def decide_fate(
         return usual
     is_ending = level >= StopLevel.END
     if lease.unverified and terms.keep_unverified:
-        seconds, why = terms.keep_unverified, f"{lease.unverified} on it could not be fetched whole"
+        seconds, why = terms.keep_unverified, f"{lease.unverified} on it could not be fetched completely"
     elif lease.failed and terms.keep_failed and not is_ending and not lease.is_lost:
         seconds, why = terms.keep_failed, "--keep-failed"
     elif usual.how is Release.PRESERVE:

@@ -68,7 +68,7 @@ ASK_SECONDS = 120.0
 """Longest time for one question to RunPod, including retries and the pauses it asks for."""
 LOG_SECONDS = 10.0
 _WHOSE_KEY = (
-    "The image has to write the variable PUBLIC_KEY to ~/.ssh/authorized_keys before it starts sshd, as RunPod's own "
+    "The image must write the variable PUBLIC_KEY to ~/.ssh/authorized_keys before it starts sshd, as RunPod's own "
     "images do"
 )
 _LOG_LINES = 4
@@ -312,7 +312,7 @@ class Lease(LeasedPod):
                 waited = f" in {format_duration(self._stock_seconds)}" if self._stock_seconds else ""
                 raise OutOfStock(
                     f"no capacity{waited} for {describe(self.request)}: {_in_short(refusals)}"
-                    + ("" if self._stock_seconds else "; --wait-for-stock 30m keeps asking"),
+                    + ("" if self._stock_seconds else "; --wait-for-stock 30m keeps trying"),
                     refusals=tuple(f"{offer}: {reason}" for offer, reason in refusals),
                 )
             self._record("waiting", pod_name=self.name, refused=len(refusals), seconds_left=round(left))
@@ -326,7 +326,7 @@ class Lease(LeasedPod):
         # A stable sort: within each group the provider's order, best first, stays.
         offers = sorted(fitting, key=lambda offer: offer in self._bad_offers)
         if not offers:
-            raise OutOfStock(f"RunPod rents nothing that fits: {describe(self.request)}")
+            raise OutOfStock(f"RunPod offers nothing that fits: {describe(self.request)}")
         offers = list(self._admit(offers))
         refusals: list[tuple[Offer, str]] = []
         denied = 0
@@ -344,7 +344,7 @@ class Lease(LeasedPod):
         if denied == len(offers):
             raise NotPermitted(
                 f"RunPod denies every offer ({refusals[0][1]}): the role or the permissions of this API key do not "
-                "allow it to rent pods. Ask an admin of the account, or make a key that may"
+                "allow it to rent pods. Ask an admin of the account, or create a key that may"
             )
         return refusals
 
@@ -673,7 +673,9 @@ class Lease(LeasedPod):
             except ProviderError as error:
                 reason = str(error)
         raise ReleaseError(
-            "", self.name, f"its create was not answered, and the pods cannot be listed ({reason})"
+            "",
+            self.name,
+            f"RunPod did not answer the request that created it, and the pods cannot be listed ({reason})",
         )
 
     def _give_back(self, pod: PodInfo, how: Release, tries: int) -> str:

@@ -89,7 +89,7 @@ def _try(
     look: Look,
 ) -> ProviderError | None:
     """Act once and read back; return None if it is done, else the last error."""
-    failure = ProviderError("RunPod still shows it as it was")
+    failure = ProviderError("RunPod still shows it unchanged")
     try:
         act(pod.id)
     except PodNotFound:
@@ -103,7 +103,7 @@ def _try(
             return None
         if seen is not None and seen.locked:
             return PodLocked(
-                "it is locked, and RunPod ends no locked pod. Take the lock off first: in its menu at "
+                "it is locked, and RunPod cannot end a locked pod. Unlock it first: in its menu at "
                 f'https://console.runpod.io/pods, or with PATCH /v2/pods/{pod.id} {{"locked": false}}'
             )
     except ProviderError as error:

@@ -117,7 +117,8 @@ class Registries:
                     remove(self._provider(), entry)
                 except RpdError as error:
                     left.append(
-                        f"the registry credentials {entry.name} stay at RunPod ({error}): rpd gc --yes deletes them"
+                        f"the registry credentials {entry.name} are still stored at RunPod ({error}): rpd gc --yes "
+                        "deletes them"
                     )
                 else:
                     del self._stored[entry.name]

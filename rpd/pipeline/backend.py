@@ -106,7 +106,7 @@ class Backend(ABC):
     def _ask_plugins(self, config: Config) -> Provider:
         provider: object = Events(self._manager).provider(config=config)
         if provider is None:
-            raise UsageError("no plugin provides pods: rpd's own provider is switched off")
+            raise UsageError("no plugin provides pods: rpd's provider is switched off")
         if not isinstance(provider, Provider):
             raise UsageError(
                 f"rpd_provider: expected an rpd.values.pod.Provider, got {provider!r}: derive the class of your "

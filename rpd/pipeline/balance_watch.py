@@ -48,7 +48,7 @@ class BalanceWatch:
         self._watch.stop(wait=_LEAVE_SECONDS)  # a call that hangs must not hold the run up
 
     def _tell_failed(self, error: Exception) -> None:
-        self._events.notice(f"the balance could not be read ({type(error).__name__}: {error}); asking again")
+        self._events.notice(f"cannot read the balance ({type(error).__name__}: {error}); trying again")
 
     def rpd_node_report(self, report: NodeReport) -> None:
         """Look before another node rents a pod."""
@@ -71,14 +71,14 @@ class BalanceWatch:
         if balance <= 0:
             self._stop.request(
                 StopLevel.DRAIN,
-                f"balance: the account has no credit left (${balance:.2f}): add some at {TOP_UP}",
+                f"balance: the account has no credit left (${balance:.2f}): add credit at {TOP_UP}",
             )
             return False
         if spend and not self._warned and balance / spend * 3600 < WARN_SECONDS:
             self._warned = True
             left = format_duration(balance / spend * 3600)
             self._events.notice(
-                f"the account has ${balance:.2f}, enough for {left} at ${spend:.2f} an hour: then RunPod ends its "
+                f"the account has ${balance:.2f}, enough for {left} at ${spend:.2f} an hour: then RunPod stops its "
                 f"pods. Add credit at {TOP_UP}"
             )
         return True

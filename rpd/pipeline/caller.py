@@ -14,7 +14,7 @@ def nobody(worst_case_usd: float, limit_usd: float) -> bool:
     """Raise UsageError for a run that may cost more than ``limit_usd``: there is nobody to ask."""
     raise UsageError(
         f"this run may cost up to ${worst_case_usd:.2f}, more than confirm_above_usd (${limit_usd:.2f}), and there is "
-        "nobody to ask: agree beforehand (yes), or lower the caps (cost_cap_usd, max_runtime_seconds)"
+        "nobody to ask: set yes to agree, or lower the caps (cost_cap_usd, max_runtime_seconds)"
     )
 
 

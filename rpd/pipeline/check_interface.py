@@ -15,7 +15,7 @@ def lacking(nodes: Iterable[Node]) -> Iterator[str]:
     facts: set[str] = set()
     for node in jobs:
         why = lacks.impossible(node.job)
-        by_graphql = f"{why}; such pods are rented over GraphQL while that is there" if why else ""
+        by_graphql = f"{why}; such pods are rented over GraphQL as long as RunPod offers it" if why else ""
         for text in filter(None, (by_graphql, *lacks.left_out(node.job))):
             if text not in facts:
                 facts.add(text)

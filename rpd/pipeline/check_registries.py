@@ -56,7 +56,7 @@ def _check_images(
         where = own[image, registry]
         if answer.presence is Presence.UNKNOWN:
             warnings.append(
-                f"image {image}: {answer.why}; whether its credentials serve shows when a pod pulls it"
+                f"image {image}: {answer.why}; whether its credentials work shows when a pod pulls it"
             )
         elif answer.presence is not Presence.PRESENT:
             raise UsageError(

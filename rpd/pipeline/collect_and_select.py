@@ -147,7 +147,7 @@ def check_nodes(nodes: Sequence[Node], hook: str) -> None:
                 f"{hook}: expected nodes only, got {node!r}: dataclasses.replace(node, …) makes one"
             )
         if node.id in ids:
-            raise UsageError(f"{hook}: {node.id} is there twice: a node that is added needs an id of its own")
+            raise UsageError(f"{hook}: {node.id} appears twice: an added node needs its own id")
         ids.add(node.id)
 
 
@@ -157,8 +157,8 @@ def _tell_untypable(nodes: Sequence[Node], manager: PluginManager) -> None:
     if odd:
         more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
         Events(manager).notice(
-            text=f"-k cannot name {odd[0].id}{more} whole (a blank, a comma or the like is in the id): "
-            "give it another with ids=[…] or rpd.param(…, id=…)"
+            text=f"-k cannot match the whole id {odd[0].id}{more} (it contains a blank, a comma or the like): "
+            "give it another id with ids=[…] or rpd.param(…, id=…)"
         )
 
 

@@ -170,7 +170,7 @@ def _check_waiting(info: RunInfo, wanted: str) -> None:
     waiting = next((node_id for node_id in journal.planned_ids(events) if wanted in node_id), None)
     if waiting is not None:
         raise UsageError(
-            f"{waiting} has not begun yet in run {info.id}: rpd show {info.id} tells which nodes have"
+            f"{waiting} has not begun yet in run {info.id}: rpd show {info.id} shows which nodes have"
         )
 
 
@@ -211,7 +211,7 @@ def _local(info: RunInfo | None) -> Local | None:
     if info is None or not info.backend.startswith(EMULATOR) or local_backend.ADDRESS in os.environ:
         return None
     folder = Path(info.folder)
-    over = f"run {info.id} was local and no longer goes on: its emulator ended, and the pods with it"
+    over = f"run {info.id} was local and is over: its pods ended with its emulator"
     end = local_backend.find(RunFiles(folder, info.id).emulator) if is_driven(folder) else None
     return Local(over=over, end=end)
 
@@ -288,7 +288,7 @@ def _target(
 def _member(pod: PodInfo, rank: int | None) -> PodInfo:
     """Return the member of a cluster with that rank, by default the first; a single pod itself. Raise UsageError."""
     if rank is not None and not 0 <= rank < max(1, len(pod.members)):
-        has = f"ranks 0 to {len(pod.members) - 1}" if pod.members else "no ranks: it is no cluster"
+        has = f"ranks 0 to {len(pod.members) - 1}" if pod.members else "no ranks: it is not a cluster"
         raise UsageError(f"--rank {rank}: pod {pod.id} ({pod.name}) has {has}")
     return pod.members[rank or 0] if pod.members else pod
 

@@ -172,7 +172,7 @@ class LiveDryRunBackend(DryRunBackend):
     def describe(self, nodes: Iterable[Node]) -> str:
         if not any(map(uses_pod, nodes)):
             return super().describe(nodes)
-        return f"dry run: {self.provider().name} is only asked, nothing is created"
+        return f"dry run: {self.provider().name} is only read, nothing is created"
 
     def outlooks(self, prices: Prices, events: Events, nodes: Sequence[Node]) -> Outlooks | None:
         from rpd.pipeline.live_check import Outlooks  # it asks over the network

@@ -83,7 +83,7 @@ def _drive(prepared: Prepared, files: RunFiles) -> tuple[ExitCode, RunSummary]:
         finally:
             context.surroundings.close()
             for pod in context.leases.try_again():
-                events.notice(f"pod {pod} is released after all")
+                events.notice(f"pod {pod} was released after all")
             _release_rest(context)
             for text in context.renting.registries.remove_all() if context.renting.registries else ():
                 events.notice(text)

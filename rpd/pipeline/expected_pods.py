@@ -153,7 +153,7 @@ class Foresight:
         except Exception as error:  # noqa: BLE001 - the run meets the error again, at its place
             reason = f"{type(error).__name__}: {error}"
             return Unforeseen(
-                f"{definition.name!r} ({definition.location}) cannot be called beforehand: {reason}"
+                f"{definition.name!r} ({definition.location}) cannot be called before the run: {reason}"
             )
 
     @cached_property
@@ -223,7 +223,7 @@ def _caller(config: Config, variables: Mapping[str, Any]) -> Callable[[str, Node
             tells_fixtures=False,
         )
         setup = Setup(scopes, run, 0)
-        with acting_for(run), no_network.guarded("before a run, to find out what it may cost"):
+        with acting_for(run), no_network.guarded("before a run, to find out its cost"):
             try:
                 return setup.get(name)
             finally:

@@ -108,14 +108,14 @@ class ImageDigests:
         try:
             _, at, digest = image.partition("@")
             if not image:
-                question.why = "its template names it, which only RunPod can read"
+                question.why = "its template names the image, and only RunPod can read that"
             elif at:
                 question.digest = digest
             elif may_ask(image, emulated=self._emulated):
                 answer = question.answer = ask(image, registry, self._passwords, inside=inside)
                 question.digest, question.why = answer.digest, answer.why
             else:
-                question.why = "an emulator's image is only a name"
+                question.why = "on an emulator an image is only a name"
         finally:
             question.answered.set()
 
@@ -141,7 +141,7 @@ def is_emulated(api: Endpoint | None, *, local: bool) -> bool:
 
 
 def _unknown(image: str, why: str) -> str:
-    return f"--pin-images: the digest of {image or 'the image'} is not known: {why or 'its registry does not tell it'}"
+    return f"--pin-images: the digest of {image or 'the image'} is unknown: {why or 'its registry does not report it'}"
 
 
 def _without_tag(image: str) -> str:
@@ -172,11 +172,11 @@ def _doubts(node: Node, answer: Answer) -> Iterator[str]:
         return
     if not answer.inside.fits:
         raise UsageError(
-            f"{where}: no host of RunPod's could run {image}: it was built for {', '.join(answer.inside.platforms)}, "
-            f"and they are {PLATFORM}. Build it with `docker build --platform {PLATFORM}`"
+            f"{where}: RunPod's hosts cannot run {image}: it was built for {', '.join(answer.inside.platforms)}, "
+            f"but they need {PLATFORM}. Build it with `docker build --platform {PLATFORM}`"
         )
     if not answer.inside.has_helper:
         yield (
-            f"image {image}: nothing in its history speaks of an SSH server, a package manager, curl, wget or python3, "
+            f"image {image}: its history shows no SSH server, a package manager, curl, wget or python3, "
             "of which rpd needs one to bring SSH up, and a shell to do it: install openssh-server in the image"
         )

@@ -78,7 +78,7 @@ class Outlooks:
     def _tell_balance(self, account: Account, worst_case_usd: float) -> None:
         """Tell whether the credit would do; too little of it is no reason not to look."""
         if account.balance_usd is None:
-            self._events.notice("RunPod does not tell the account's credit here")
+            self._events.notice("RunPod does not report the account's credit here")
             return
         try:
             warning = check_balance(account, worst_case_usd)
@@ -153,8 +153,8 @@ def _what_is_in_stock(offers: Sequence[Offer]) -> str:
             price = "" if first.usd_per_hr is None else f" at ${first.usd_per_hr:.2f}/h"
             return f"in stock: {first}{price}"
         case False:
-            return "sold out: nothing of it is in stock now" if offers else "nothing that fits is on offer"
+            return "sold out: none of it is in stock now" if offers else "RunPod offers nothing that fits"
         case _:
             rest = "RunPod does not report the stock of CPU pods and of Community Cloud"
             sold_out = any(offer.stock == "none" for offer in offers)
-            return f"sold out in Secure Cloud; {rest}" if sold_out else f"stock not known: {rest}"
+            return f"sold out in Secure Cloud; {rest}" if sold_out else f"stock unknown: {rest}"

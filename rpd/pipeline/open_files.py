@@ -34,7 +34,7 @@ def allow_files(width: int) -> str | None:
     possible = max(1, (soft - SPARE) // FILES_A_NODE)
     user = os.environ.get("USER", "this user")
     return (
-        f"{width} nodes at once may need {needed} open files, and the system allows {user} {soft}: nodes may fail with "
+        f"{width} nodes at once may need {needed} open files, but the system allows {user} {soft}: nodes may fail with "
         f'"Too many open files". Use -n {possible}, or have the hard limit raised (ulimit -Hn)'
     )
 

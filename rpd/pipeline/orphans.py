@@ -198,11 +198,11 @@ def _why_left(claim: Claim, now: float) -> str:
         return ""
     match claim.ending:
         case "":
-            return "" if claim.is_driven else "its run ended without giving it back"
+            return "" if claim.is_driven else "its run ended without deleting it"
         case "kept" if claim.ends_at is not None and claim.ends_at < now:
             return "it was kept for a time that is over"
         case "delete" if not claim.is_driven:
-            return "it was deleted, and is there all the same"
+            return "its run deleted it, but it still exists"
     return ""
 
 
@@ -223,8 +223,8 @@ def find(pods: Sequence[PodInfo], wanted: str, known: Mapping[str, Claim] | None
         if len(matching) == 1:
             return matching[0]
         if matching:
-            raise UsageError(f"{wanted!r} may be {', '.join(pod.id for pod in matching)}: say which")
-    raise UsageError(f"no pod {wanted!r} on this account (see `rpd ps`)")
+            raise UsageError(f"{wanted!r} may be {', '.join(pod.id for pod in matching)}: name one")
+    raise UsageError(f"no pod {wanted!r} in this account (see `rpd ps`)")
 
 
 def _node_names(pod: PodInfo, known: Mapping[str, Claim] | None) -> tuple[str, ...]:

@@ -123,7 +123,7 @@ def run_and_node(here: Path, runs_path: Path, args: Sequence[str]) -> tuple[RunI
     A single node belongs to the newest run. Raise UsageError.
     """
     if len(args) > 2:
-        raise UsageError(f"expected a run and a node at most, got {len(args)} arguments")
+        raise UsageError(f"expected at most a run and a node, got {len(args)} arguments")
     named = by_path(here, args[0]) if args else None
     if named is not None and (named[1] is not None or len(args) == 1):
         return named
@@ -151,7 +151,7 @@ def by_path(here: Path, text: str) -> tuple[RunInfo, NodeEntry | None] | None:
     is_file = path.name in (run_info.FILE_NAME, manifest.FILE_NAME)
     folder = path.parent if is_file else path
     if is_file and not path.is_file():
-        raise UsageError(f"{path}: there is no such file")
+        raise UsageError(f"{path}: no such file")
     if (folder / run_info.FILE_NAME).is_file():
         info = history.run_in(folder)
         return (info, None) if info else None
@@ -160,7 +160,7 @@ def by_path(here: Path, text: str) -> tuple[RunInfo, NodeEntry | None] | None:
         return _run_above(folder), entry
     if text.startswith((".", "/", "~")) and path.exists():
         raise UsageError(
-            f"{path}: no run and no node: it has neither {run_info.FILE_NAME} nor {manifest.FILE_NAME}"
+            f"{path}: neither a run nor a node: it has neither {run_info.FILE_NAME} nor {manifest.FILE_NAME}"
         )
     return None
 

@@ -62,7 +62,7 @@ def policies(
     all_of_them = []
     if source:
         if source == "flag -o":
-            raise UsageError("-o policy: a policy is for the configuration file, so that no flag lifts it")
+            raise UsageError("-o policy: set a policy in the configuration file, so that no flag can lift it")
         header = "[policy]" if source == "rpd.toml" else "[tool.rpd.policy]"
         all_of_them.append(read_policy(table, f"{source} {header}"))
     path = environ.get(VARIABLE)
@@ -131,18 +131,18 @@ def _about_money(
         if over:
             most = max(over, key=prices.ceiling)
             yield (
-                f"{policy.source}: max_usd_per_node = {limit:g}, and {_names(over)} may cost more "
+                f"{policy.source}: max_usd_per_node = {limit:g}, but {_names(over)} may cost more "
                 f"({most.id}: ${prices.ceiling(most):.2f}); lower cost_cap_usd or max_runtime"
             )
     if policy.max_usd_per_run is not None and worst > policy.max_usd_per_run:
         yield (
-            f"{policy.source}: max_usd_per_run = {policy.max_usd_per_run:g}, and this run may cost ${worst:.2f}; "
+            f"{policy.source}: max_usd_per_run = {policy.max_usd_per_run:g}, but this run may cost ${worst:.2f}; "
             "select fewer nodes, or give it a --budget"
         )
     if policy.max_usd_per_day is not None and spent + worst > policy.max_usd_per_day:
         yield (
-            f"{policy.source}: max_usd_per_day = {policy.max_usd_per_day:g}, and to the ${spent:.2f} of today's "
-            f"runs this one may add ${worst:.2f}"
+            f"{policy.source}: max_usd_per_day = {policy.max_usd_per_day:g}, but today's runs cost "
+            f"${spent:.2f}, and this one may add ${worst:.2f}"
         )
 
 
@@ -164,22 +164,22 @@ def _about_pods(policy: Policy, nodes: Sequence[Node], prices: Prices) -> Iterat
                 clouds.setdefault(cloud, []).append(node)
     for gpu, over in gpus.items():
         yield (
-            f"{policy.source}: gpus = {', '.join(policy.gpus)}, and {_names(over)} may be given {gpu}; "
+            f"{policy.source}: gpus = {', '.join(policy.gpus)}, but {_names(over)} may get {gpu}; "
             "name other types in Gpu(...), or lower its max_price_usd"
         )
     for cloud, over in clouds.items():
-        yield f"{policy.source}: clouds = {', '.join(policy.clouds)}, and {_names(over)} may run in {cloud}"
+        yield f"{policy.source}: clouds = {', '.join(policy.clouds)}, but {_names(over)} may run in {cloud}"
 
 
 def _about_marks(policy: Policy, nodes: Sequence[Node]) -> Iterator[str]:
     for mark in policy.require_marks:
         over = [node for node in nodes if node.mark(mark) is None]
         if over:
-            yield f"{policy.source}: require_marks = {mark}, which is not on {_names(over)}"
+            yield f"{policy.source}: require_marks = {mark}, which {_names(over)} lacks"
     for mark in policy.forbid_marks:
         over = [node for node in nodes if node.mark(mark) is not None]
         if over:
-            yield f"{policy.source}: forbid_marks = {mark}, which is on {_names(over)}"
+            yield f"{policy.source}: forbid_marks = {mark}, which {_names(over)} has"
 
 
 def _names(nodes: Sequence[Node]) -> str:

@@ -212,7 +212,7 @@ def _check_policies(config: Config, plan: Plan, prices: Prices, events: Events, 
 def _add_changed(config: Config, manager: PluginManager, events: Events, own: OwnOutput) -> Changed | None:
     """Register the plugin that leaves out unchanged nodes, for ``--changed``. Raises UsageError."""
     if config.select.explain and not config.select.changed:
-        raise UsageError("--explain tells why --changed runs a node or not: give both")
+        raise UsageError("--explain says why --changed runs a node or not: pass both")
     if not config.select.changed:
         return None
     variables = read_variables(config.collect, config.invocation_dir)

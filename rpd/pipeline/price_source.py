@@ -13,7 +13,7 @@ from rpd.runpod.switch import SwitchingProvider
 from rpd.values.frozen import frozen
 from rpd.values.gpus import PRICES_READ_ON
 
-SHIPPED = f"no API key: prices of {PRICES_READ_ON}, shipped with rpd; stock is not known"
+SHIPPED = f"no API key: prices of {PRICES_READ_ON}, shipped with rpd; stock is unknown"
 
 
 @frozen

@@ -79,7 +79,7 @@ class Reruns:
         nodes[:] = [node for node in nodes if node.id not in stepwise.behind]
         skipped = count - len(nodes)
         self._events.notice(
-            f"stepwise: skipping {_counted(skipped, 'node')} that came before (--sw-reset: begin at the first)"
+            f"stepwise: skipping {_counted(skipped, 'node')} that came before (--sw-reset: start at the first)"
         )
 
     def _why_not_skipping(self, nodes: list[Node], stepwise: Stepwise) -> str:
@@ -138,7 +138,7 @@ class Reruns:
             self._try(lambda: self._memory.begin_stepwise(count))
         if self._config.select.is_stepwise and plan.width > 1:
             self._events.notice(
-                "stepwise: nodes that run when one does not pass are let finish; nothing new is started"
+                "stepwise: when a node does not pass, running nodes may finish, but no new ones start"
             )
 
     @hookimpl(tryfirst=True)
@@ -200,9 +200,7 @@ class Reruns:
             with self._lock:
                 is_first, self._is_broken = not self._is_broken, True
             if is_first:
-                self._events.notice(
-                    f"cannot remember for --lf how nodes end: {self._memory.path}: {error.strerror}"
-                )
+                self._events.notice(f"cannot record outcomes for --lf: {self._memory.path}: {error.strerror}")
 
 
 def _put_new_first(nodes: list[Node], known: frozenset[str], rootdir: Path) -> None:

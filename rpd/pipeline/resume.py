@@ -86,7 +86,7 @@ def choose(runs_path: Path, wanted: str) -> Resumed:
         unfinished = [info for info in runs if not info.finished]
         if not unfinished:
             next_step = (
-                "`rpd run --lf` runs the nodes that did not pass again" if runs else "`rpd run` begins one"
+                "`rpd run --lf` reruns the nodes that did not pass" if runs else "`rpd run` starts one"
             )
             raise UsageError(
                 f"no run in {runs_path} is unfinished, so there is nothing to resume: {next_step}"
@@ -95,7 +95,7 @@ def choose(runs_path: Path, wanted: str) -> Resumed:
     folder = Path(info.folder)
     files = RunFiles(folder, info.id)
     if info.damage or not files.journal.is_file():
-        raise UsageError(f"run {info.id} cannot be carried on: {info.damage or 'it has no journal'}")
+        raise UsageError(f"run {info.id} cannot be resumed: {info.damage or 'it has no journal'}")
     try:
         lock = RunLock.take(folder)
     except OSError as error:
@@ -112,8 +112,8 @@ def _read(info: RunInfo, files: RunFiles, lock: RunLock) -> Resumed:
     driver = _living_driver(files.journal)
     if driver is not None:
         raise UsageError(
-            f"run {info.id} still goes on (pid {driver.get('pid')} on {driver.get('host')}). Wait until that process "
-            "ends, or end it, then resume the run"
+            f"run {info.id} is still running (pid {driver.get('pid')} on {driver.get('host')}). Wait until that "
+            "process ends, or kill it, then resume the run"
         )
     every = history.reports(files.folder)
     planned, added = _planned(info, files.journal)
@@ -139,7 +139,7 @@ def _planned(info: RunInfo, path: Path) -> tuple[frozenset[str], tuple[Mapping[s
     planned = [event for event in events if event["event"] == journal.PLANNED]
     if not planned and damage:
         raise UsageError(
-            f"run {info.id} cannot be carried on: {damage[0]}, and with it the list of its nodes. Its pods: rpd ps; "
+            f"run {info.id} cannot be resumed: {damage[0]}, and with it the list of its nodes. Its pods: rpd ps; "
             "what is left to do: rpd run --lf"
         )
     added = {event["id"]: event for event in events if event["event"] == journal.ADDED}

@@ -33,7 +33,7 @@ def read_secrets(nodes: Iterable[Node]) -> Mapping[str, Value]:
         first = values.setdefault(secret.name, value)
         if type(first) is not type(value):
             raise UsageError(
-                f"secret {secret.name}: it is a variable and a file (to=…): give the file a name of its own, such as "
+                f"secret {secret.name}: it is both a variable and a file (to=…): give the file another name, such as "
                 f'Secret("{secret.name}_FILE", env="{secret.env or secret.name}", to="{secret.to or "/…"}")'
             )
         if first != value:

@@ -78,7 +78,7 @@ def _error(node: Node, names: Sequence[str], values: Mapping[str, tuple[str, ...
         f"{place}: in {node.definition.name}\n"
         f"E   the value of the secret {', '.join(names)} would be in a node id{by}, and so in the names of folders, "
         "pods and reports.\n"
-        "E   Give that set an id of its own: rpd.param(…, id=…)",
+        "E   Give that set its own id: rpd.param(…, id=…)",
         file=place.file,
         line=place.line,
     )

@@ -12,15 +12,15 @@ from rpd.stop import INTERRUPTED, Stop, StopLevel
 from rpd.threads import Worker
 
 _SENTENCES = {
-    StopLevel.DRAIN: "{why}: starting nothing new; what runs may finish",
+    StopLevel.DRAIN: "{why}: starting nothing new; running nodes may finish",
     StopLevel.END: "{why}: starting nothing new; running commands are ended, artifacts pulled, pods released",
 }
 _INTERRUPTED = {
     StopLevel.END: (
         "{why}: starting nothing new; running commands are ended, artifacts pulled, pods released. "
-        "Again: release every pod now, unpulled."
+        "Press Ctrl-C again to release every pod now, without pulling."
     ),
-    StopLevel.ABANDON: "{why} again: releasing every pod now, unpulled.",
+    StopLevel.ABANDON: "{why} again: releasing every pod now, without pulling.",
 }
 _NAMES = {"SIGINT": "Ctrl-C"}
 _PATIENCE_SECONDS = 2.0

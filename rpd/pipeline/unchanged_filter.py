@@ -30,7 +30,7 @@ _CALLED = {
     "lock": "the lock file",
     "job": "the source of its job",
     "fixtures": "the source of its fixtures",
-    IMAGE_VERSION: "what the tag of its image means",
+    IMAGE_VERSION: "the digest of its image's tag",
 }
 
 
@@ -107,10 +107,10 @@ class Changed:
         """Return the differences since the node passed."""
         then = before.source.fingerprint
         if not then:
-            return ["what it depended on is not on record"]
+            return ["its inputs are not on record"]
         used = list(needs_parts(then))
         if {node_id for _, node_id, _ in used} != set(node.needs):
-            return ["it needs other nodes now"]
+            return ["it needs other nodes than before"]
         sent = {one.part: self._digests.of(one) for one in sent_parts(then)}
         for part, node_id, what in used:
             # The results of a node that is about to run are not known yet.
@@ -144,7 +144,7 @@ def last_passed(runs_path: Path, wanted: Collection[str]) -> dict[str, NodeRepor
 
 def differences(now: Mapping[str, str], then: Mapping[str, str]) -> list[str]:
     """Return the parts that differ in ``now`` from an earlier fingerprint, in words."""
-    paths = {one.part: f"what it sends from {one.path}" for one in sent_parts([*now, *then])}
+    paths = {one.part: f"the files it sends from {one.path}" for one in sent_parts([*now, *then])}
     paths.update((part, f"the {what} of {node_id}") for part, node_id, what in needs_parts(now))
     return [
         f"{paths.get(part) or _CALLED.get(part) or f'its {part}'} changed"
@@ -167,7 +167,7 @@ def _why(differs: list[str], waits: list[str], before: NodeReport | None) -> str
         return f"runs, because {' and '.join(differs)}"
     if waits:
         more = f" or {len(waits) - 1} more" if len(waits) > 1 else ""
-        return f"runs if {waits[0]}{more} leaves something else than before"
+        return f"runs if {waits[0]}{more} leaves other results than before"
     return f"cached, nothing changed since {before.result.finished}: {before.folder}"
 
 

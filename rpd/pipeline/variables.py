@@ -59,9 +59,9 @@ def check_names(given: CollectSettings, collection: Collection, events: Events, 
     names = [name for name, _ in given.sweep]
     for number, name in enumerate(names):
         if name in names[:number]:
-            raise UsageError(f"--sweep {name} is given twice: give all values at once, {name}=A,B,C")
+            raise UsageError(f"--sweep {name} is given twice: pass all values at once, {name}=A,B,C")
         if name in values:
-            raise UsageError(f"--sweep {name} and --var {name} contradict each other: give one of them")
+            raise UsageError(f"--sweep {name} and --var {name} contradict each other: pass one of them")
     if collection.errors:
         return
     declared = {fixture.name for fixture in collection.fixtures if fixture.is_variable}

@@ -106,7 +106,7 @@ class Prices:
             count = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
             if finds_out:
                 events.notice(
-                    f"a live run prices {count} by the cost cap, because {why}; here the pods asked for are priced"
+                    f"a live run prices {count} by the cost cap, because {why}; here the requested pods are priced"
                 )
             else:
                 events.notice(
@@ -192,7 +192,7 @@ def check_balance(account: Account, worst_case_usd: float) -> str:
         return ""
     if balance <= 0:
         raise BalanceError(
-            f"the account has no credit (${round(balance, 2) + 0.0:.2f}): add some at https://console.runpod.io/user/billing"
+            f"the account has no credit (${round(balance, 2) + 0.0:.2f}): add credit at https://console.runpod.io/user/billing"
         )
     if balance < worst_case_usd:
         return (
@@ -229,8 +229,8 @@ def check_set_aside(budget: float | None, plan: Plan, prices: Prices) -> None:
     if budget is not None and usd > budget:
         count = sum(ahead.most for ahead in kept)
         raise UsageError(
-            f"--budget {budget:g} does not cover the {count} nodes that come last, which may cost "
-            f"${usd:.2f}: raise it, or have fewer of them or lower caps"
+            f"--budget {budget:g} does not cover the last {count} nodes, which may cost "
+            f"${usd:.2f}: raise it, select fewer nodes, or lower their caps"
         )
 
 
@@ -261,6 +261,6 @@ def _rented_for(node: Node, prices: Prices) -> str:
     except ProviderError:  # met before, and reported
         first = None
     if first is None:
-        return f"a pod that is not on offer now, {most}"
-    rate = "at a price not known" if first.usd_per_hr is None else f"at ${first.usd_per_hr:.2f} an hour"
+        return f"a pod that RunPod does not offer now, {most}"
+    rate = "at an unknown price" if first.usd_per_hr is None else f"at ${first.usd_per_hr:.2f} an hour"
     return f"{first} {rate}, {most}"

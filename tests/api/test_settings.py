@@ -118,7 +118,7 @@ WRONG: Mapping[str, tuple[dict[str, Any], str]] = {
     "of the command line": ({"show_config": True}, "show_config: this setting is for the command line"),
     "too little": ({"cost_cap_usd": -1}, "cost_cap_usd: expected an amount in dollars > 0, got -1"),
     "no number": ({"width": "many"}, "width: expected a whole number"),
-    "a bool": ({"width": True}, "width: expected a text or a number, got True"),
+    "a bool": ({"width": True}, "width: expected a string or a number, got True"),
     "no bool": ({"local": "yes"}, "local: expected True or False, got 'yes'"),
     "no duration": ({"wait_for_stock": "soon"}, "wait_for_stock: expected a duration"),
     "a choice": ({"cloud": "secur"}, "cloud: expected one of secure, community, any, got 'secur'; did you mean 'secure'?"),

@@ -128,7 +128,7 @@ def test_images(project: Project, emulator: Launched, registry: str) -> None:
             "no data centre 'EU-RO-9': did you mean 'EU-RO-1'",
         ),
         ('datacenters=("EUR-IS-5",)', "data centre", "warn", "nothing is in stock in data centre 'EUR-IS-5'"),
-        ('cloud="community"', "pods", "fail", "rents nothing that fits"),
+        ('cloud="community"', "pods", "fail", "offers nothing that fits"),
         ("secrets=[Secret('NOT_SET_ANYWHERE')]", "secrets", "fail", "NOT_SET_ANYWHERE"),
     ],
 )

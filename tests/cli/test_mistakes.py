@@ -113,7 +113,7 @@ MISTAKES = {
     ),
     "a parameter whose repr raises": deploy(
         1,
-        r"AssertionError: \(its text cannot be made: ValueError\)",
+        r"AssertionError: \(its text is not available: ValueError\)",
         text="""
         class Odd:
             def __repr__(self): raise ValueError("no repr")
@@ -124,7 +124,7 @@ MISTAKES = {
     ),
     "an exception without a text": deploy(
         1,
-        r"Odd: \(its text cannot be made: ValueError\)",
+        r"Odd: \(its text is not available: ValueError\)",
         text="""
         class Odd(Exception):
             def __str__(self): raise ValueError("no str")
@@ -150,7 +150,7 @@ MISTAKES = {
     ),
     "a fixture with two": deploy(
         1,
-        "fixture 'x' yields more than once\n\ndeploy_a.py:2\n",
+        "fixture 'x' yielded more than once\n\ndeploy_a.py:2\n",
         text="@rpd.fixture\ndef x():\n    yield\n    yield\n@rpd.job\ndef f(x): ...\n",
     ),
     "a finalizer that is none": deploy(
@@ -190,7 +190,7 @@ MISTAKES = {
         text="@rpd.job\ndef f(pod): pod.run('ls', timeout='soon')\n",
     ),
     "bytes as a text": deploy(
-        1, r"pod\.write: expected a text, got bytes", text="@rpd.job\ndef f(pod): pod.write('a', b'x')\n"
+        1, r"pod\.write: expected a string, got bytes", text="@rpd.job\ndef f(pod): pod.write('a', b'x')\n"
     ),
     "a project that is no folder": deploy(
         4,
@@ -268,7 +268,7 @@ MISTAKES = {
         "def rpd_select_nodes(nodes): nodes.append('x')\n",
     ),
     "a node that is there twice": conftest(
-        4, r"deploy_a\.py::fit\[n1\] is there twice", "def rpd_modify_nodes(nodes): nodes.append(nodes[0])\n"
+        4, r"deploy_a\.py::fit\[n1\] appears twice", "def rpd_modify_nodes(nodes): nodes.append(nodes[0])\n"
     ),
     "a plan that is none": conftest(
         4, "rpd_modify_plan: expected a Plan or None, got 3", "def rpd_modify_plan(): return 3\n"

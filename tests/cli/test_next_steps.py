@@ -88,7 +88,7 @@ def test_nothing_to_do_says_why(project: Project) -> None:
         True,
         True,
     )
-    assert "`rpd run` begins one" in project.command("resume").err
+    assert "`rpd run` starts one" in project.command("resume").err
     project.write({"deploy_a.py": "import rpd\n"})
     assert "no job in the deploy file: mark a function with @rpd.job" in project.command("collect").err
     project.write({"deploy_a.py": AWKWARD})

@@ -122,8 +122,7 @@ def test_gc_reaps_what_a_killed_run_left_and_nothing_else(jobs: Project, emulato
     assert "1 of them would be deleted" in shown.out
     assert len(emulator.pods()) == 2
     assert (
-        next(line for line in shown.out.splitlines() if left in line).count("ended without giving it back")
-        == 1
+        next(line for line in shown.out.splitlines() if left in line).count("ended without deleting it") == 1
     )
     done = jobs.command("gc", "--yes")
     assert (done.exit_code, f"deleted {left}" in done.out) == (0, True)

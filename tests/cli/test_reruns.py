@@ -184,7 +184,7 @@ def test_a_folder_that_cannot_be_written_costs_only_the_memory(switched: Project
     (switched.folder / ".rpd_cache").write_text("in the way", encoding="utf-8")
     result = switched.run()
     assert (switched.ran(), result.exit_code) == ("abcd", 0)
-    assert result.out.count("cannot remember") == 1
+    assert result.out.count("cannot record outcomes") == 1
 
 
 # --- a kill ---------------------------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ def test_a_local_run_is_reached_from_another_terminal(tmp_path: Path) -> None:
     assert list(logs.glob("*/.emulator.json")) == []
     late = project.command("ssh", "waiting", "--", "true", env=alone)
     assert late.exit_code == 1
-    assert "its emulator ended, and the pods with it" in late.err
+    assert "its pods ended with its emulator" in late.err
 
 
 def test_after_a_local_run_its_end_is_told_instead_of_a_key_asked_for(tmp_path: Path) -> None:
@@ -104,18 +104,18 @@ def test_after_a_local_run_its_end_is_told_instead_of_a_key_asked_for(tmp_path: 
     assert run.exit_code == 0, run.out + run.err
     text = run.out.replace("\n", " ")
     assert "until this --local run and its emulator end" in text
-    assert "nothing stays and nothing bills" in text
+    assert "nothing is left and nothing bills" in text
     assert "still billing" not in text
     assert "rpd stop" not in text
     (pod,) = [report.pod for report in run.reports]
     assert pod is not None
     for command in (["ps"], ["ps", "--json"], ["gc"], ["stop", "--stopped"]):
         late = project.command(*command, env=alone)
-        assert (late.exit_code, "its emulator ended" in late.err) == (0, True), command
+        assert (late.exit_code, "ended with its emulator" in late.err) == (0, True), command
     for wanted in ("waiting", pod.id, pod.name):
         for command in (["stop", wanted], ["ssh", wanted, "--", "true"]):
             late = project.command(*command, env=alone)
-            assert (late.exit_code, "its emulator ended" in late.err) == (1, True), command
+            assert (late.exit_code, "ended with its emulator" in late.err) == (1, True), command
     keyed = project.command("stop", "nothing", env=alone)
     assert (keyed.exit_code, "no RunPod API key" in keyed.err) == (4, True)
 

@@ -115,7 +115,7 @@ def test_the_path_is_relative_to_the_deploy_file(project):
             "[[params]]\nlr = 1\n[[params]]\nl = 1",
             "params[1]: expected the names of the first set, lr, got 'l'",
         ),
-        ("grid.toml", "[[params]]\nlr = 1\nid = 3", "params[0].id: expected a text, got 3"),
+        ("grid.toml", "[[params]]\nlr = 1\nid = 3", "params[0].id: expected a string, got 3"),
         ("grid.toml", "[[params]]\nid = 'a'", "params[0]: expected values by the names of arguments"),
         ("grid.json", "{", 'params_from("grid.json"): expected JSON, got'),
         ("grid.json", "3", "expected an object of lists, or a list of objects, got 3"),

@@ -139,7 +139,7 @@ def test_a_source_that_waits_for_nothing_ends_the_run() -> None:
     lanes = Lanes(Plan(lanes=(), sources=(Graph({"a": {"never"}}, {}),)), stop)
     assert lanes.take(would_wait) is None
     assert stop.level is StopLevel.DRAIN
-    assert "Graph has nothing to hand out" in stop.reason
+    assert "Graph has no node to start" in stop.reason
 
 
 class Wrong(Adding):

@@ -429,7 +429,7 @@ def test_generators_yield_exactly_once() -> None:
     _, setup = prepare(fixture("odd", lambda: (each for each in (1, 2)), generator=True))
     setup.prepare()
     [errors] = setup.teardown()
-    assert "'odd' yields more than once" in str(errors.error)
+    assert "'odd' yielded more than once" in str(errors.error)
 
 
 def test_a_worker_value_in_use_is_not_replaced() -> None:

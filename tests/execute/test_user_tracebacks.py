@@ -158,7 +158,7 @@ def test_values_of_local_variables(raised: Any, tmp_path: Path, style: Style) ->
 def test_the_text_of_an_exception_that_has_none(raised: Any) -> None:
     """Where ``str`` raises, that is told instead."""
     assert text_of(ValueError("x")) == "x"
-    assert text_of(raised("odd")) == "(its text cannot be made: ValueError)"
+    assert text_of(raised("odd")) == "(its text is not available: ValueError)"
 
 
 def test_packages_that_lie_elsewhere_are_no_users_code(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def _expected_code(case: Case, last: Ending, reports: Sequence[NodeReport]) -> i
 def _check_code(ending: Ending) -> None:
     """Exit code 6 says that pods may still bill, which ones, and how to release them; nothing else says so."""
     if ending.exit_code != ExitCode.POD_NOT_RELEASED:
-        assert "may still bill" not in ending.screen or "is released after all" in ending.screen, (
+        assert "may still bill" not in ending.screen or "was released after all" in ending.screen, (
             ending.screen
         )
         return

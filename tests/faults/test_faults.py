@@ -62,7 +62,7 @@ ANSWERS = [
     Case(id="terminate: 401 for ever", job=TWO, faults=(api("unauthorized", "terminate", times=None),), kept=1,
          outcome=Outcome.ERROR, cause=Cause.INFRA, exit_code=ExitCode.POD_NOT_RELEASED, says="1 not run"),
     Case(id="terminate: 401 until the end of the run", faults=(api("unauthorized", "terminate", times=5),), slack=ANY,
-         says="is released after all", **INFRA),
+         says="was released after all", **INFRA),
     Case(id="terminate: never", job=TWO, faults=(api("error", "terminate", times=None),), kept=1, long=True,
          outcome=Outcome.ERROR, cause=Cause.INFRA, exit_code=ExitCode.POD_NOT_RELEASED, says="1 not run"),
 ]  # fmt: skip
@@ -104,7 +104,7 @@ WORLD = [
     Case(id="crash loop", args=READY, faults=(boot("crash-loop", times=None),), attempts=2,
          says="ended by itself", **{**INFRA, "cause": Cause.CODE}),
     Case(id="disk full", faults=(boot("disk-full", size_mb=1, times=None),), kept=1, exit_code=ExitCode.FAILED,
-         outcome=Outcome.FAILED, cause=Cause.CODE, says="is kept .*could not be fetched whole"),
+         outcome=Outcome.FAILED, cause=Cause.CODE, says="is kept .*could not be fetched completely"),
     Case(id="SSH dropped once", faults=(live("drop-ssh", after_bytes=550_000),)),
     Case(id="SSH down while files are sent", hits=StepKind.PUT,
          faults=(live("drop-ssh", after_bytes=150_000, down_seconds=1.2),)),

@@ -191,7 +191,7 @@ def test_out_of_stock_tells_every_refusal() -> None:
 def test_nothing_that_fits_is_out_of_stock() -> None:
     """Without an offer the error says what was asked for."""
     lease, _ = make_lease(Failing(), request=PodRequest(image="i", gpu=Gpu(L4, max_price_usd=0.01)))
-    with pytest.raises(OutOfStock, match=r"rents nothing that fits: NVIDIA L4 up to \$0.01/h"):
+    with pytest.raises(OutOfStock, match=r"offers nothing that fits: NVIDIA L4 up to \$0.01/h"):
         lease.acquire()
 
 

@@ -45,7 +45,10 @@ def test_what_is_lacking(
     assert len(notices) == 4, notices
     spot, placed, vcpu, anywhere = notices
     assert "deploy_a.py:7" in spot
-    assert "rents no spot pods: set spot=False; such pods are rented over GraphQL while that is there" in spot
+    assert (
+        "rents no spot pods: set spot=False; such pods are rented over GraphQL as long as RunPod offers it"
+        in spot
+    )
     assert "does not choose the country of a Community pod: leave countries out" in placed
     assert "no min_vcpu and min_memory_gb for GPU pods" in vcpu
     assert "rpd looks in the data centres of Secure Cloud only" in anywhere

@@ -53,8 +53,8 @@ def armed(deadline: float) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("events", "reason"),
     [
-        ([DEAD, intent(), CREATED], "without giving it back"),
-        ([DEAD, intent()], "without giving it back"),
+        ([DEAD, intent(), CREATED], "without deleting it"),
+        ([DEAD, intent()], "without deleting it"),
         ([ALIVE, intent(), CREATED], ""),
         ([ELSEWHERE, intent(), CREATED], ""),
         ([DEAD, intent(), CREATED, armed(NOW + 1), ended("kept", "preserve")], ""),
@@ -63,7 +63,7 @@ def armed(deadline: float) -> dict[str, Any]:
         ([DEAD, intent(), CREATED, ended("kept", "preserve")], ""),
         ([DEAD, intent(), CREATED, ended("released", "stop")], ""),
         ([DEAD, intent(), CREATED, ended("released", "recycle")], ""),
-        ([DEAD, intent(), CREATED, ended("released", "delete")], "deleted, and is there"),
+        ([DEAD, intent(), CREATED, ended("released", "delete")], "deleted it, but it still exists"),
         ([DEAD, ALIVE, intent(), CREATED], ""),
     ],
 )
@@ -175,7 +175,7 @@ def test_a_pod_goes_by_id_name_or_node(tmp_path: Path, wanted: str) -> None:
 @pytest.mark.parametrize("wanted", ["rpd-", "x"])
 def test_a_pod_that_cannot_be_told(tmp_path: Path, wanted: str) -> None:
     """More than one pod, and none, are usage errors."""
-    with pytest.raises(UsageError, match=r"say which|no pod"):
+    with pytest.raises(UsageError, match=r"name one|no pod"):
         orphans.find([pod("rpd-a", id="p1"), pod("rpd-b", id="q1")], wanted)
 
 

@@ -42,18 +42,18 @@ def refused(values: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch, **more: 
     ("values", "more", "expected"),
     [
         ({"max_usd_per_node": 7}, {}, ()),
-        ({"max_usd_per_node": 5}, {}, ("max_usd_per_node = 5, and deploy_a.py::big may cost more", "$7.00")),
+        ({"max_usd_per_node": 5}, {}, ("max_usd_per_node = 5, but deploy_a.py::big may cost more", "$7.00")),
         ({"max_usd_per_run": 9}, {}, ()),
         ({"max_usd_per_run": 8.5}, {}, ("max_usd_per_run = 8.5", "$9.00")),
         ({"max_usd_per_run": 8.5}, {"budget": 8.0}, ()),
         ({"max_usd_per_day": 10}, {"spent": 0.5}, ()),
-        ({"max_usd_per_day": 10}, {"spent": 1.5}, ("$1.50 of today's runs", "add $9.00")),
+        ({"max_usd_per_day": 10}, {"spent": 1.5}, ("today's runs cost $1.50", "add $9.00")),
         ({"gpus": ["*L4", "*h100*"]}, {}, ()),
-        ({"gpus": ["*L4"]}, {}, ("deploy_a.py::big may be given NVIDIA H100 80GB HBM3",)),
+        ({"gpus": ["*L4"]}, {}, ("deploy_a.py::big may get NVIDIA H100 80GB HBM3",)),
         ({"clouds": ["secure", "community"]}, {}, ()),
         ({"clouds": "secure"}, {}, ("deploy_a.py::big may run in community",)),
-        ({"require_marks": ["approved"]}, {}, ("require_marks = approved, which is not on deploy_a.py::big",)),
-        ({"forbid_marks": ["approved"]}, {}, ("forbid_marks = approved, which is on deploy_a.py::fit",)),
+        ({"require_marks": ["approved"]}, {}, ("require_marks = approved, which deploy_a.py::big",)),
+        ({"forbid_marks": ["approved"]}, {}, ("forbid_marks = approved, which deploy_a.py::fit",)),
         ({"hours": ["Mon-Fri 08:00-20:00"]}, {}, ("hours = Mon-Fri 08:00-20:00 (UTC)", "Sat 12:00")),
         ({"hours": ["Mon-Fri 08:00-20:00", "Sat 09:00-13:00"]}, {}, ()),
         ({"hours": ["08:00-12:30"], "timezone": "Europe/Berlin"}, {}, ("it is Sat 13:00 there",)),
@@ -107,7 +107,7 @@ def test_a_refused_run_rents_nothing_and_no_flag_helps(
     monkeypatch.setenv("RPD_POLICY", "team.toml")
     for words, code, sentences in (
         (["run", "--yes"], 4, ["rpd.toml [policy]: gpus = *A40*", "team.toml: max_usd_per_node = 1"]),
-        (["run", "--yes", "-o", "policy={}"], 4, ["no flag lifts it"]),
+        (["run", "--yes", "-o", "policy={}"], 4, ["no flag can lift it"]),
         (["run", "--dry-run", "-q"], 0, ["a policy would refuse this run: rpd.toml [policy]: gpus"]),
         (["plan"], 1, ["a policy would refuse this run: team.toml: max_usd_per_node"]),
     ):

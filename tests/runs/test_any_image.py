@@ -120,7 +120,10 @@ def test_an_image_that_starts_no_server_is_told_of_early(
     clean_emulator.add_image("team/mute", command=["sh", "-c", "echo loading the model; sleep 1000"])
     result = run("team/mute", 'ssh="image"', "--ssh-ready-timeout-sec", "3")
     assert result.exit_code == 1
-    assert 'Its log ends with: loading the model. If the image starts none, set ssh="install"' in result.out
+    assert (
+        'Its log ends with: loading the model. If the image does not start one, set ssh="install"'
+        in result.out
+    )
     assert "Its log ends with: loading the model" in result.reports[0].result.reason
 
 

@@ -88,7 +88,7 @@ def test_the_next_attempt_goes_on_from_the_last_copy(
     (report,) = result.reports
     assert report.result.attempts == 2
     check_that_it_went_on(report)
-    assert "goes on from checkpoint 00" in result.out
+    assert "continues from checkpoint 00" in result.out
     (put_back,) = events(Path(report.folder), "checkpoint_put_back")
     assert put_back["files"] == 2
 
@@ -184,9 +184,9 @@ def test_a_pruned_node_saves_its_progress_and_another_goes_on_from_it(
         (artifact,) = report.artifacts
         lr = report.node.parameters["lr"]
         assert (Path(report.folder) / artifact.local / "saved").read_text() == f"{lr}\n"
-    assert "goes_on: ckpt goes on from checkpoint 0001 (1 file, 2 B)" in result.out
+    assert "goes_on: ckpt continues from checkpoint 0001 (1 file, 2 B)" in result.out
     reasons = [report.result.reason for report in result.reports[2:]]
-    assert reasons[0] == "pod.checkpoint: /workspace/ckpt is a checkpoint of this node already"
+    assert reasons[0] == "pod.checkpoint: /workspace/ckpt is already a checkpoint of this node"
     assert reasons[1].startswith("pod.checkpoint: 'away' leads to /proc/1")
 
 
@@ -196,5 +196,5 @@ def test_a_dry_run_tells_of_it_and_of_what_is_wrong_with_it(rpd: RpdRun, project
     folder = project({"deploy_a.py": COUNTING, "deploy_b.py": wrong})
     result = rpd(folder, "--dry-run")
     assert "checkpoint /workspace/ckpt every 0.20s, keep 2" in result.out
-    assert "pod.checkpoint: '../ckpt' is /ckpt: expected a folder of its own on the pod's disk" in result.out
+    assert "pod.checkpoint: '../ckpt' is /ckpt: expected a separate folder on the pod's disk" in result.out
     assert result.exit_code == 1

@@ -148,7 +148,7 @@ def test_nothing_on_offer_is_told(rpd: RpdRun, project: Project) -> None:
     text = "import rpd\n@rpd.job(gpu=rpd.Gpu('NVIDIA L4', max_price_usd=0.01))\ndef fit(pod): ...\n"
     result = dry(rpd, project({"deploy_x.py": text}))
     assert result.exit_code == 1
-    assert "rents nothing that fits: NVIDIA L4 up to $0.01/h" in result.out
+    assert "offers nothing that fits: NVIDIA L4 up to $0.01/h" in result.out
 
 
 def test_a_node_is_told_once(rpd: RpdRun, project: Project) -> None:

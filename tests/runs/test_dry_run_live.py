@@ -77,7 +77,7 @@ def test_it_tells_what_could_be_had_now(
     assert f"image: {registry} has it" in fit
     assert f"1. {H100} in EU-RO-1 (secure)  $3.29/h, stock high" in big
     assert "(community)" not in big  # Secure Cloud only, where data centres are named
-    assert "stock not known: RunPod does not report the stock of CPU pods" in cpu
+    assert "stock unknown: RunPod does not report the stock of CPU pods" in cpu
     assert "2 of 3 nodes could be rented now; stock unknown for 1" in result.out
     assert "the account has $100.00, this run may cost at most $" in result.out
     assert "4 planned" in result.out
@@ -94,7 +94,7 @@ def test_what_is_sold_out_says_so(
     )
     result = rpd(folder, "--dry-run=live")
     assert result.exit_code == 7, result.out + result.err
-    assert "sold out: nothing of it is in stock now" in result.out
+    assert "sold out: none of it is in stock now" in result.out
     assert rpd(folder, "--dry-run=live", "-k", "big").exit_code == 0
     assert rpd(folder, "--dry-run").exit_code == 0
     assert "1 of 2 nodes could be rented now\n" in result.out

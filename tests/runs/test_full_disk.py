@@ -76,7 +76,7 @@ def test_a_log_that_finds_no_room_is_fetched_once_there_is_some(
 """
     folder = project(body)
     driver = rpd.start(folder, "--yes", env={"DISK": str(small_disk)})
-    wait_until(lambda: "cannot be written" in driver.out + driver.err, what="the notice of a full disk")
+    wait_until(lambda: "cannot write" in driver.out + driver.err, what="the notice of a full disk")
     (small_disk / "ballast").unlink()
     (pod,) = emulator.pods()
     freed = rpd(
@@ -108,7 +108,7 @@ def test_a_disk_that_stays_full_loses_no_pod(
 
     run_dir = settled(result, small_disk / "runs")
     text = " ".join((result.out + result.err).split())
-    assert "takes nothing more (No space left on device)" in text
+    assert "is full (No space left on device)" in text
     assert emulator.pods() == []
     assert len(events(run_dir, "intent")) == 1
 
@@ -210,7 +210,7 @@ def test_a_disk_that_fills_up_before_a_pod_is_asked_for_rents_none(
 
     run_dir = settled(result, small_disk / "runs")
     text = " ".join((result.out + result.err).split())
-    assert "events.jsonl cannot be written: No space left on device" in text
+    assert "events.jsonl: No space left on device" in text
     assert "1 error, 1 not run" in text
     assert events(run_dir, "intent", "created") == []
     assert emulator.pods() == []

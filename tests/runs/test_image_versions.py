@@ -31,7 +31,7 @@ def test_a_tag_that_moves(rpd: RpdRun, tmp_path: Path, clean_emulator: Launched)
     second = clean_emulator.add_image(image, ssh="starts", version="2")
     assert second != first
     moved = rpd(folder, "--changed", "--explain", "--pin-images")
-    assert "because what the tag of its image means changed" in moved.out
+    assert "because the digest of its image's tag changed" in moved.out
     [report] = moved.reports
     assert report.pod is not None
     assert (report.pod.image, report.pod.digest) == (f"{image.removesuffix(':1')}@{second}", second)
@@ -39,4 +39,4 @@ def test_a_tag_that_moves(rpd: RpdRun, tmp_path: Path, clean_emulator: Launched)
         write_project(tmp_path / "q", {"deploy_a.py": DEPLOY.replace("IMAGE", "a/b")}), "--pin-images"
     )
     assert refused.exit_code == 4
-    assert "--pin-images: the digest of a/b is not known: an emulator's image is only a name" in refused.err
+    assert "--pin-images: the digest of a/b is unknown: on an emulator an image is only a name" in refused.err

@@ -33,7 +33,7 @@ lease.REFUSED_SECONDS, lease.LOOK_AGAIN_SECONDS = 0.2, 0.5
         ("nobody/image:missing", "", 1, 1, "cannot be pulled"),
         ("nobody/image:missing", "", 6, 6, "manifest unknown"),
         ("runpod/base:1", "refuse-key", 1, 2, "authentication failed: the pod does not accept the run's key"),
-        ("runpod/base:1", "crash-loop", 1, 2, "ended by itself and was started again"),
+        ("runpod/base:1", "crash-loop", 1, 2, "exited and was restarted"),
     ],
 )
 def test_a_bad_image_fails_a_sweep_early(

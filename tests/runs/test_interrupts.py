@@ -162,7 +162,7 @@ def test_ctrl_c_while_a_run_drains(rpd: RpdRun, project: Project, emulator: Laun
     process.send_signal(signal.SIGINT)
     result = process.finish()
     assert_interrupted(result, emulator, "Ctrl-C")
-    assert "rpd: stopping after 1 failures: starting nothing new; what runs may finish" in result.out
+    assert "rpd: stopping after 1 failures: starting nothing new; running nodes may finish" in result.out
     assert "stopped: stopping after 1 failures; interrupted by SIGINT" in result.out
 
 
@@ -241,7 +241,7 @@ def test_twice(rpd: RpdRun, project: Project, emulator: Launched) -> None:
     process.send_signal(signal.SIGINT)
     result = process.finish(timeout=DEADLINE)
     assert_interrupted(result, emulator, "Ctrl-C")
-    assert "Ctrl-C again: releasing every pod now, unpulled." in result.out
+    assert "Ctrl-C again: releasing every pod now, without pulling." in result.out
     assert "2 errors" in result.out
     for report in result.reports:
         assert report.result.cause is Cause.INTERRUPTED

@@ -205,7 +205,7 @@ def test_a_resumed_run_deletes_them(
     ("traits", "code", "told"),
     [
         ({"platform": "linux/arm64"}, 4, "it was built for linux/arm64, and they are linux/amd64"),
-        ({"lacks": ["curl", "wget", "python3"]}, 4, "nothing in its history speaks of an SSH server"),
+        ({"lacks": ["curl", "wget", "python3"]}, 4, "its history shows no SSH server"),
         (None, 4, "has no team/none:2. Look for a typing slip in the tag"),
     ],
 )

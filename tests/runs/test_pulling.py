@@ -155,8 +155,11 @@ def test_metrics_of_the_node_before_are_not_taken(rpd: RpdRun, project: Project,
     result = rpd(folder)
     assert [dict(report.metrics) for report in result.reports] == [{"acc": 1}, {}, {}, {"acc": 4}], result.out
     assert [report.artifacts[0].older for report in result.reports] == [0, 1, 1, 0]
-    assert result.out.count("no metrics are taken from it") == 2
-    assert "so no result of it: /workspace/metrics.json of deploy_a.py::fit[seed2] (1 file)" in result.out
+    assert result.out.count("rpd takes no metrics from it") == 2
+    assert (
+        "so not a result of that node: /workspace/metrics.json of deploy_a.py::fit[seed2] (1 file)"
+        in result.out
+    )
     assert "1 of them older than the node" in rpd(folder, "latest", "seed3", command="show").out
     assert emulator.pods() == []
 
@@ -239,7 +242,7 @@ def test_jobs_that_read_what_commands_say_pass_a_dry_run(
     )
     dry = rpd(folder, "--dry-run")
     assert "3 planned, 1 failed" in dry.out
-    assert "env['SEED']: expected a text or a number, got None" in dry.out
+    assert "env['SEED']: expected a string or a number, got None" in dry.out
     result = rpd(folder)
     fit, fails, wrong, large = result.reports
     assert fit.result.outcome == "passed", result.out

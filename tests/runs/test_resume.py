@@ -199,7 +199,7 @@ def test_a_pod_that_died_meanwhile_starts_its_node_afresh(
     result = rpd(folder, command="resume")
 
     assert result.exit_code == 0, result.out + result.err
-    assert "starts afresh" in result.out + result.err
+    assert "starting over" in result.out + result.err
     run_dir = run_dir_of(folder)
     assert run_dir is not None
     assert before.isdisjoint({report.pod.id for report in history.reports(run_dir) if report.pod})

@@ -64,7 +64,7 @@ def test_a_job_is_ended_in_its_own_code_and_in_a_transfer(
     for name in ("looping", "sending"):
         ended = result.report(name).result
         assert (ended.outcome, ended.cause) == (Outcome.FAILED, Cause.TIMEOUT)
-        assert "the job reached its timeout of 1.00s" in ended.reason
+        assert "the job exceeded its timeout of 1.00s" in ended.reason
     looping = result.report("looping")
     assert (Path(looping.folder) / "artifacts/result").read_text() == "kept\n"
     assert emulator.pods() == []

@@ -101,13 +101,13 @@ def test_a_live_dry_run_shows_what_could_be_had_now(
             Outlook(can_be_rented=True, facts=("in stock: somewhere", "image: it is there")),
         ),
         (tuple(sold_out), Outlook(can_be_rented=False, facts=("sold out",))),
-        ((community,), Outlook(can_be_rented=None, facts=("stock not known",))),
+        ((community,), Outlook(can_be_rented=None, facts=("stock unknown",))),
     ]
     out = io.StringIO()
     config = make_config(dry_run=True, dry_run_live=True, quiet=quiet)
     nodes = [make_node(seed) for seed in (42, 43, 44)]
     terminal = DryRunView(config, out, environ=PLAIN)
-    terminal.rpd_run_started(config, make_plan(*nodes), "dry run: somebody is only asked", None, ())
+    terminal.rpd_run_started(config, make_plan(*nodes), "dry run: somebody is only read", None, ())
     for node, (offers, outlook) in zip(nodes, kinds, strict=True):
         terminal.rpd_dry_run_node(
             DryRunNode(

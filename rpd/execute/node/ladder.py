@@ -105,9 +105,7 @@ class Ladder:
     def heed(self, error: BaseException) -> None:
         """Drain the run after an error that every other node would meet too."""
         if is_out_of_room(error):
-            self._context.stop.request(
-                StopLevel.DRAIN, f"a disk of this machine takes nothing more ({error})"
-            )
+            self._context.stop.request(StopLevel.DRAIN, f"a disk of this machine is full ({error})")
         elif isinstance(error, RpdError) and error.stops_run:
             # The full message, with the command to type, is shown elsewhere.
             reason = f"pod {error.known_as} may still bill" if isinstance(error, ReleaseError) else str(error)

@@ -96,8 +96,8 @@ class NodeResults:
         is_metrics = METRICS_FILE in (path.name, pulled.remote.rpartition("/")[2])
         if is_metrics and str(path) in pulled.older:
             self._events.notice(
-                text=f"{self._node.id}: {path.name} in {pulled.remote} is older than the node, so it is no result of "
-                "it; no metrics are taken from it"
+                text=f"{self._node.id}: {path.name} in {pulled.remote} is older than the node, so it is not a result "
+                "of the node; rpd takes no metrics from it"
             )
         elif is_metrics and path.is_file():
             self._take_metrics(path, within=folder)
@@ -106,7 +106,7 @@ class NodeResults:
         try:
             self.metrics.update(_read_metrics(path, within))
         except ValueError as error:
-            self._events.notice(f"{self._node.id}: no metrics were read from its {path.name}: {error}")
+            self._events.notice(f"{self._node.id}: cannot read metrics from its {path.name}: {error}")
 
 
 class DryResults(NodeResults):
@@ -129,7 +129,7 @@ def _read_metrics(path: Path, within: Path) -> dict[str, Any]:
         whole = path.resolve()
         # A pod decides what it sends: a link could otherwise make us read any file of this machine.
         if not whole.is_relative_to(within.resolve()):
-            raise ValueError("it is a link that leads out of the node's folder")
+            raise ValueError("it is a link out of the node's folder")
         content = json.loads(read_regular(whole, MOST_METRICS_BYTES).decode("utf-8-sig"))
     except OSError as error:
         raise ValueError(error.strerror) from None

@@ -122,7 +122,7 @@ class Runner:
                 break
             earlier.append(attempt_record(report))
             self._context.events.notice(
-                text=f"{node.id}: {report.result.cause}: {report.result.reason}; trying again"
+                text=f"{node.id}: {report.result.cause}: {report.result.reason}; retrying"
             )
             self._scopes.forget_failures(run)
         for late in self._scopes.node_done(node):
@@ -143,7 +143,7 @@ class Runner:
         try:
             return self._context.files.node(node)
         except OSError as error:
-            raise LocalError(f"{node.id}: its folder cannot be made ({error.filename})", error) from error
+            raise LocalError(f"{node.id}: cannot create its folder ({error.filename})", error) from error
 
     def _attempt(
         self, run: NodeRun, slot: int, early: Verdict | None, earlier: tuple[AttemptRecord, ...]
@@ -288,9 +288,9 @@ class Runner:
         owned = [lease for lease in run.use.leases if lease.pod is not None and not lease.is_wide]
         names = ", ".join(lease.pod.id for lease in owned if lease.pod is not None)
         grace = format_duration(max((lease.lifetime.grace for lease in owned), default=0.0))
-        pods = f"; pod {names} ends itself within {grace}" if owned else ""
+        pods = f"; pod {names} deletes itself within {grace}" if owned else ""
         self._context.events.notice(
-            text=f"{run.node.id}: its time is up, but its own code does not return{pods}; Ctrl-C twice ends the run now"
+            text=f"{run.node.id}: its time is up, but its code does not return{pods}; Ctrl-C twice ends the run now"
         )
 
     def _salvage(self, run: NodeRun, verdict: Verdict, arguments: dict[str, Any]) -> None:
@@ -304,7 +304,7 @@ class Runner:
             return
         run.steps.salvaging = True
         run.deadlines.clock = JobClock(
-            partial(RpdError, "its own code took too long"), again_seconds=SALVAGE_SECONDS
+            partial(RpdError, "its code took too long"), again_seconds=SALVAGE_SECONDS
         )
         until = time.monotonic() + SALVAGE_SECONDS
         try:

@@ -86,9 +86,7 @@ class NodeSeries:
         """Take the next bytes of the command's ``$RPD_METRICS`` file."""
         self._read += len(data)
         if self._read > MOST_READ:
-            self._tell(
-                "much", f"it writes more than {MOST_READ >> 20} MB of metrics; the rest is passed over"
-            )
+            self._tell("much", f"it writes more than {MOST_READ >> 20} MB of metrics; the rest is ignored")
             return
         *whole, self._line = (self._line + data).split(b"\n")
         # A line may never end. Keep just enough of it to see that it is too long.
@@ -125,7 +123,7 @@ class NodeSeries:
             shown = self._redactor.text(plain(line.decode(errors="replace")))[:LONGEST_SHOWN]
             self._tell(
                 "line",
-                f"line {self._number} of its metrics is passed over, and others like it: {error}: {shown}",
+                f"line {self._number} of its metrics is ignored, and so are others like it: {error}: {shown}",
             )
             return []
 
@@ -143,9 +141,7 @@ class NodeSeries:
         """Return a point with its step and add it to the summary; None if there are too many series."""
         records, name = self._summary(), self._redactor.text(point.name)
         if name not in records and len(records) >= MOST_SERIES:
-            self._tell(
-                "names", f"it writes more than {MOST_SERIES} series; {name} and others are passed over"
-            )
+            self._tell("names", f"it writes more than {MOST_SERIES} series; {name} and others are ignored")
             return None
         step = point.step
         if step is None:
@@ -169,9 +165,7 @@ class NodeSeries:
             for step, values in _by_step(points)
         )
         if self.size + len(text) > MOST_BYTES:
-            self._tell(
-                "size", f"{self._path.name} has {MOST_BYTES >> 20} MB; what comes after is heard and not kept"
-            )
+            self._tell("size", f"{self._path.name} has {MOST_BYTES >> 20} MB; later values are not kept")
             return
         try:
             with self._path.open("a", encoding="utf-8") as file:

@@ -111,7 +111,7 @@ def checked_folder(given: object, workspace: str) -> str:
     leaves = not given.startswith("/") and not _is_below(path, workspace)
     if leaves or not _may_hold(path, workspace):
         raise UsageError(
-            f"pod.checkpoint: {given!r}{_means(given, path)}: expected a folder of its own on the pod's disk, such as "
+            f"pod.checkpoint: {given!r}{_means(given, path)}: expected a separate folder on the pod's disk, such as "
             f'"ckpt/", which is {posixpath.join(workspace, "ckpt")}'
         )
     return path
@@ -202,10 +202,10 @@ class Checkpointing:
             )
         if staged.withheld:
             self._notice(
-                f"of its checkpoint, files of keys and passwords stay here: {', '.join(staged.withheld)}"
+                f"of its checkpoint, files with keys and passwords stay here: {', '.join(staged.withheld)}"
             )
         files = f"{staged.files} {'file' if staged.files == 1 else 'files'}, {format_size(staged.bytes)}"
-        self._notice(f"{self.title} goes on from {_named(copy)} ({files})")
+        self._notice(f"{self.title} continues from {_named(copy)} ({files})")
         if own is not None:
             taking.know(remote)
         run.journal.write("checkpoint_put_back", copy=copy.name, files=staged.files, bytes=staged.bytes)
@@ -217,10 +217,10 @@ class Checkpointing:
         said = remote.script(with_arguments(_PREPARE, self.path, owner), timeout=_SECONDS)
         where = re.search(r"^at (/.*)$", said, re.MULTILINE)
         if where is None:
-            raise TransferError(f"pod.checkpoint: the folder {self.path} cannot be made on the pod")
+            raise TransferError(f"pod.checkpoint: cannot create the folder {self.path} on the pod")
         if not _may_hold(where[1], self.lease.request.mount):
             raise UsageError(
-                f"pod.checkpoint: {self.title!r} leads to {where[1]} on the pod: expected a folder of its own on the "
+                f"pod.checkpoint: {self.title!r} leads to {where[1]} on the pod: expected a separate folder on the "
                 "pod's disk"
             )
 
@@ -230,11 +230,11 @@ class Checkpointing:
             return checkpoint_copies.newest(
                 self._folder,
                 lambda copy, name: self._notice(
-                    f"{copy}: {name} is not what it was on the pod; an older copy is taken if there is one"
+                    f"{copy}: {name} differs from the file on the pod; rpd uses an older copy if there is one"
                 ),
             )
         except OSError as error:
-            raise LocalTransferError(f"{self._folder}: the checkpoint cannot be read", error) from error
+            raise LocalTransferError(f"{self._folder}: cannot read the checkpoint", error) from error
 
     # --- the way here -------------------------------------------------------------------------------------------------
 
@@ -243,7 +243,7 @@ class Checkpointing:
             partial(self._fetch, taking),
             connect=self.connections.another,
             seconds=self.seconds,
-            failed=lambda text: self._notice(f"checkpoint {self.path}: {text}; it is tried again"),
+            failed=lambda text: self._notice(f"checkpoint {self.path}: {text}; retrying"),
         )
         self.run.pulls.endings.append(
             Ending(finish=lambda *, required: self._finish(periodic, taking), close=periodic.close)  # noqa: ARG005
@@ -254,7 +254,7 @@ class Checkpointing:
         try:
             pulled = taking.take(remote)
         except OSError as error:
-            raise LocalTransferError(f"{self._folder}: the checkpoint cannot be kept", error) from error
+            raise LocalTransferError(f"{self._folder}: cannot keep the checkpoint", error) from error
         if pulled is not None:
             self.run.journal.write(
                 "checkpoint", copy=pulled.local.name, files=pulled.files, bytes=pulled.bytes
@@ -277,7 +277,7 @@ class Checkpointing:
             except RemoteError as error:
                 if isinstance(error, ConnectionLost):
                     self.lease.connection_lost()
-                self._notice(f"the last checkpoint in {self.path} could not be fetched: {error}")
+                self._notice(f"cannot fetch the last checkpoint in {self.path}: {error}")
             finally:
                 if periodic.latest is not None:
                     self.run.results.record_artifact(periodic.latest, "checkpoint")
@@ -314,8 +314,8 @@ class Taking:
                 self._taken = state
                 return self._kept(pulled)
         raise TransferError(
-            f"its files were changed while they were fetched, {_TRIES} times in a row: have the job write each under "
-            "another name, and rename it when it is whole"
+            f"its files changed while rpd fetched them, {_TRIES} times in a row: have the job write each under "
+            "another name, and rename it when it is complete"
         )
 
     def know(self, remote: Remote) -> None:

@@ -321,7 +321,7 @@ class Pod(Held):
         run = current_run()
         kept = check_patterns(keep)
         if kept and not delete:
-            raise UsageError("pod.put: delete=False keeps everything that is there: leave keep out")
+            raise UsageError("pod.put: delete=False already keeps everything: leave keep out")
         # An absolute path stays the same object, so that what is cached for it is found quickly.
         source = local if isinstance(local, Path) and local.is_absolute() else self._base / local
         target = self._path(remote)
@@ -474,7 +474,7 @@ class Pod(Held):
         if run.holder:
             raise UsageError(
                 f"pod.checkpoint: {run.holder} is a fixture of more than one node: call it in the job, or in a "
-                "fixture of job scope"
+                "fixture with job scope"
             )
         from rpd.execute.pod.checkpoint import Checkpointing, checked_folder  # few jobs save their progress
 
@@ -484,7 +484,7 @@ class Pod(Held):
         saving = _checked_duration("pod.checkpoint: grace", grace)
         path = checked_folder(posixpath.join(cwd, remote) if cwd else remote, self.workspace)
         if path in run.pulls.checkpoints and not run.steps.salvaging:
-            raise UsageError(f"pod.checkpoint: {path} is a checkpoint of this node already")
+            raise UsageError(f"pod.checkpoint: {path} is already a checkpoint of this node")
         run.pulls.checkpoints.add(path)
         run.commands.saving_seconds = max(run.commands.saving_seconds, saving)
         checkpoint = Checkpointing(
@@ -590,7 +590,7 @@ class Pod(Held):
         """
         if not isinstance(text, str):
             raise UsageError(
-                f"pod.write: expected a text, got {type(text).__name__} (a file of bytes: pod.put)"
+                f"pod.write: expected a string, got {type(text).__name__} (send bytes with pod.put)"
             )
         run = current_run()
         target = self._path(remote)
@@ -633,18 +633,21 @@ def _environment(setting: str, env: Mapping[str, str | int | float] | None) -> d
     if env is None:
         return {}
     if not isinstance(env, Mapping):
-        raise UsageError(f"pod.{setting}: expected a mapping of names to texts or numbers, got {env!r}")
+        raise UsageError(f"pod.{setting}: expected a mapping of names to strings or numbers, got {env!r}")
     for name, value in env.items():
         if not isinstance(name, str) or not is_variable_name(name):
             raise UsageError(
-                f"pod.{setting}: {name!r} is not a name of an environment variable: use letters, digits and _"
+                f"pod.{setting}: {name!r} is not a valid name of an environment variable: use letters, digits and _"
             )
         if not isinstance(value, str | int | float):
             raise UsageError(
-                f"pod.{setting}[{name!r}]: expected a text or a number, got {value!r} (leave out what is not to be set)"
+                f"pod.{setting}[{name!r}]: expected a string or a number, got {value!r} (leave out variables you "
+                "don't want to set)"
             )
         if isinstance(value, str) and "\0" in value:
-            raise UsageError(f"pod.{setting}[{name!r}] holds a NUL character, which no process can have")
+            raise UsageError(
+                f"pod.{setting}[{name!r}] holds a NUL character, which environment variables cannot contain"
+            )
     return {name: str(value) for name, value in env.items()}
 
 
@@ -697,7 +700,7 @@ def _names_a_file(source: str, local: str | Path | None) -> bool:
 def _checked_start(folder: Path) -> Path:
     """Return the local folder that a job starts from. Raise UsageError if there is none."""
     if not folder.is_dir():
-        raise UsageError(f"pod.checkpoint: start: there is no folder {folder}")
+        raise UsageError(f"pod.checkpoint: start: no such folder: {folder}")
     return folder
 
 

@@ -108,7 +108,7 @@ def merging(remote: Remote, target: str) -> Iterator[str]:
 def _do(remote: Remote, script: str, target: str) -> None:
     said = remote.script(f"( {script}\n) 2>&1 && echo kept", timeout=_SECONDS).splitlines()
     if said[-1:] != ["kept"]:
-        raise TransferError(f"{target} could not be changed: {' '.join(said)[-500:]}")
+        raise TransferError(f"cannot change {target}: {' '.join(said)[-500:]}")
 
 
 def _expression(pattern: str) -> str:

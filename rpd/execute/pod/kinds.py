@@ -34,5 +34,5 @@ def kind_of_pods(job: Job, events: Events) -> PodKind:
         return SINGLE
     kind = events.pod_kind(job=job)
     if not isinstance(kind, PodKind):
-        raise ImpossibleRequest("no plugin rents clusters: rpd's own is switched off (-p no:rpd.cluster)")
+        raise ImpossibleRequest("no plugin rents clusters: rpd's is switched off (-p no:rpd.cluster)")
     return kind

@@ -30,7 +30,7 @@ def _source(path: str, *, is_required: bool) -> str:
     source = f"{{ set -a; . {quoted}; set +a; }}"
     if not is_required:
         return f"[ ! -r {quoted} ] || {source}\n"
-    missing = shlex.quote(f"rpd: there is no file {path} to source")
+    missing = shlex.quote(f"rpd: cannot source {path}: no such file")
     return f"[ -r {quoted} ] || {{ echo {missing} >&2; exit 66; }}\n{source}\n"
 
 

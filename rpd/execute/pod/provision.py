@@ -117,7 +117,7 @@ def _adopted(job: Job, run: NodeRun, context: RunContext, kind: PodKind) -> Leas
         context.leases.lost(error)
         raise
     except (ProviderError, PodNotReady, ConnectionLost) as error:
-        context.events.notice(f"{run.node.id}: {error}; it starts afresh")
+        context.events.notice(f"{run.node.id}: {error}; starting over")
         run.steps.forget_past()
         return None
     return lease
@@ -150,8 +150,8 @@ def _recycled(job: Job, run: NodeRun, context: RunContext) -> Lease | None:
         raise
     except (ProviderError, PodNotReady, ConnectionLost) as error:
         context.events.notice(
-            text=f"{run.node.id}: pod {stopped.pod_id} cannot be used again ({error}); renting a fresh one. It stays "
-            f"stopped and keeps its volume until rpd stop {stopped.pod_id}"
+            text=f"{run.node.id}: pod {stopped.pod_id} cannot be used again ({error}); renting a new one. It stays "
+            f"stopped and keeps its volume until you run rpd stop {stopped.pod_id}"
         )
         return None
     return lease
@@ -181,7 +181,7 @@ def _tell_outgrown(kind: str, run: NodeRun, context: RunContext) -> None:
         for old in context.renting.recycler.outgrown(kind, run.node.id, context.renting.provider()):
             context.events.notice(
                 text=f"{run.node.id}: stopped pod {old.pod_id} was made for another request (its image, GPUs, data "
-                "centres, disks, ports, environment or start command differ); renting a fresh one. Give it back: "
+                "centres, disks, ports, environment or start command differ); renting a new one. To delete it: "
                 f"rpd stop {old.pod_id}"
             )
 
@@ -291,7 +291,7 @@ def _remove_files(lease: Lease, job: Job, how: Release, run: NodeRun, context: R
         return
     try:
         if lease.remote is None or lease.is_lost:
-            raise ConnectionLost("the pod is out of reach")
+            raise ConnectionLost("the pod cannot be reached")
         for remote in lease.remotes:
             remote.script(f"rm -f -- {shlex.join(paths)}", timeout=SHORT_SECONDS)
     except RemoteError as error:
@@ -344,6 +344,6 @@ def _say_it_stays(pod: Held, lease: Lease, fate: Fate, run: NodeRun, context: Ru
         return
     until = format_duration(lease.lifetime.seconds_left)
     context.events.notice(
-        f"{run.node.id}: pod {pod.id} is kept ({fate.why}); in {until} at the latest it deletes itself. "
-        f"Give it back: rpd stop {pod.id}. {rescue}"
+        f"{run.node.id}: pod {pod.id} is kept ({fate.why}); it deletes itself within {until}. "
+        f"To delete it now: rpd stop {pod.id}. {rescue}"
     )

@@ -199,9 +199,7 @@ class Pulling:
     def _tell(self, text: str) -> None:
         run = self.run
         if not run.log.is_closed:
-            run.events.notice(
-                run.redactor.text(f"{run.node.id}: pull {self.source}: {text}; it is tried again")
-            )
+            run.events.notice(run.redactor.text(f"{run.node.id}: pull {self.source}: {text}; retrying"))
 
     def _finish(self, periodic: PeriodicPull, *, required: bool) -> None:
         with self.run.results.phase("pull"), self.steps.recorded(self.run, self._plain()) as end:

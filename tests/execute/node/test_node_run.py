@@ -317,7 +317,7 @@ def pulled(local: Path) -> Pulled:
 
 @pytest.mark.parametrize("name", ["out/metrics.json", "metrics.json"])
 def test_a_pulled_metrics_file_gives_metrics(run: NodeRun, name: str) -> None:
-    """Scalars of an object in it become metrics, be it pulled by itself or in a folder; the rest is passed over."""
+    """Scalars of an object in it become metrics, be it pulled by itself or in a folder; the rest is ignored."""
     assert run.files
     path = run.files.artifacts / name
     path.parent.mkdir(parents=True)
@@ -338,7 +338,7 @@ def test_a_metrics_file_that_is_none(run: NodeRun, heard: Heard, text: str) -> N
     run.results.record_artifact(pulled(path))
     assert run.results.metrics == {}
     [(_, message)] = [each for each in heard.told if each[0] == "notice"]
-    assert message.startswith("deploy_x.py::fit: no metrics were read from its metrics.json: ")
+    assert message.startswith("deploy_x.py::fit: cannot read metrics from its metrics.json: ")
 
 
 def test_a_second_call_records_no_metrics(run: NodeRun) -> None:

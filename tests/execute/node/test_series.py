@@ -95,7 +95,7 @@ def test_a_stream_says_the_same_in_whatever_pieces_and_after_a_kill(
     assert repr(read(folder / "series.jsonl")["a"]) == "{0: 7.0, 1: 8.0, 2: 9.0}"
     assert len(heard.notices) == 1
     assert heard.notices == [
-        f"{NODE.id}: line 5 of its metrics is passed over, and others like it: it contains no number: step=1"
+        f"{NODE.id}: line 5 of its metrics is ignored, and so are others like it: it contains no number: step=1"
     ]
     # Another process reads the same.
     third = made(folder, Heard())
@@ -135,7 +135,7 @@ def test_a_pod_that_floods_is_bounded(tmp_path: Path, monkeypatch: pytest.Monkey
     flooded.feed(b"n1=1\n" * 40_000)
     flooded.feed(b"n1=1\n")
     assert [text.partition(": ")[2][:30] for text in heard.notices] == [
-        "line 1 of its metrics is passed over, and"[:30],
+        "line 1 of its metrics is ignored, and"[:30],
         "it writes more than 5 series; "[:30],
         "series.jsonl has 0 MB; what co"[:30],
         "it writes more than 0 MB of me"[:30],

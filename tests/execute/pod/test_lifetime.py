@@ -431,7 +431,7 @@ def test_timeouts_and_telemetry(cloud: Launched, project: Callable[..., Path], r
     slow, hangs, talks = (result.report(name) for name in ("slow", "hangs", "talks"))
     for report in (slow, hangs):
         assert (report.result.outcome, report.result.cause) == (Outcome.FAILED, Cause.TIMEOUT)
-    assert "the job reached its timeout of 1.00s" in slow.result.reason
+    assert "the job exceeded its timeout of 1.00s" in slow.result.reason
     assert "no output and idle GPUs for 1.00s" in hangs.result.reason
     content = (Path(hangs.folder) / "diagnosis.log").read_text()
     assert "--- nvidia-smi" in content

@@ -30,4 +30,4 @@ def test_a_missing_file_fails_the_command(tmp_path: Path) -> None:
     lines = Prelude(files={str(tmp_path / "none"): True}).lines
     done = subprocess.run(["sh", "-c", f"{lines}echo never"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (66, "")
-    assert done.stderr == f"rpd: there is no file {tmp_path}/none to source\n"
+    assert done.stderr == f"rpd: cannot source {tmp_path}/none: no such file\n"

@@ -238,7 +238,7 @@ def _variable(name: str, key: object, value: Any) -> str:
     try:
         return json.dumps(value)
     except (TypeError, ValueError):
-        raise UsageError(f"{name}: {key}: expected a text, a number or the like, got {value!r}") from None
+        raise UsageError(f"{name}: {key}: expected a string, a number or the like, got {value!r}") from None
 
 
 def _text(name: str, setting: Setting, value: Any) -> str:
@@ -263,7 +263,7 @@ def _plain(name: str, value: Any) -> str:
     if isinstance(value, str | PathLike):
         return str(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UsageError(f"{name}: expected a text or a number, got {value!r}")
+        raise UsageError(f"{name}: expected a string or a number, got {value!r}")
     # A number of a setting in seconds is one of seconds, also where the flag is in minutes.
     return _seconds(value) if name.endswith("_seconds") else str(value)
 

@@ -106,7 +106,7 @@ def options_line(options: Mapping[str, object] | str, name: str) -> str:
     if isinstance(options, str):
         return options
     if not isinstance(options, Mapping):
-        raise UsageError(f"cluster.{name}: options={options!r}: expected a text or a mapping")
+        raise UsageError(f"cluster.{name}: options={options!r}: expected a string or a mapping")
     return " ".join(f"--{key}={shlex.quote(str(value))}" for key, value in options.items())
 
 

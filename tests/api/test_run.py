@@ -216,7 +216,7 @@ MISTAKES: dict[str, tuple[Any, str]] = {
     "two that exclude each other": (lambda: rpd.start(local=True, dry_run=True), "exclude each other"),
     "a plugin": (lambda: rpd.start(plugins=["no_such_plugin"]), "plugin no_such_plugin: cannot be imported"),
     "a hook": (lambda: rpd.start(plugins=[Misspelt()]), "unknown hook rpd_node_reprot"),
-    "money": (lambda: rpd.run(yes=False, confirm_above_usd=0.5), "nobody to ask: agree beforehand"),
+    "money": (lambda: rpd.run(yes=False, confirm_above_usd=0.5), "nobody to ask: set yes"),
     "nothing to forecast": (lambda: rpd.forecast(keyword="nope"), "no node is selected"),
     "a count": (lambda: rpd.prices(count=0), "count: expected a whole number from 1, got 0"),
     "values without a function": (lambda: rpd.run(parametrize={"a": 1}), "expected job functions"),

@@ -125,7 +125,7 @@ WRONG: Mapping[str, tuple[dict[str, Any], str]] = {
     "a cause": ({"last_failed": ["infra", "x"]}, "last_failed: expected all, or any of"),
     "no mapping": ({"var": "a=1"}, "var: expected a mapping of names and values, got 'a=1'"),
     "a comma": ({"sweep": {"a": ["1,2"]}}, "sweep: a: a value has a comma in it"),
-    "no value of a variable": ({"var": {"a": object()}}, "var: a: expected a text, a number or the like"),
+    "no value of a variable": ({"var": {"a": object()}}, "var: a: expected a string, a number or the like"),
     "a key": ({"confirm_above_usd": 0}, "confirm_above_usd: expected an amount in dollars > 0, got 0"),
     "a count": ({"verbose": -1}, "verbose: expected a whole number from 0, got -1"),
 }  # fmt: skip

@@ -151,7 +151,7 @@ def test_gpu_types(project: Project, emulator: Launched, registry: str) -> None:
     (project.folder / "jobs/deploy_a.py").write_text(text.replace('"NVIDIA L4"', '"NVIDIA A30", "NVIDIA L4"'))
     _, checks = findings(project)
     assert checks["gpu"][0] == "warn"
-    assert "rents no 'NVIDIA A30'" in checks["gpu"][1]
+    assert "does not offer 'NVIDIA A30'" in checks["gpu"][1]
     emulator.inject({"kind": "stock-out", "match": {"gpu": "NVIDIA L4"}})
     code, checks = findings(project)
     assert (code, checks["stock"][0]) == (7, "warn")

@@ -203,8 +203,8 @@ def test_ids_that_k_cannot_name_are_told(project: Project) -> None:
         "deploy_a.py::job[c,d]",
         "deploy_a.py::job[fine]",
     ]
-    assert result.err.count("-k cannot name deploy_a.py::job[a b] and 1 more whole") == 1
-    assert "cannot name" not in project.command("collect", "-q", "-k", "fine").err
+    assert result.err.count("-k cannot match the whole id deploy_a.py::job[a b] and 1 more") == 1
+    assert "cannot match" not in project.command("collect", "-q", "-k", "fine").err
 
 
 @pytest.mark.parametrize("typed", ["日本", r"\u65e5\u672c"])

@@ -66,7 +66,7 @@ def test_little_credit_is_told_while_the_run_goes_on(
     result = running.finish()
     assert result.exit_code == ExitCode.OK, result.out + result.err
     content = (folder / "notices.txt").read_text(encoding="utf-8")
-    assert content.count("an hour: then RunPod ends its pods") == 1, content
+    assert content.count("an hour: then RunPod stops its pods") == 1, content
 
 
 def test_without_credit_nothing_new_starts(

@@ -112,9 +112,9 @@ def test_the_outcomes(ended: Run) -> None:
         "lacks[seed7]": "failed",
     }, ended.result.out + ended.result.err
     assert f"required_paths: {ended.folder}/data/8.csv is missing" in ended.result.out + ended.result.err
-    assert "there is no file /nowhere.env to source" in ended.result.out
+    assert "cannot source /nowhere.env: no such file" in ended.result.out
     log = Path(ended.result.report("lacks[seed7]").folder) / "output.log"
-    assert log.read_text() == "rpd: there is no file /nowhere.env to source\n"
+    assert log.read_text() == "rpd: cannot source /nowhere.env: no such file\n"
     collected = ended.rpd("-q", command="collect")
     assert (collected.exit_code, "data/8.csv is missing" in collected.out + collected.err) == (2, True)
 

@@ -204,7 +204,7 @@ def test_a_resumed_run_deletes_them(
 @pytest.mark.parametrize(
     ("traits", "code", "told"),
     [
-        ({"platform": "linux/arm64"}, 4, "it was built for linux/arm64, and they are linux/amd64"),
+        ({"platform": "linux/arm64"}, 4, "it was built for linux/arm64, but they need linux/amd64"),
         ({"lacks": ["curl", "wget", "python3"]}, 4, "its history shows no SSH server"),
         (None, 4, "has no team/none:2. Look for a typing slip in the tag"),
     ],

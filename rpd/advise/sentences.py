@@ -29,9 +29,7 @@ def idle_line(of: Sequence[Use]) -> str:
         return ""
     total = sum(by.values())
     parts = [f"{what} {usd(amount)}" for what, amount in by.items() if amount >= total * WORTH_SHARE]
-    return (
-        f"GPUs did nothing for {share:.0%} of the time that was measured ({usd(total)}): {', '.join(parts)}"
-    )
+    return f"GPUs were idle for {share:.0%} of the measured time ({usd(total)}): {', '.join(parts)}"
 
 
 def remedies(of: Sequence[Use], cpu_usd_per_hr: float | None) -> Iterator[str]:
@@ -65,7 +63,7 @@ def _download(of: Sequence[Use], amount: float, cpu_usd_per_hr: float | None) ->
 def card_lines(use: Use) -> Iterator[str]:
     """Yield the cheaper GPU types that are large enough for a job."""
     if use.is_unused:
-        yield f"{use.job}: nothing ever ran on {_times(use.count, use.gpu)}; a CPU pod (gpu=None) may do"
+        yield f"{use.job}: the job never used {_times(use.count, use.gpu)}; a CPU pod (gpu=None) may be enough"
         return
     if not use.cheaper or use.peak_mb is None:
         return

@@ -71,7 +71,7 @@ class Call:
                 settings[name] = value
             elif name in names(self._command):
                 raise UsageError(
-                    f"{name}: both a setting and an argument of a job: say parametrize={{{name!r}: …}} for the "
+                    f"{name}: both a setting and an argument of a job: pass parametrize={{{name!r}: …}} for the "
                     "argument, or rename it"
                 )
             elif name in values:
@@ -112,7 +112,7 @@ def folder_of(root: str | PathLike[str] | None) -> Path:
     """Return the folder that a call starts from, by default the current one. Raises UsageError."""
     folder = absolute(root)
     if not folder.is_dir():
-        raise UsageError(f"root: there is no folder {folder}")
+        raise UsageError(f"root: no such folder: {folder}")
     return folder
 
 

@@ -28,7 +28,7 @@ def arguments_of(functions: Iterable[JobFunction]) -> frozenset[str]:
     for function in functions:
         if not is_a(attached(function, JOB_ATTRIBUTE), Job):
             name = getattr(function, "__name__", repr(function))
-            raise UsageError(f"{name} is no job: decorate it with @rpd.job, or give a path or a node id")
+            raise UsageError(f"{name} is not a job: decorate it with @rpd.job, or give a path or a node id")
         names |= inspect.signature(function).parameters.keys()
     return frozenset(names)
 
@@ -99,7 +99,7 @@ class Parametrizing:
     def rpd_modify_nodes(self) -> None:
         """Raise UsageError for values that nothing asks for."""
         if self._unused:
-            raise UsageError(f"parametrize: no function that was given asks for {min(self._unused)!r}")
+            raise UsageError(f"parametrize: none of the given functions asks for {min(self._unused)!r}")
 
 
 def _cases(value: object) -> list[object]:

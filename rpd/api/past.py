@@ -255,7 +255,7 @@ def _reports_of(info: RunInfo) -> Reports:
         try:
             rows.append(row_of(info.id, folder, document))
         except (KeyError, TypeError, ValueError, AttributeError):
-            damaged.append(RpdError(f"{folder}: its manifest is not as a manifest should be"))
+            damaged.append(RpdError(f"{folder}: its manifest is malformed"))
     return Reports(sorted(rows, key=lambda row: (row["started"], row["node"])), damaged=damaged)
 
 
@@ -270,13 +270,13 @@ def _runs_path(path: str | PathLike[str] | None) -> Path:
     """Return the folder of run folders that ``path`` means. Raises UsageError."""
     folder = absolute(path)
     if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}")
+        raise UsageError(f"no such folder: {folder}")
     if path is not None and any(_is_run(each) for each in folder.iterdir()):
         return folder
     config = configure(Silent(name="runs"), [], folder)[0]
     if path is None or config.runs_path.is_dir() or config.config_file is not None:
         return config.runs_path
-    raise UsageError(f"{folder} is no run folder, no folder of run folders and no project of rpd")
+    raise UsageError(f"{folder} is neither a run folder, nor a folder of run folders, nor a project of rpd")
 
 
 def _moment(text: object) -> datetime:

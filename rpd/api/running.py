@@ -163,7 +163,7 @@ class Running:
         """
         if not self._wait(lambda: self._is_over, timeout):
             raise TimeoutError(
-                f"the run is not over after {timeout:g} s; it goes on" if timeout else "the run goes on"
+                f"the run is still running after {timeout:g} s" if timeout else "the run is still running"
             )
         if self._error is not None:
             raise self._error
@@ -295,7 +295,7 @@ class Running:
         own = dict.fromkeys(name for row in rows for name in row if name.startswith("metric."))
         over = sum(node_id in reports for node_id in states)
         spent = sum(report.cost.estimated_usd for report in reports.values())
-        foot = f"{over} of {len(states)} nodes over, ${spent:.2f}" if states else "collecting and planning"
+        foot = f"{over} of {len(states)} nodes done, ${spent:.2f}" if states else "collecting and planning"
         ended = self._outcome
         if ended is not None:
             foot += f"; exit code {int(ended.exit_code)}"

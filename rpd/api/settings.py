@@ -139,11 +139,11 @@ def check_name(command: str, name: str, also: Iterable[str] = ()) -> None:
         return
     if name in settings():
         raise UsageError(
-            f"{name}: this setting is for the command line; rpd.{_CALLS[command]} has no use for it"
+            f"{name}: this setting is for the command line; rpd.{_CALLS[command]} does not take it"
         )
     close = _by_flag(command).get(name.replace("_", "-")) or closest(name, [*known, *also])
     meant = f"did you mean {close!r}?" if close else f"the settings are {', '.join(sorted(known))}"
-    raise UsageError(f"{name}: there is no such setting; {meant}")
+    raise UsageError(f"{name}: unknown setting; {meant}")
 
 
 _CALLS = {"collect": "nodes", "estimate": "forecast", "run": "run"}
@@ -293,4 +293,4 @@ def _toml(value: Any) -> str:
         return repr(value)
     if isinstance(value, Iterable):
         return f"[{', '.join(map(_toml, value))}]"
-    raise UsageError(f"expected what a configuration file can hold, got {value!r}")
+    raise UsageError(f"expected a value that a configuration file can hold, got {value!r}")

@@ -167,7 +167,7 @@ def _users(folder: Path, volumes: dict[str, set[str]], damaged: Damaged) -> dict
         try:
             _note_users(document, users, volumes)
         except (AttributeError, KeyError, TypeError, ValueError):
-            damaged(f"{place}: its manifest is not as it should be, and is left out")
+            damaged(f"{place}: its manifest is malformed and left out")
     return users
 
 

@@ -135,7 +135,7 @@ class ClusterLease(Lease):
                 return cluster
             if time.monotonic() >= deadline:
                 waited = format_duration(self._ready_seconds)
-                raise PodNotReady(f"cluster {self.rented.id} was not whole after {waited}: {missing}")
+                raise PodNotReady(f"cluster {self.rented.id} was not complete after {waited}: {missing}")
             self._pause(min(pause, max(0.05, deadline - time.monotonic())))
             pause = min(pause * 1.5, LAST_POLL)
 

@@ -64,7 +64,7 @@ def read(said: Sequence[str], nodes: int) -> Report:
     silent = [rank for rank, each in enumerate(answers) if each is None]
     if silent:
         known = any(text.strip() for text in said)  # a dry run says nothing at all
-        why = f"rank {_listed(silent)} has no python3 to do it with" if known else ""
+        why = f"rank {_listed(silent)} has no python3, which the check needs" if known else ""
         return Report(text=f"not checked: {why}" if why else "", failure="", interfaces=interfaces)
     failures = [text for rank, each in enumerate(answers) if (text := _failure(each or {}, rank, nodes))]
     if failures:
@@ -93,7 +93,7 @@ def _answer(text: str) -> dict[str, Any] | None:
     try:
         answer = json.loads(match[1])
     except ValueError as error:
-        raise RemoteError(f"the pre-flight of a member makes no sense: {error}") from None
+        raise RemoteError(f"the pre-flight report of a member is unreadable: {error}") from None
     return answer if isinstance(answer, dict) else None
 
 

@@ -126,7 +126,7 @@ class _RankLog:
             self._file.flush()
         except OSError as error:
             self._is_full = True
-            self._failed(self._path, error, "the rest of it is in output.log alone")
+            self._failed(self._path, error, "the rest is only in output.log")
 
     def close(self) -> None:
         self._take(self._masked.flush())

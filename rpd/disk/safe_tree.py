@@ -140,7 +140,7 @@ class Tree:
             return self._last[1]
         parts = name.split("/")
         if len(parts) > DEEPEST:
-            raise OSError(errno.ENAMETOOLONG, f"more than {DEEPEST} folders one in another")
+            raise OSError(errno.ENAMETOOLONG, f"more than {DEEPEST} nested folders")
         place = self._root
         for part in parts:
             _check_part(part)

@@ -73,6 +73,6 @@ def _refusal(why: list[str]) -> str:
     more = f"\n  … and {len(why) - _TOLD} more" if len(why) > _TOLD else ""
     lines = "".join(f"\n  {each}" for each in why[:_TOLD])
     return (
-        f"--no-needs: what is needed has to be taken from an earlier run, and cannot be:{lines}{more}\n"
-        "Leave --no-needs out, and it runs first"
+        f"--no-needs: results that selected nodes need must come from an earlier run, but cannot:{lines}{more}\n"
+        "Leave --no-needs out to run those nodes first"
     )

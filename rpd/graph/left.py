@@ -95,7 +95,7 @@ class Left(NothingNeeded):
         lacking = [need for need in lacking if need in self._lacking] or lacking
         first = lacking[0]
         culprit, deed = self._lacking.get(first, (first, "could not be collected"))
-        why = f"which {deed}" if culprit == first else f"skipped since {culprit} {deed}"
+        why = f"which {deed}" if culprit == first else f"skipped because {culprit} {deed}"
         more = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
         self._lacking[node.id] = (culprit, deed)
         return Skip(reason=f"needs {first}, {why}{more}", cause=Cause.NEEDS)
@@ -150,7 +150,7 @@ class Left(NothingNeeded):
         """Whether all that stand for a node are there: without one, another might seem to be the best."""
         for each in self._stands[node_id]:
             if not self._has(each):
-                deed = self._lacking.get(each, (each, "is not there"))[1]
+                deed = self._lacking.get(each, (each, "is missing"))[1]
                 self._lacking.setdefault(node_id, (node_id, f"rests on {each}, which {deed}"))
                 return False
         return True

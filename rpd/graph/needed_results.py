@@ -238,7 +238,7 @@ class Needed:
 
     def _listed(self) -> str:
         names = [_names(artifact)[0] for artifact in self._report.artifacts]
-        return ", ".join(dict.fromkeys(names)) or "nothing: pod.pull(…) makes something a result"
+        return ", ".join(dict.fromkeys(names)) or "nothing: pull a file with pod.pull(…) to make it a result"
 
     def _where_it_stayed(self, pod: Pod, local: str) -> str:
         """Return the path where a pulled file still is on a pod, with checksums verified there.

@@ -51,7 +51,7 @@ class HandingOver:
         self._thread.join(LAST_SECONDS)
         if self._thread.is_alive():
             self._events.notice(
-                f"handing over took more than {LAST_SECONDS:g} s: what is left is not handed over (rpd_hand_over)"
+                f"handing over took more than {LAST_SECONDS:g} s: the rest is not handed over (rpd_hand_over)"
             )
 
     def _put(self, report: NodeReport) -> None:

@@ -108,11 +108,11 @@ class RunFiles:
             except FileExistsError:
                 continue
             except OSError as error:
-                raise UsageError(f"cannot make the run folder {folder}: {error.strerror}") from error
+                raise UsageError(f"cannot create the run folder {folder}: {error.strerror}") from error
             files = cls(folder, run_id)
             files._point_latest()
             return files
-        raise UsageError(f"cannot make a run folder of its own in {runs_path}")
+        raise UsageError(f"cannot create a new run folder in {runs_path}")
 
     def _point_latest(self) -> None:
         """Point ``latest``, next to the run folder, to it: a link, or, without links, a file with its name.

@@ -153,7 +153,7 @@ class FileJournal:
         with self._lock:
             error = self._error or self._unsynced
         if error is not None:
-            raise LocalError(f"the journal {self._path} cannot be written", error)
+            raise LocalError(f"cannot write the journal {self._path}", error)
 
     def _end_torn_line(self) -> None:
         """End the line that a killed process left half written, so that it does not damage our first event."""

@@ -51,7 +51,7 @@ class Notices:
             text = f"{report.node.id}{cause}: {result.reason or result.outcome}"
             self._tell(Kind.FAILED, f"rpd: a node {_past(result.outcome)}", text, node=report.node.id)
         if self._budget and spent >= BUDGET_SHARE * self._budget:
-            text = f"${spent:.2f} of the ${self._budget:.2f} that the run may cost are spent"
+            text = f"${spent:.2f} of the run's budget of ${self._budget:.2f} is spent"
             self._tell(Kind.BUDGET, "rpd: most of the budget is spent", text, usd=round(spent, 4))
 
     @hookimpl(trylast=True)
@@ -72,7 +72,7 @@ class Notices:
                 Kind.NOT_RELEASED, "rpd: a pod may still bill", text, **facts, pods=list(summary.unreleased)
             )
         if summary.leftover:
-            text = f"Pods that were kept, and bill: {', '.join(summary.leftover)}. rpd stop deletes them."
+            text = f"Kept pods that still bill: {', '.join(summary.leftover)}. rpd stop deletes them."
             self._tell(Kind.KEPT, "rpd: a pod was kept", text, **facts, pods=list(summary.leftover))
         stopped = f" Stopped: {summary.stop_reason}." if summary.stop_reason else ""
         left = f", {summary.not_run} not run" if summary.not_run else ""
@@ -162,7 +162,7 @@ def add_notices(
             targets.append(chosen)
         else:
             events.notice(
-                text="--notify: a resumed run no longer has the address, a secret: set RPD_NOTIFY to it"
+                text="--notify: the address is a secret, so a resumed run no longer has it: set RPD_NOTIFY"
             )
     notices = Notices(targets, redactor=redactor, events=events, budget=budget)
     manager.register(notices, "notices")

@@ -18,9 +18,7 @@ SECONDS = 10.0
 """How long one notice may take."""
 DESKTOP = "desktop"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_RULE = (
-    "expected desktop, an https:// address, or an address that apprise knows, such as ntfys://ntfy.sh/topic"
-)
+_RULE = "expected desktop, an https:// address, or an Apprise URL, such as ntfys://ntfy.sh/topic"
 
 
 class Target(Protocol):
@@ -105,12 +103,14 @@ class _Apprise:
     def __init__(self, url: str, apprise: Any) -> None:
         self._sender = apprise.Apprise()
         if not self._sender.add(url):
-            raise UsageError(f"--notify: apprise does not know such an address ({_scheme(url)}://…); {_RULE}")
+            raise UsageError(
+                f"--notify: Apprise does not know this kind of URL ({_scheme(url)}://…); {_RULE}"
+            )
         self.name = f"{_scheme(url)}://…"
 
     def send(self, message: Message) -> None:
         if not self._sender.notify(title=message.title, body=message.text):
-            raise RpdError("apprise could not send it")
+            raise RpdError("Apprise could not send it")
 
 
 def target(text: str) -> Target | None:
@@ -147,7 +147,7 @@ def _webhook(url: str, scheme: str) -> Webhook:
         raise UsageError("--notify: the address has no host")
     if scheme == "http" and host not in _LOOPBACK:
         raise UsageError(
-            "--notify: an address beyond this machine has to begin with https://, since it is a secret"
+            "--notify: an address outside of this machine must begin with https://, because it is a secret"
         )
     return Webhook(url)
 
@@ -159,7 +159,7 @@ def _desktop() -> Desktop:
         os.environ.get("DBUS_SESSION_BUS_ADDRESS") or os.environ.get("DISPLAY")
     ):
         return Desktop(_notify_send)
-    raise UsageError("--notify desktop: there is no desktop here that shows notices (notify-send, or macOS)")
+    raise UsageError("--notify desktop: no desktop here can show notices (notify-send, or macOS)")
 
 
 def _scheme(text: str) -> str:

@@ -250,7 +250,7 @@ def what_it_rents(plan: Plan, prices: Prices) -> str:
         texts.append(f"{len(kinds) - len(texts)} more kinds")
     one = plan.most == 1
     most = "at most " if plan.ahead else ""
-    count = f"{most}{plan.most} {'node' if one else 'nodes'}, {plan.width} at once"
+    count = f"{most}{plan.most} {'node' if one else 'nodes'}, {plan.width} at a time"
     return f"1 node on {next(iter(kinds))}" if one else f"{count}: {'; '.join(texts)}"
 
 

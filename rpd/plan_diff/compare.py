@@ -69,7 +69,7 @@ def compare(
             planned.append(Planned(id=node, status=Status.NEW, reasons=("it never passed here",)))
         else:
             reasons = tuple(differences(now, before.fingerprint)) if before.fingerprint else ()
-            reasons = reasons or ("what it depended on when it passed is not on record",)
+            reasons = reasons or ("its inputs when it passed are not on record",)
             planned.append(Planned(id=node, status=Status.CHANGED, reasons=reasons))
     planned = _after_needs(planned, needs)
     gone = [node for node in there or () if node not in here]
@@ -84,7 +84,7 @@ def _after_needs(planned: Sequence[Planned], needs: Mapping[str, Sequence[str]])
         first = next((need for need in needs.get(node.id, ()) if need in running), None)
         if first is not None and not node.status.runs:
             node = replace(
-                node, status=Status.CHANGED, reasons=(f"{first}, which it needs, may come out differently",)
+                node, status=Status.CHANGED, reasons=(f"{first}, which it needs, may leave other results",)
             )
         running.update([node.id] if node.status.runs else ())
         settled.append(node)

@@ -66,10 +66,10 @@ def _snapshot(ref: str, commit: str, folder: Path, flags: Sequence[str], args: S
             ref=ref, commit=commit, fingerprints=answer["fingerprints"], errors=tuple(answer["errors"])
         )
     except subprocess.TimeoutExpired:
-        raise RpdError(f"{ref}: its nodes did not run dry within {_DRY_RUN_SECONDS:g} s") from None
+        raise RpdError(f"{ref}: the dry run of its nodes took longer than {_DRY_RUN_SECONDS:g} s") from None
     except (ValueError, KeyError, TypeError):
         said = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
-        raise RpdError(f"{ref}: its nodes cannot be listed there:\n{said}") from None
+        raise RpdError(f"{ref}: cannot list its nodes there:\n{said}") from None
 
 
 @contextmanager
@@ -95,7 +95,7 @@ def _commit(ref: str, folder: Path) -> str:
     )
     if not commit:
         raise UsageError(
-            f"--against {ref}: git knows no such commit here; fetch it first (in GitHub's actions/checkout: "
+            f"--against {ref}: git has no such commit here; fetch it first (in GitHub's actions/checkout: "
             "fetch-depth: 0)"
         )
     return commit

@@ -60,7 +60,7 @@ class Sources:
         try:
             changes = _Changes.of(project, self._folder.parent, self._git, self._redactor)
         except OSError as error:
-            self._events.notice(f"the uncommitted changes of {project} could not be read: {error}")
+            self._events.notice(f"cannot read the uncommitted changes of {project}: {error}")
             return plain
         if changes is None:
             return plain
@@ -74,7 +74,7 @@ class Sources:
         )
         if changes.left_out:
             self._events.notice(
-                f"the saved diff of {project} leaves out {_in_short(changes.left_out)}: what they hold is not in the "
+                f"the saved diff of {project} leaves out {_in_short(changes.left_out)}: their content is not in the "
                 "record of this run"
             )
         return replace(record, diff_file=self._save(changes.diff)) if changes.diff else record
@@ -85,7 +85,7 @@ class Sources:
             (self._folder / name).write_bytes(self._redactor.raw(diff))
         except OSError as error:
             self._events.notice(
-                f"the uncommitted changes could not be saved in {self._folder / name}: {error.strerror}"
+                f"cannot save the uncommitted changes in {self._folder / name}: {error.strerror}"
             )
             return ""
         return name

@@ -207,7 +207,7 @@ class _Walk:
                 entries = {entry.name: entry for entry in scanned}
         except (FileNotFoundError, NotADirectoryError):
             if own is None:
-                raise UsageError(f"local path {place} vanished while it was read") from None
+                raise UsageError(f"local path {place} disappeared while it was read") from None
             return
         except OSError as error:
             raise UsageError(f"{place}: cannot be read, so it cannot be sent: {error.strerror}") from error
@@ -312,9 +312,7 @@ def _read_rules(path: Path) -> GitIgnoreSpec | None:
     except OSError as error:
         if error.errno == errno.ELOOP:
             return None
-        raise UsageError(
-            f"{path}: the rules of what is not staged cannot be read: {error.strerror}"
-        ) from error
+        raise UsageError(f"{path}: cannot read the rules for what is not sent: {error.strerror}") from error
     return _spec(text.splitlines())
 
 

@@ -178,7 +178,7 @@ def ordered(answer: Answer, sort: str, columns: Sequence[str]) -> Answer:
         raise UsageError(f"--sort {sort}: expected NAME or NAME:desc")
     wanted = name if name in answer.columns else resolve(name, columns, "--sort")
     if wanted not in answer.columns:
-        raise UsageError(f"--sort {sort}: the answer has no column {wanted}; show it: --show {wanted}")
+        raise UsageError(f"--sort {sort}: the result has no column {wanted}; add it: --show {wanted}")
     at = answer.columns.index(wanted)
     there = [row for row in answer.rows if row[at] is not None]
     missing = [row for row in answer.rows if row[at] is None]

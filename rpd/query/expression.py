@@ -96,7 +96,7 @@ class Expression:
     def _column(self, node: ast.Name | ast.Attribute) -> Value:
         text = ast.unparse(node)
         if text.count(".") > 1 or not all(part.isidentifier() for part in text.split(".")):
-            raise self._wrong(node, f"{text!r} is no column")
+            raise self._wrong(node, f"{text!r} is not a column")
         name = resolve(text, self._columns, EXPRESSION)
         if name not in self.names:
             self.names.append(name)

@@ -28,32 +28,32 @@ COLUMNS: Mapping[str, str] = {
     "outcome": "passed, failed, error, skipped, xfailed, xpassed or pruned",
     "cause": "why it did not pass: code, timeout, oom, budget, stock, infra, lost, interrupted, local",
     "reason": "the same in a sentence",
-    "attempts": "how often it was tried",
+    "attempts": "number of attempts",
     "started": "UTC, ISO 8601",
     "finished": "UTC, ISO 8601",
-    "seconds": "all phases together",
-    "usd": "what it cost, all attempts",
-    "cap_usd": "what it could have cost",
-    "rate": "USD an hour of its pod",
+    "seconds": "duration of all phases",
+    "usd": "cost of all attempts",
+    "cap_usd": "cost at worst",
+    "rate": "USD per hour of its pod",
     "gpu": "RunPod's id of the GPU type",
     "count": "GPUs of its pod",
     "datacenter": "RunPod's id of the data centre",
     "cloud": "secure or community",
     "image": "the container image",
-    "digest": "which image its name meant when the pod was rented",
+    "digest": "digest of the image when the pod was rented",
     "spot": "whether the pod was a spot pod",
     "pod": "id of its pod",
     "pod_state": "deleted, stopped, running or unknown",
     "volume": "the network volume",
-    "owner": "whose run it was: RPD_OWNER, else user@host",
-    "author": "whom git would have named as the author of a commit",
+    "owner": "owner of the run: RPD_OWNER, else user@host",
+    "author": "the author that git would write into a commit",
     "git_sha": "the commit",
     "branch": "the branch",
     "dirty": "whether the working tree had changes",
     "packages": "the list of the pod's packages: a file in the folder of the run",
     "files": "number of files pulled",
     "bytes": "size of the files pulled",
-    "folder": "where its files are",
+    "folder": "the folder with its files",
 }
 """The columns that every row has, with what they hold. Those of a node's own come after them, see OWN."""
 KINDS: Mapping[str, type] = {
@@ -147,7 +147,7 @@ def _rows_of(folder: Path, events: bool, damaged: Damaged) -> Iterator[dict[str,
             row = row_of(folder.name, place, document)
         except (KeyError, TypeError, ValueError, AttributeError):
             path = Path(place, manifest.FILE_NAME)
-            damaged(RpdError(f"{path}: not as a manifest should be; rpd show {folder.name} says more"))
+            damaged(RpdError(f"{path}: malformed manifest; rpd show {folder.name} says more"))
             continue
         if events:
             row |= _event_counts(Path(place, journal.FILE_NAME))

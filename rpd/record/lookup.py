@@ -53,7 +53,9 @@ def run_named(runs: Sequence[RunInfo], wanted: str = "") -> RunInfo:
     Raises UsageError.
     """
     if not runs:
-        raise UsageError("there are no runs here yet: rpd run makes one, in the folder --runs-dir names")
+        raise UsageError(
+            "there are no runs here yet: rpd run starts one, in the folder that --runs-dir names"
+        )
     if not wanted or wanted == LATEST:
         return runs[0]
     chosen = choose([info.id for info in runs], wanted, "run")
@@ -78,7 +80,7 @@ def entry_in(folder: Path) -> NodeEntry:
         report = NodeEntry(id="", folder=folder).read()
         if report is None:
             raise UsageError(
-                f"{folder}: no folder of a node: its journal names none, and there is no {manifest.FILE_NAME}"
+                f"{folder}: not the folder of a node: its journal names no node, and there is no {manifest.FILE_NAME}"
             )
         return NodeEntry(id=report.node.id, folder=folder, began=report.result.started)
     return entry
@@ -116,7 +118,7 @@ def choose(ids: Sequence[str], wanted: str, what: str, *, none: str = "") -> str
         if len(meant) == 1:
             return meant[0]
         if meant:
-            raise UsageError(f"{wanted!r} may be any of these {what}s; say more of it:{_listed(meant)}")
+            raise UsageError(f"{wanted!r} matches several {what}s; type more of it:{_listed(meant)}")
     raise UsageError(
         f"there is no {none or what} {wanted!r}; there are:{_listed(ids)}" if ids else f"there is no {what}"
     )

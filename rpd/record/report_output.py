@@ -119,4 +119,4 @@ def _await_writable(descriptor: int) -> None:
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     if not poll.poll(PATIENCE_SECONDS * 1000):
-        raise OSError(errno.ETIMEDOUT, f"nobody took anything for {PATIENCE_SECONDS:g} s")
+        raise OSError(errno.ETIMEDOUT, f"nobody read from it for {PATIENCE_SECONDS:g} s")

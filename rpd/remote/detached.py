@@ -464,7 +464,7 @@ class Control:
             data = self._pass_on(data)
         self.said += data
         if len(self.said) > _MOST_SAID_BESIDE:
-            raise TooMuch(f"a program on the pod said more than {_MOST_SAID_BESIDE >> 10} KiB about itself")
+            raise TooMuch(f"a program on the pod wrote more than {_MOST_SAID_BESIDE >> 10} KiB to stderr")
 
     def _begin(self, data: bytes) -> bytes:
         """Look for the line that the follower has started; return the bytes after it."""
@@ -547,7 +547,7 @@ class _Following:
             vain = vain + 1 if before == self._read else 0
             if is_cut and vain > _MOST_VAIN_LOOKS:
                 raise RemoteError(
-                    f"the pod says that the log has {report.size} bytes and sends {self._offset}: "
+                    f"the pod reports a log of {report.size} bytes, but sends only {self._offset}: "
                     f"{self._command.text}"
                 )
             looks += 1
@@ -753,7 +753,7 @@ def exports(variables: Mapping[str, str]) -> str:
             raise RemoteError(f"{name!r} is not a name of an environment variable: use letters, digits and _")
         if "\0" in value:
             raise RemoteError(
-                f"the environment variable {name} holds a NUL character, which no process can have"
+                f"the environment variable {name} holds a NUL character, which environment variables cannot contain"
             )
     return "\n  ".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
 

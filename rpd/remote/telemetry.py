@@ -459,11 +459,11 @@ def look_at_crash(remote: Remote) -> str:
     try:
         return remote.script(_CRASH, timeout=_CRASH_SECONDS)
     except RpdError as error:
-        return f"rpd: the pod could not be looked at: {error}\n"
+        return f"rpd: cannot inspect the pod: {error}\n"
 
 
 def _look(remote: Remote) -> str:
     try:
         return remote.script(_DIAGNOSE, timeout=_DIAGNOSE_SECONDS)
     except RpdError as error:
-        return f"rpd: the pod could not be looked at: {error}\n"
+        return f"rpd: cannot inspect the pod: {error}\n"

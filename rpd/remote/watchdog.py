@@ -139,7 +139,7 @@ def arm(
         return deadline
     error = re.search(r"^error (.*)$", said, re.MULTILINE)
     why = error[1][:300] if error else said.strip()[-300:] or "no answer"
-    raise Unguarded(f"pod {pod_id} cannot guard itself: {why}")
+    raise Unguarded(f"pod {pod_id} cannot run its watchdog: {why}")
 
 
 def arm_again(

@@ -28,9 +28,9 @@ def whole(chunks: Iterable[bytes], *, until: float, most: int) -> bytes:
     for chunk in chunks:
         body += chunk
         if len(body) > most:
-            raise TooLong(f"an answer of more than {most >> 20} MB")
+            raise TooLong(f"a response of more than {most >> 20} MB")
         if time.monotonic() > until:
-            raise Overdue("the answer did not come to its end in time")
+            raise Overdue("the response did not end in time")
     return bytes(body)
 
 

@@ -144,7 +144,7 @@ _RULES: tuple[_Rule, ...] = (
         lambda f: f.trouble is Trouble.REFUSED and (f.status == 403 or _is(f, "FORBIDDEN")),
         lambda f: NotPermitted(
             f"{_said(f)}: the role of this API key in the account, or its permissions, do not allow that. Ask an admin "
-            "of the account, or make a key that may at https://console.runpod.io/user/settings",
+            "of the account, or create a key that may at https://console.runpod.io/user/settings",
             words=_said(f),
         ),
     ),
@@ -155,14 +155,14 @@ _RULES: tuple[_Rule, ...] = (
     (
         lambda f: f.status == 402 or _is(f, "INSUFFICIENT_BALANCE") or bool(_BALANCE.search(f.text)),
         lambda f: BalanceError(
-            f"not enough credit: {_said(f)}. Add some at https://console.runpod.io/user/billing"
+            f"not enough credit: {_said(f)}. Add credit at https://console.runpod.io/user/billing"
         ),
     ),
     # By its status or words, before the quotas, whose sentences mention limits as well.
     (lambda f: f.status == 429 or bool(_RATE.search(f.text)), _retry_after),
     (
         lambda f: bool(_QUOTA.search(f.text)),
-        lambda f: QuotaError(f"a limit of the account is reached: {_said(f)}"),
+        lambda f: QuotaError(f"the account has reached a limit: {_said(f)}"),
     ),
     (
         lambda f: f.status == 410,

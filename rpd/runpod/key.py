@@ -19,7 +19,7 @@ CONFIG_FILE = "~/.runpod/config.toml"
 
 NO_KEY = (
     f"no RunPod API key: set {ENVIRONMENT_NAME}, or write one into {CONFIG_FILE} with `runpod config`. "
-    "Keys are made at https://console.runpod.io/user/settings. (--local and a plain --dry-run need none.)"
+    "Create one at https://console.runpod.io/user/settings. (--local and a plain --dry-run need none.)"
 )
 
 

@@ -60,7 +60,7 @@ def find(config: Config, node: Node, study: Study, begun: str) -> Again | None:
         trials = _failed(config.rootdir, config.runs_path, config.select.last_failed, node, study)
     if trials and study.confirm is None and any(line.get("confirms") for line in trials.lines):
         raise UsageError(
-            f"{node.id}: {trials.names} of run {trials.run} ran on the GPU of confirm=…, which is gone"
+            f"{node.id}: {trials.names} of run {trials.run} ran on the GPU of confirm=…, which the study no longer has"
         )
     return trials
 
@@ -119,7 +119,7 @@ def _failed(rootdir: Path, runs_path: Path, causes: Container[str], node: Node, 
             continue
         if wrong := record.difference(recorded_study, study, only_space=True):
             raise UsageError(
-                f"--lf: the study of {node.id} {wrong}: its failed trials cannot run again. Leave --lf out to begin a "
+                f"--lf: the study of {node.id} {wrong}: its failed trials cannot run again. Leave --lf out to start a "
                 "new study"
             )
         first = first or info.id
@@ -133,7 +133,7 @@ def _failed(rootdir: Path, runs_path: Path, causes: Container[str], node: Node, 
             break
     if not lines:
         raise UsageError(
-            f"--lf: no run in {runs_path} has the failed trials of {node.id}. Leave --lf out to begin anew"
+            f"--lf: no run in {runs_path} has the failed trials of {node.id}. Leave --lf out to start a new study"
         )
     return Again(run=first, lines=tuple(sorted(lines.values(), key=lambda line: int(line["trial"]))))
 

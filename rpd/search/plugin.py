@@ -146,7 +146,7 @@ class Search:
         )
         if recorded_study is not None and (wrong := record.difference(recorded_study, study)):
             raise UsageError(
-                f"{node.id} cannot be carried on: its study {wrong}. Undo the change, or begin a new run"
+                f"{node.id} cannot be resumed: its study {wrong}. Undo the change, or start a new run"
             )
 
     def _continued(self, runs_path: Path, run: str, node: Node, study: Study) -> list[Trial]:
@@ -164,9 +164,7 @@ class Search:
         source.restore([line for line in recorded_study.lines if line["id"] in reports], reports)
         before = recorded_study.document.get("continues")
         if before:
-            self._events.notice(
-                f"run {info.id} went on from {before}, whose trials are not among those it had"
-            )
+            self._events.notice(f"run {info.id} continued {before}, whose trials are not included")
         return source.trials
 
     # --- running ------------------------------------------------------------------------------------------------------

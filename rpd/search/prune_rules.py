@@ -137,7 +137,7 @@ class Halving(Pruner):
         if place <= max(1, round(len(others) / self._rule.factor)):
             return None
         where = _amount(self._rule.first * self._rule.factor**rung, self._rule.unit)
-        return f"{_ordinal(place)} of {len(others)} at {where}, where one of {self._rule.factor} goes on"
+        return f"{_ordinal(place)} of {len(others)} at {where}, where one in {self._rule.factor} continues"
 
 
 class Median(Pruner):

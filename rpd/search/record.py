@@ -99,7 +99,7 @@ def difference(recorded_study: Recorded, study: Study, *, only_space: bool = Fal
     before, now = recorded_study.document["space"], document["space"]
     if before != now:
         names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-        return f"has another space now ({', '.join(names)})"
+        return f"has a different space now ({', '.join(names)})"
     if not only_space and recorded_study.document.get("objectives") != document["objectives"]:
-        return "aims at something else now"
+        return "has other objectives now"
     return ""

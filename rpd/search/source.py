@@ -164,8 +164,8 @@ class StudySource(Source):
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(
-                f"{line['id']} can't be resumed: its study has another space now ({error}). Undo the change, or "
-                "begin a new run"
+                f"{line['id']} can't be resumed: its study has a different space now ({error}). Undo the change, or "
+                "start a new run"
             ) from None
         return Handed(number, values, self._node(number, values, tries, confirms=confirms), confirms, tries)
 
@@ -384,7 +384,7 @@ class StudySource(Source):
         if got is None:
             what = f"it recorded no metric {metric!r} (those it recorded: {others})"
         else:
-            what = f"its metric {metric!r} is no number ({got!r})"
+            what = f"its metric {metric!r} is not a number ({got!r})"
         text = (
             f"{report.node.id} passed, but {what}: the study has nothing to compare. "
             f'Call record_metric("{metric}", …), pull a metrics.json, or write it to $RPD_METRICS'

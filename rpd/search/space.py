@@ -135,7 +135,7 @@ class Choice(Dimension):
 
     def decode(self, encoded: Any) -> Any:
         if isinstance(encoded, bool) or not isinstance(encoded, int) or not 0 <= encoded < len(self.values):
-            raise ValueError(f"expected a place from 0 to {len(self.values) - 1}, got {encoded!r}")
+            raise ValueError(f"expected an index from 0 to {len(self.values) - 1}, got {encoded!r}")
         return self.values[encoded]
 
     def document(self) -> dict[str, Any]:

@@ -50,7 +50,9 @@ class End:
             return ""
         wrong = missing(reports, Ranking.parse(self._output.sort))
         return (
-            f"--sort {self._output.sort}: {wrong}. `rpd report --sort NAME` sorts them still" if wrong else ""
+            f"--sort {self._output.sort}: {wrong}. `rpd report --sort NAME` can still sort them"
+            if wrong
+            else ""
         )
 
     def lists(self, reports: Sequence[NodeReport], notices: Sequence[str]) -> Iterator[str]:

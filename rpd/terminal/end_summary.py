@@ -192,12 +192,10 @@ def short_summary(
     if len(shown) < len(cached):
         yield ink(f"… and {len(cached) - len(shown)} more cached: -v shows all", "yellow")
     if cut and cut[0] not in listed:
-        yield ink(
-            f"{len(cut)} nodes were interrupted: -v lists them, `rpd run --lf` runs them again", "yellow"
-        )
+        yield ink(f"{len(cut)} nodes were interrupted: -v lists them, `rpd run --lf` reruns them", "yellow")
     if held_up and held_up[0] not in listed:
         yield ink(
-            f"{len(held_up)} nodes were skipped, since what they need did not pass: -v lists them", "yellow"
+            f"{len(held_up)} nodes were skipped because nodes they need did not pass: -v lists them", "yellow"
         )
     for report in listed:
         outcome = report.result.outcome

@@ -34,7 +34,7 @@ PULSE_SECONDS = 300.0
 
 _STOPPING = {
     "drain": "starting nothing new: ",
-    "end": "ending what runs: ",
+    "end": "ending running commands: ",
     "abandon": "releasing all pods now: ",
 }
 
@@ -89,7 +89,7 @@ class LiveView(View):
         super().rpd_run_started(config, plan, backend, folder, done)
 
     def _facts(self, plan: Plan) -> list[str]:
-        at_once = [f"{plan.width} at once"] if plan.most > 1 else []
+        at_once = [f"{plan.width} at a time"] if plan.most > 1 else []
         return [*at_once, f"worst case {money(plan.worst_case_usd)}"]
 
     @hookimpl

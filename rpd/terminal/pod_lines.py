@@ -64,7 +64,7 @@ class PodLines:
             case "lost" if self._level > -2:
                 return Line("LOST", f"pod {pod} {reason}".rstrip(), "red")
             case "kept" if self._level > -2 and not self._ends_with_run:
-                return Line("KEPT", f"pod {pod} goes on billing; release it: rpd stop {pod}", "yellow")
+                return Line("KEPT", f"pod {pod} is still billing; release it: rpd stop {pod}", "yellow")
             case "unreleased":
                 text = f"pod {pod} may still bill ({reason}); release it: rpd stop {pod}"
                 return Line("UNSURE", text, "bold red")
@@ -85,6 +85,6 @@ class PodLines:
 
 def _wait(reason: str, detail: Mapping[str, Any]) -> str:
     if reason:
-        return f"{reason}; it waits until a pod of this run is given back"
+        return f"{reason}; waiting until a pod of this run is released"
     left = format_duration(float(detail.get("seconds_left") or 0))
-    return f"{counted(int(detail.get('refused') or 0), 'offer')} refused; it goes on asking for {left}"
+    return f"{counted(int(detail.get('refused') or 0), 'offer')} refused; trying again for {left}"

@@ -86,7 +86,7 @@ def read_info(folder: Path, notes: list[str]) -> RunInfo:
     if not info.damage and (version := _version(folder)) > SCHEMA_VERSION:
         notes.append(
             f"run {info.id} was written by a newer rpd ({info.rpd or '?'}, schema {version}): "
-            "things that this one does not know are left out"
+            "parts that this one does not know are left out"
         )
     return info
 

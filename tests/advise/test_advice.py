@@ -155,7 +155,7 @@ def test_a_gpu_that_nothing_ran_on(tmp_path: Path) -> None:
     [use] = uses([(report, of_node(report))])
     use.cheaper = cheaper_cards(use, catalogue())
     assert list(card_lines(use)) == [
-        f"deploy_a.py::fit: nothing ever ran on {H100}; a CPU pod (gpu=None) may do"
+        f"deploy_a.py::fit: nothing ever ran on {H100}; a CPU pod (gpu=None) may be enough"
     ]
 
 

@@ -108,9 +108,9 @@ def test_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown[0] == ""
     assert "at worst $4.00" in shown[1]
     assert "interactive::train[lr0.1-seed1]" in shown[1]
-    assert "of 4 nodes over" in shown[2] or "collecting and planning" in shown[2]
+    assert "of 4 nodes done" in shown[2] or "collecting and planning" in shown[2]
     assert shown[3].count("passed") >= 4
     assert "exit code 0" in shown[3]
     assert plain[4] == "0.01"
-    assert "1 of 1 nodes over" in shown[5]
+    assert "1 of 1 nodes done" in shown[5]
     assert plain[5].endswith("True")

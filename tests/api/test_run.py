@@ -138,9 +138,9 @@ def test_a_run_is_watched_and_stopped(clean_emulator: Launched, tmp_path: Path) 
     assert [report.node.job for report in running.reports] == ["a_quick"]
     board = running._repr_html_()
     assert "b_holds" in board
-    assert "1 of 3 nodes over" in board
+    assert "1 of 3 nodes done" in board
     assert "running" in str(running)
-    with pytest.raises(TimeoutError, match="it goes on"):
+    with pytest.raises(TimeoutError, match="still running"):
         running.result(0.01)
     with pytest.raises(UsageError, match="stop: expected one of drain, end, abandon, got 'now'"):
         running.stop("now")  # type: ignore[arg-type]
@@ -203,15 +203,15 @@ def test_in_an_asyncio_program(tmp_path: Path) -> None:
 
 
 MISTAKES: dict[str, tuple[Any, str]] = {
-    "a setting": (lambda: rpd.run(widht=3), "widht: there is no such setting; did you mean 'width'"),
+    "a setting": (lambda: rpd.run(widht=3), "widht: unknown setting; did you mean 'width'"),
     "a value": (lambda: rpd.start(width=0), "width: expected a whole number"),
     "a file": (lambda: rpd.run("nope.py", dry_run=True), "file or directory not found: nope.py"),
     "a node": (lambda: rpd.run("deploy_x.py::trian", dry_run=True), "did you mean deploy_x.py::train"),
     "a flag as a path": (lambda: rpd.run("--local"), "settings are keyword arguments"),
     "a flag": (lambda: rpd.run(flags=["local"]), "flags: expected words such as '--site=cloud', got 'local'"),
     "an unknown flag": (lambda: rpd.start(flags=["--site=1"]), "unknown argument --site=1"),
-    "a folder": (lambda: rpd.nodes(root="nowhere"), "root: there is no folder"),
-    "no job": (lambda: rpd.run(len), "len is no job: decorate it with @rpd.job"),
+    "a folder": (lambda: rpd.nodes(root="nowhere"), "root: no such folder"),
+    "no job": (lambda: rpd.run(len), "len is not a job: decorate it with @rpd.job"),
     "no function": (lambda: rpd.run(3), "expected a path, a node id or a job function, got 3"),
     "two that exclude each other": (lambda: rpd.start(local=True, dry_run=True), "exclude each other"),
     "a plugin": (lambda: rpd.start(plugins=["no_such_plugin"]), "plugin no_such_plugin: cannot be imported"),
@@ -297,11 +297,11 @@ def test_functions_bring_their_fixtures_and_take_values(tmp_path: Path) -> None:
     assert {Path(tmp_path, node.file).resolve() for node in nodes} == {Path(__file__).resolve()}
     one, _ = rpd.nodes(spelled, root=tmp_path, parametrize={"seed,budget": [(3, 4)]})
     assert one.parameters == {"seed": 3, "budget": 4, "letter": "a"}
-    with pytest.raises(UsageError, match="parametrize: no function that was given asks for 'sed'"):
+    with pytest.raises(UsageError, match="parametrize: none of the given functions asks for 'sed'"):
         rpd.nodes(spelled, seed=1, parametrize={"budget": 1, "sed": 2})
     with pytest.raises(UsageError, match="budget: both a setting and an argument of a job"):
         rpd.run(spelled, seed=1, budget=3, dry_run=True, root=tmp_path)
-    with pytest.raises(UsageError, match="sede: there is no such setting; did you mean 'seed'"):
+    with pytest.raises(UsageError, match="sede: unknown setting; did you mean 'seed'"):
         rpd.nodes(spelled, sede=1)
 
 

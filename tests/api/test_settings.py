@@ -112,8 +112,8 @@ def test_no_text_is_taken_for_a_flag(key: str, text: str) -> None:
 
 
 WRONG: Mapping[str, tuple[dict[str, Any], str]] = {
-    "misspelt": ({"widht": 3}, "widht: there is no such setting; did you mean 'width'?"),
-    "a flag": ({"n": 3}, "n: there is no such setting; did you mean 'width'?"),
+    "misspelt": ({"widht": 3}, "widht: unknown setting; did you mean 'width'?"),
+    "a flag": ({"n": 3}, "n: unknown setting; did you mean 'width'?"),
     "a flag with words": ({"max_runtime_minutes": 3}, "did you mean 'max_runtime_seconds'?"),
     "of the command line": ({"show_config": True}, "show_config: this setting is for the command line"),
     "too little": ({"cost_cap_usd": -1}, "cost_cap_usd: expected an amount in dollars > 0, got -1"),
@@ -141,7 +141,7 @@ def test_a_wrong_one_is_named(case: str) -> None:
 
 
 def test_arguments_of_a_job_are_suggested_too() -> None:
-    with pytest.raises(UsageError, match="sed: there is no such setting; did you mean 'seed'"):
+    with pytest.raises(UsageError, match="sed: unknown setting; did you mean 'seed'"):
         check_name("run", "sed", also=["seed"])
 
 

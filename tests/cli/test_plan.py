@@ -109,7 +109,7 @@ def test_what_passed_is_cached_and_ids_can_be_run(
 def test_what_cannot_be_compared_is_told(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An unknown commit is an error; a tree that was broken is compared as far as it goes."""
     assert main(["plan", "--against", "nowhere"]) == 4
-    assert "git knows no such commit here" in capsys.readouterr().err
+    assert "git has no such commit here" in capsys.readouterr().err
     broken = repository / "jobs/deploy_b.py"
     broken.write_text("import nothing_of_that_name")
     git(repository, "add", "-A")

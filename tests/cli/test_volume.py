@@ -117,4 +117,4 @@ def test_what_runpod_refuses(rpd: Rpd, account: Launched) -> None:
     assert "the account has no network volume 'dat': did you mean 'data'?" in rpd("rm", "dat", "--yes")[2]
     account.set_role("basic")
     assert "the role of this API key" in rpd("rm", "data", "--yes")[2]
-    assert "this API key may not make network volumes (access denied)" in create(rpd, "more", "--yes")[2]
+    assert "this API key may not create network volumes (access denied)" in create(rpd, "more", "--yes")[2]

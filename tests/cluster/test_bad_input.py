@@ -112,7 +112,7 @@ def test_providers_without_clusters() -> None:
             return None
 
     request = PodRequest(image="i", gpu=H100, cluster=TWO.cluster)
-    with pytest.raises(ImpossibleRequest, match="rents no clusters"):
+    with pytest.raises(ImpossibleRequest, match="does not rent clusters"):
         renter_of(Plain(), request)
     assert renter_of(Plain(), PodRequest(image="i", gpu=H100)).name == "dry run"
 

@@ -50,7 +50,11 @@ def test_one_that_is_alone_says_so() -> None:
     ("texts", "text", "failure"),
     [
         (["", ""], "", ""),
-        (["rpd-preflight absent", said(reached=[0])], "not checked: rank 0 has no python3 to do it with", ""),
+        (
+            ["rpd-preflight absent", said(reached=[0])],
+            "not checked: rank 0 has no python3, which the check needs",
+            "",
+        ),
         ([said(reached=["1"], gbps=1e99), said(reached=[0])], "", "rank 0 does not reach rank 1"),
         ([said(reached=[1], interface="a b;"), said(reached=[0])], "every rank reaches every other", ""),
         ([said(reached={}), said(reached=None)], "", "rank 1 does not reach rank 0"),

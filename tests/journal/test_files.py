@@ -145,7 +145,7 @@ def test_run_folders_are_for_their_owner_alone(umask: int, tmp_path: Path) -> No
 def test_a_folder_that_cannot_be_made_is_a_usage_error(tmp_path: Path) -> None:
     """A runs folder that is a file, say, ends in one clear error."""
     (tmp_path / "rpd-runs").write_text("")
-    with pytest.raises(UsageError, match=r"cannot make the run folder .*rpd-runs"):
+    with pytest.raises(UsageError, match=r"cannot create the run folder .*rpd-runs"):
         RunFiles.create(tmp_path / "rpd-runs")
 
 

@@ -505,7 +505,7 @@ def test_an_address_that_changes_while_the_pod_boots(answers_at: int) -> None:
     def choosy(endpoint: SshEndpoint, *, pod_id: str, **_: Any) -> RecorderRemote:
         tried.append(endpoint.port)
         if len(tried) < answers_at:
-            raise PodNotReady("no command could be run")
+            raise PodNotReady("cannot run a command")
         return RecorderRemote()
 
     lease, events = make_lease(Moving(), connect=choosy, ready_seconds=600.0)

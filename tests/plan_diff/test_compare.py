@@ -29,7 +29,7 @@ def differences(now: dict[str, str], then: dict[str, str]) -> list[str]:
         pytest.param({"n": A}, B, Status.CACHED, "as on main", id="passed-with-another"),
         pytest.param(None, None, Status.NEW, "it never passed here", id="alone-new"),
         pytest.param(None, B, Status.CHANGED, "sent changed", id="alone-changed"),
-        pytest.param(None, {}, Status.CHANGED, "what it depended on when it passed is not on record", id="not-on-record"),
+        pytest.param(None, {}, Status.CHANGED, "its inputs when it passed are not on record", id="not-on-record"),
         pytest.param(None, A, Status.CACHED, "passed at then", id="alone-cached"),
     ],
 )  # fmt: skip
@@ -74,4 +74,4 @@ def test_what_needs_a_node_that_runs_may_run() -> None:
     here = {"a": A, "b": A, "c": A, "d": A}
     nodes = compare(here, None, passed, differences, needs={"b": ["a"], "c": ["b"]})
     assert [node.status.runs for node in nodes] == [True, True, True, False]
-    assert nodes[2].reasons == ("b, which it needs, may come out differently",)
+    assert nodes[2].reasons == ("b, which it needs, may leave other results",)

@@ -268,7 +268,7 @@ def test_a_refused_key_creates_nothing(rpd: RpdRun, project: Project, emulator: 
             (),
             "no network volume 'none such'",
         ),
-        ("gpu=Gpu('NVIDIA L4'), spot=True", (), "REST v2 rents no spot pods"),
+        ("gpu=Gpu('NVIDIA L4'), spot=True", (), "REST v2 has no spot pods"),
     ],
 )
 def test_a_pod_that_can_never_be_had(

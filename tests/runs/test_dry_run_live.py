@@ -134,7 +134,9 @@ def test_an_image_that_is_not_there(
     jobs = [job(registry, name=name, tag="thare", fields=f"gpu=Gpu('{L4}')") for name in ("a", "b")]
     result = rpd(deploy(*jobs), "--dry-run=live")
     missing = f"{registry} has no team/image:thare"
-    assert result.out.count(f"rpd: image {registry}/team/image:thare: {missing}; look for a typing slip") == 1
+    assert (
+        result.out.count(f"rpd: image {registry}/team/image:thare: {missing}; check the tag for a typo") == 1
+    )
     assert result.out.count(f"image: {missing}") == 1  # of the first, and the other is as above
     assert "2 of 2 nodes could be rented now" in result.out
 

@@ -80,7 +80,7 @@ def test_a_limit_that_nobody_here_uses_up_is_told(
     limited.set_limits(pods=limit)
     result = rpd(project({"deploy_a.py": SECOND_POD}), "-n", "2")
     assert result.exit_code == 1
-    assert "a limit of the account is reached" in result.out
+    assert "the account has reached a limit" in result.out
     assert {report.result.cause for report in result.reports} == {"infra"}
     assert limited.pods() == []
 

@@ -135,7 +135,7 @@ def test_credentials_without_graphql(
     file.write_text(text.replace(OWN, "None"))
     none = rpd(folder)
     assert none.exit_code == 1, none.out + none.err
-    assert "shows it to nobody without credentials; is the name right? A private image needs" in none.out
+    assert "does not show it without credentials; is the name right? A private image needs" in none.out
     assert {report.result.cause for report in none.reports} == {Cause.CODE}, "one pod shows it for both"
     assert none.run_dir is not None
     assert len(events(none.run_dir, "created")) == 1
@@ -206,7 +206,7 @@ def test_a_resumed_run_deletes_them(
     [
         ({"platform": "linux/arm64"}, 4, "it was built for linux/arm64, but they need linux/amd64"),
         ({"lacks": ["curl", "wget", "python3"]}, 4, "its history shows no SSH server"),
-        (None, 4, "has no team/none:2. Look for a typing slip in the tag"),
+        (None, 4, "has no team/none:2. Check the tag for a typo"),
     ],
 )
 def test_a_public_image_is_asked_for_before_a_pod(

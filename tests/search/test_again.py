@@ -62,7 +62,9 @@ def test_failed_trials_run_again_until_none_is_left(tmp_path: Path) -> None:
 
 def test_values_that_another_space_lacks_cannot_run_again(tmp_path: Path) -> None:
     run(tmp_path, [1])
-    with pytest.raises(UsageError, match=r"--lf: the study of deploy_s.py::tune has another space now \(x\)"):
+    with pytest.raises(
+        UsageError, match=r"--lf: the study of deploy_s.py::tune has a different space now \(x\)"
+    ):
         run(tmp_path, [], STUDY.replace("3, 4", "3"), last_failed=True)
 
 

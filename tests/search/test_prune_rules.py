@@ -24,9 +24,9 @@ def report(pruner: Pruner, at: float, *values: float) -> list[str | None]:
 def test_one_of_three_goes_on_at_each_rung() -> None:
     pruner = rpd.halving(4).start(LOSS)
     assert report(pruner, 3, 3.0, 1.0, 2.0) == [None, None, None]
-    assert report(pruner, 4, 3.0, 1.0, 2.0) == [None, None, "2nd of 3 at step 4, where one of 3 goes on"]
+    assert report(pruner, 4, 3.0, 1.0, 2.0) == [None, None, "2nd of 3 at step 4, where one in 3 continues"]
     # The first one came before there was anybody to compare it with: it is judged when it says something again.
-    assert pruner.report(1, 5, 0.1) == "3rd of 3 at step 4, where one of 3 goes on"
+    assert pruner.report(1, 5, 0.1) == "3rd of 3 at step 4, where one in 3 continues"
     assert pruner.report(2, 100, 9.0) is None
 
 

@@ -252,7 +252,7 @@ def test_an_earlier_study_is_gone_on_from() -> None:
 def test_another_space_cannot_be_resumed() -> None:
     of = source(study(lr=rpd.uniform(2, 3)))
     with pytest.raises(
-        UsageError, match=r"trial1\] can't be resumed: its study has another space now \(lr: "
+        UsageError, match=r"trial1\] can't be resumed: its study has a different space now \(lr: "
     ):
         of.restore([{"id": "f.py::train[trial1]", "trial": 1, "values": {"lr": 0.5}}], {})
 
@@ -283,4 +283,4 @@ def test_a_resumed_study_prunes_by_what_it_knew() -> None:
     )
     node = must_take(of)
     assert node.id == "f.py::train[trial3]"
-    assert of.judge(node.id, "loss", 2, 9.0) == "3rd of 3 at step 2, where one of 3 goes on"
+    assert of.judge(node.id, "loss", 2, 9.0) == "3rd of 3 at step 2, where one in 3 continues"

@@ -106,7 +106,7 @@ def test_many_interrupted_nodes_are_counted(make_node: MakeNode, make_report: Ma
     ink = Ink(color=False)
     short = list(short_summary(reports, width=80, verbose=False, crop=False, ink=ink))
     assert short[2:] == [
-        "12 nodes were interrupted: -v lists them, `rpd run --lf` runs them again",
+        "12 nodes were interrupted: -v lists them, `rpd run --lf` reruns them",
         "FAILED deploy_x.py::finetune[deberta-seed99] - code: boom",
     ]
     full = list(short_summary(reports, width=80, verbose=True, crop=False, ink=ink))

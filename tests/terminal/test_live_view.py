@@ -137,7 +137,7 @@ def test_refusals_are_counted_not_listed(
         terminal.rpd_pod_event(pod_name="rpd-1", event="waiting", detail=waiting)
     terminal.close()
     rows = [line for line in out.getvalue().splitlines() if node.id in line]
-    assert rows == [f"WAITING {node.id}  200 offers refused; it goes on asking for 2h00m"]
+    assert rows == [f"WAITING {node.id}  200 offers refused; trying again for 2h00m"]
 
 
 def test_a_plain_screen(play_run: Callable[..., str], snapshot: SnapshotAssertion) -> None:
@@ -394,7 +394,7 @@ def test_how_a_run_is_cut_short_stays_in_sight(
     terminal.rpd_run_started(make_config(), make_plan(*nodes), "RunPod", FOLDER, ())
     for how, beginning in (
         ("drain", "starting nothing new: 0 of 3 done"),
-        ("end", "ending what runs: 1 of 3 done"),
+        ("end", "ending running commands: 1 of 3 done"),
         ("abandon", "releasing all pods now: 2 of 3 done"),
     ):
         terminal.rpd_node_started(nodes[-1])

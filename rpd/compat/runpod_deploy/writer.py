@@ -264,7 +264,7 @@ class _Writer:
             self._note(
                 spec.lines.get("lifecycle.on_failure", spec.name.line),
                 "lifecycle.on_failure",
-                "stop keeps a failed pod's volume, which goes on billing; `--keep-failed 2h` keeps the whole pod, "
+                "stop keeps a failed pod's volume, which still bills; `--keep-failed 2h` keeps the whole pod, "
                 "which deletes itself afterwards",
             )
 

@@ -124,9 +124,9 @@ def load_key(path: Path) -> paramiko.PKey:
     try:
         return paramiko.Ed25519Key.from_private_key_file(str(path))
     except OSError as error:
-        raise LocalError(f"the SSH key {path} cannot be read", error) from error
+        raise LocalError(f"cannot read the SSH key {path}", error) from error
     except paramiko.SSHException as error:
-        raise LocalError(f"the SSH key {path} cannot be used: {error}") from error
+        raise LocalError(f"cannot use the SSH key {path}: {error}") from error
 
 
 def transport_of(connection: Any) -> Any:

@@ -59,7 +59,7 @@ class PinnedHostKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
             except OSError as error:
                 # Must not look like a failed connection, which would be tried again and again.
                 raise LocalError(
-                    f"the host key of pod {self._alias} cannot be noted in {self._known_hosts}", error
+                    f"cannot write the host key of pod {self._alias} to {self._known_hosts}", error
                 ) from error
             if not pinned:
                 self._seen = [key]

@@ -222,7 +222,7 @@ class SshShell:
             return
         kind = KeyRefused if self._is_refused else PodNotReady
         raise kind(
-            f"pod {self._pod_id}: no command could be run over SSH at {self._endpoint.host}:{self._endpoint.port} "
+            f"pod {self._pod_id}: cannot run a command over SSH at {self._endpoint.host}:{self._endpoint.port} "
             f"within {timeout:g} s; last reason: {last}"
         )
 

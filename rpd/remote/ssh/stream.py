@@ -115,7 +115,7 @@ class SshStream:
 
     def _too_much(self) -> TooMuch:
         return TooMuch(
-            f"a program on the pod said more than {self._most >> 10} KiB, which is the most that is kept"
+            f"a program on the pod printed more than {self._most >> 10} KiB, the most that rpd keeps"
         )
 
     def finish(self) -> Ended:

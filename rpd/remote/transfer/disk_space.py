@@ -33,6 +33,6 @@ class Room:
         free = usage.free - min(_RESERVE, usage.total // 100)
         if size > free:
             raise LocalTransferError(
-                f"a file of {format_size(size)} is to come, and there is room for {format_size(max(0, free))} in "
+                f"a file of {format_size(size)} does not fit: only {format_size(max(0, free))} are free in "
                 f"{self._folder}: make room here, or exclude it"
             )

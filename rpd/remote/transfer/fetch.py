@@ -295,7 +295,8 @@ class Fetching:
                 shown = ", ".join(posixpath.join(self._listing.base, name) for name in missing[:3])
                 more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
                 raise TransferError(
-                    f"{self._source} is not here whole: {reasons.get(missing[0], 'not readable')}: {shown}{more}"
+                    f"{self._source} was not fetched completely: {reasons.get(missing[0], 'not readable')}: "
+                    f"{shown}{more}"
                 )
 
     @property
@@ -362,9 +363,9 @@ class Fetching:
         for name in names:
             sha256, size = self._whole.pop(name, ("", 0))
             if not sha256 or name not in theirs:
-                reasons[name] = complaints or "it vanished while it was read"
+                reasons[name] = complaints or "it disappeared while being read"
             elif sha256 != theirs[name]:
-                reasons[name] = "it changed while it was read (its sha256 differs)"
+                reasons[name] = "it changed while being read (its sha256 differs)"
             else:
                 self.sums[name] = sha256
                 self.bytes += size
@@ -376,7 +377,7 @@ class Fetching:
             self._passed_over += member.size + _MEMBER_BYTES
             if self._passed_over > _MOST_PASSED_OVER:
                 raise TransferError(
-                    f"{self._source} could not be fetched: the pod sends what nobody asked for"
+                    f"{self._source} could not be fetched: the pod sends files that were not requested"
                 )
             return
         if name in self._came:
@@ -429,11 +430,11 @@ class Fetching:
             self._landing.keep(listing, sums=sums, links=self.kept_links, left_out=self._left_out)
         except OSError as error:
             raise self._not_here(
-                f"{self._source} cannot be put into {self._landing.local}: {error.filename}", error
+                f"cannot write {self._source} into {self._landing.local}: {error.filename}", error
             ) from error
 
     def _cannot_be_written(self, name: str, error: OSError) -> TransferError:
-        return self._not_here(f"{self._landing.path(name)} cannot be written", error)
+        return self._not_here(f"cannot write {self._landing.path(name)}", error)
 
     @staticmethod
     def _not_here(message: str, error: OSError) -> TransferError:

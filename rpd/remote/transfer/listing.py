@@ -211,10 +211,10 @@ class Listing:
         """
         for root in self.roots:
             if root != requested and not (globbed and _may_match(root, requested)):
-                raise TransferError(f"the pod lists {root!r}, which is not what was asked for: {requested!r}")
+                raise TransferError(f"the pod lists {root!r}, which was not requested: {requested!r}")
         roots = frozenset(self.roots)
         if not roots and (self.folders or self.files or self.links or self.others):
-            raise TransferError("the pod lists files of nothing that was asked for")
+            raise TransferError("the pod lists files that were not requested")
         kinds: dict[str, str] = {}
         named = (
             ("folder", self.folders),
@@ -225,14 +225,12 @@ class Listing:
         for kind, names in named:
             for name in names:
                 if self.root_of(name) not in roots:
-                    raise TransferError(f"the pod lists {name!r}, which is not below what was asked for")
+                    raise TransferError(f"the pod lists {name!r}, which is outside of the requested path")
                 if kinds.setdefault(name, kind) != kind:
                     raise TransferError(f"the pod lists {name!r} both as a {kinds[name]} and as a {kind}")
         for name in kinds:
             if kinds.get(posixpath.dirname(name), "folder") != "folder":
-                raise TransferError(
-                    f"the pod lists {name!r} below what is a {kinds[posixpath.dirname(name)]}"
-                )
+                raise TransferError(f"the pod lists {name!r} below a {kinds[posixpath.dirname(name)]}")
 
 
 def list_files(shell: Shell, source: str, since: str = "") -> Listing:
@@ -267,7 +265,7 @@ def list_files(shell: Shell, source: str, since: str = "") -> Listing:
     ]
     # Something that vanishes meanwhile is not there; something that cannot be read may be.
     if hidden := [line for line in complaints if "No such file" not in line]:
-        raise TransferError(f"{source} could not be listed whole: {hidden[0]}")
+        raise TransferError(f"{source} could not be listed completely: {hidden[0]}")
     if words[0] == "b":
         base, words, pattern = literal_base, words[1:], None
     listing = _read_listing(base, words[:-2])

@@ -96,7 +96,7 @@ def unpacked(receive: Callable[[], bytes]) -> Iterator[bytes | memoryview]:
         if source.pending[: len(_MAGIC)] != _MAGIC:
             if source.is_new:
                 break
-            raise TransferError("the pod sent a damaged gzip stream: something follows that is none")
+            raise TransferError("the pod sent a damaged gzip stream: other data follows it")
         units = int.from_bytes(source.pending[4:8], "little") if source.has(8) else 0
         is_empty = True
         for piece in source.member():
@@ -138,7 +138,7 @@ class _Pending:
             self.pending = self.pending[used:]
             silent = 0 if piece else silent + used
             if silent > _MOST_SILENT:
-                raise TransferError("the pod sent a gzip stream that holds nothing")
+                raise TransferError("the pod sent an empty gzip stream")
             if piece:
                 yield piece
 

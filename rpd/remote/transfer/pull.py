@@ -111,7 +111,7 @@ def _put_into(local: Path, source: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise LocalTransferError(f"{source} cannot be put into {local}: {error.filename}", error) from error
+        raise LocalTransferError(f"cannot write {source} into {local}: {error.filename}", error) from error
 
 
 def _is_one_file(listing: Listing) -> bool:

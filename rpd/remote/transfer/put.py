@@ -170,7 +170,7 @@ def put(
             if not sending.unsettled or (again and not sending.incomplete):
                 return replace(staged, withheld=sending.withheld)
         raise LocalTransferError(
-            f"{sending.incomplete[0]} changed while it was being sent; send it again when it is at rest"
+            f"{sending.incomplete[0]} changed while it was being sent; retry once nothing is writing to it"
         )
     except Disconnected as error:
         raise TransferBroken(f"{local} could not be sent to {target}: {error}") from error
@@ -323,7 +323,7 @@ class _Sending:
             self.changed.update(dict.fromkeys(self._last.changed))
 
     def _refused(self) -> Staged:
-        raise TransferError(f"{self._local} could not be sent to {self._target}: the pod kept nothing of it")
+        raise TransferError(f"{self._local} could not be sent to {self._target}: the pod stored nothing")
 
     def _send(self, change: delta.Change = delta.NOTHING_KEPT, arrived: Arrived = Arrived()) -> Staged | None:  # noqa: B008
         """Send everything that the pod lacks; return None if the pod could not keep the rest."""

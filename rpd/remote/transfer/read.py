@@ -44,7 +44,7 @@ def read(shell: Shell, remote: str, *, most: int) -> bytes:
         raise UsageError(f"pod.read: {source} is a folder; pod.pull fetches folders")
     if ended.exit_code == _TOO_LARGE:
         raise UsageError(
-            f"pod.read: {source} is larger than {most:,} bytes: give max_bytes=…, or fetch it with pod.pull"
+            f"pod.read: {source} is larger than {most:,} bytes: pass max_bytes=…, or fetch it with pod.pull"
         )
     if ended.exit_code:
         raise TransferError(f"{source} could not be read: {ended.reason}")

@@ -186,7 +186,9 @@ def _header(block: bytes) -> tarfile.TarInfo:
     if info.size < 0:
         raise TransferError(f"the pod sent no tar stream: a size of {info.size}")
     if info.type == tarfile.GNUTYPE_SPARSE:
-        raise TransferError(f"the pod's tar sends {info.name!r} in pieces (sparse), which is not asked of it")
+        raise TransferError(
+            f"the pod's tar sends {info.name!r} in pieces (sparse), which rpd did not request"
+        )
     return info
 
 
@@ -211,7 +213,7 @@ def _records(data: bytes) -> dict[str, str]:
         records[key.decode("utf-8", "surrogateescape")] = value.decode("utf-8", "surrogateescape")
         at += size
     if any(key.startswith("GNU.sparse.") for key in records):
-        raise TransferError("the pod's tar sends a file in pieces (sparse), which is not asked of it")
+        raise TransferError("the pod's tar sends a file in pieces (sparse), which rpd did not request")
     return records
 
 

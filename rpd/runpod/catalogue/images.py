@@ -94,10 +94,10 @@ class Presence(StrEnum):
 
 WHAT_TO_DO = {
     Presence.PRESENT: "",
-    Presence.ABSENT: "look for a typing slip in the tag",
+    Presence.ABSENT: "check the tag for a typo",
     Presence.CLOSED: "is the name right? A private image needs registry=…",
     Presence.PRIVATE: "",
-    Presence.UNKNOWN: "offline? Ask again where there is a network",
+    Presence.UNKNOWN: "are you offline? Try again with a network",
 }
 """Advice for the user."""
 
@@ -154,7 +154,8 @@ def ask(
     if credentials is None and registry is not None and answer.presence is Presence.CLOSED:
         name = ImageName.parse(image).registry
         return Answer(
-            presence=Presence.PRIVATE, why=f"{name} shows it to its credentials only, which are not here"
+            presence=Presence.PRIVATE,
+            why=f"{name} shows it only with credentials, which are not on this machine",
         )
     return answer
 
@@ -180,7 +181,7 @@ def _look_up(name: ImageName, credentials: Credentials | None, *, inside: bool) 
                 seen = look_inside(fetch, name.reference)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError, TooLong, Overdue) as error:
         return Answer(
-            presence=Presence.UNKNOWN, why=f"{name.registry} could not be asked ({type(error).__name__})"
+            presence=Presence.UNKNOWN, why=f"{name.registry} could not be reached ({type(error).__name__})"
         )
     meaning, why = _meaning(answer.status_code, name, credentials)
     digest = answer.headers.get("Docker-Content-Digest", "")
@@ -200,7 +201,7 @@ def _permission(client: httpx.Client, challenge: str, credentials: Credentials |
     headers = {}
     if credentials is not None:
         if not realm.startswith("https://") and not is_local(realm):
-            raise ValueError("the registry wants the password in clear text")
+            raise ValueError("the registry asks for the password in clear text")
         headers["Authorization"] = _basic(credentials)
     # The password goes to the address that the registry names, and not further.
     with client.stream("GET", realm, params=parameters, headers=headers, follow_redirects=False) as answer:
@@ -238,5 +239,5 @@ def _meaning(status: int, name: ImageName, credentials: Credentials | None) -> t
     if status in (401, 403):
         if credentials is not None:
             return Presence.CLOSED, f"{name.registry} does not show it to the user {credentials.username!r}"
-        return Presence.CLOSED, f"{name.registry} shows it to nobody without credentials"
+        return Presence.CLOSED, f"{name.registry} does not show it without credentials"
     return Presence.UNKNOWN, f"{name.registry} answered HTTP {status}"

@@ -136,7 +136,7 @@ def _bid(spec: PodSpec) -> dict[str, str | None]:
     if offer.gpu_id is None:
         raise ImpossibleRequest("CPU pods cannot be spot pods: set spot=False or ask for a gpu")
     if offer.usd_per_hr is None:
-        raise ImpossibleRequest(f"no price is known to bid for {offer.gpu_id}: set spot=False")
+        raise ImpossibleRequest(f"the price to bid for {offer.gpu_id} is unknown: set spot=False")
     return {"bidPerGpu": f"{offer.usd_per_hr / offer.count:.4f}"}
 
 

@@ -239,7 +239,7 @@ class Rest:
         try:
             answer = bounded(exchange, seconds=bounds.TOTAL_SECONDS)
         except Overdue:
-            text = f"no whole answer within {bounds.TOTAL_SECONDS:g} s"
+            text = f"no complete response within {bounds.TOTAL_SECONDS:g} s"
             return Failure(trouble=Trouble.LOST, text=text), None
         except bounds.TooLong as error:
             return Failure(trouble=Trouble.UNREADABLE, text=str(error)), None

@@ -128,12 +128,12 @@ class ClusterProvider(Provider):
 
     def stop(self, pod_id: str) -> None:
         """Raise ImpossibleRequest: RunPod cannot stop clusters."""
-        raise ImpossibleRequest(f"RunPod stops no clusters: {pod_id} can only be deleted")
+        raise ImpossibleRequest(f"RunPod cannot stop clusters: {pod_id} can only be deleted")
 
     def resume(self, pod_id: str, gpu_count: int) -> None:
         """Raise ImpossibleRequest, as ``stop`` does."""
         del gpu_count
-        raise ImpossibleRequest(f"RunPod starts no clusters again: {pod_id}")
+        raise ImpossibleRequest(f"RunPod cannot restart clusters: {pod_id}")
 
     def delete(self, pod_id: str) -> None:
         """Delete the cluster with all its members; succeed if it is gone already.
@@ -171,7 +171,7 @@ def create_body(spec: PodSpec, *, network_volume_id: str | None = None) -> dict[
     request, offer = spec.request, spec.offer
     cluster = request.cluster
     if cluster is None or offer.gpu_id is None:
-        raise ImpossibleRequest("a cluster needs a GPU: RunPod rents no clusters of CPU pods")
+        raise ImpossibleRequest("a cluster needs a GPU: RunPod has no clusters of CPU pods")
     body = pods.create_body(spec, network_volume_id=network_volume_id)
     for name in ("cloud", "gpu", "registry", "templateId"):
         body.pop(name, None)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from rpd.values.job import CloudChoice, Gpu
 
-NO_SPOT = "RunPod's REST v2 rents no spot pods: set spot=False"
+NO_SPOT = "RunPod's REST v2 has no spot pods: set spot=False"
 
 
 class Asked(Protocol):

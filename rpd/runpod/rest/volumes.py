@@ -47,9 +47,9 @@ def add(
     try:
         answer = rest.create(_VOLUMES, body, secrets=())
     except PoolDenied as denied:  # ``create`` reads refusals as those of a pod
-        raise NotPermitted(f"this API key may not make network volumes ({denied})") from None
+        raise NotPermitted(f"this API key may not create network volumes ({denied})") from None
     except NoCapacity as refused:
-        raise RequestRejected(f"RunPod makes no such volume: {refused}") from None
+        raise RequestRejected(f"RunPod refused to create the volume: {refused}") from None
     except UnsureCreate as unsure:
         made = [volume for volume in retried(lambda: read(rest)) if volume.id not in before]
         for volume in made:

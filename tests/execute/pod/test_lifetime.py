@@ -321,7 +321,7 @@ def test_a_pod_that_cannot_guard_itself_is_not_used(
     )
     report = rpd_run(folder).report("unguarded")
     assert (report.result.outcome, report.result.cause) == (Outcome.ERROR, Cause.INFRA)
-    assert "cannot guard itself" in report.result.reason
+    assert "cannot run its watchdog" in report.result.reason
     assert report.steps == ()
     assert cloud.pods() == []
 

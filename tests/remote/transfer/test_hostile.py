@@ -502,8 +502,8 @@ def test_a_damaged_archive(at: int, data: bytes) -> None:
     ],
 )
 def test_missing_sums(tmp_path: Path, summed: bytes) -> None:
-    """What has no sum is not here whole."""
-    with pytest.raises(TransferError, match="is not here whole"):
+    """What has no sum was not fetched completely."""
+    with pytest.raises(TransferError, match="was not fetched completely"):
         fetched(tmp_path, GOOD, summed)
 
 
@@ -710,5 +710,5 @@ def test_ends_of_commands_that_make_no_sense(lie: Lie, remote: SshRemote, end: s
 def test_a_log_that_is_always_longer_than_what_comes(lie: Lie, remote: SshRemote) -> None:
     """The pod says that there is more, and sends nothing: that ends."""
     lie("wc", "echo 1000000")
-    with pytest.raises(RemoteError, match="says that the log has"):
+    with pytest.raises(RemoteError, match="reports a log of"):
         remote.run(Command(key="k", text="true"), lambda _: None)

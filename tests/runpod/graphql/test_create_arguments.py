@@ -60,7 +60,7 @@ def test_a_bid_is_per_gpu_and_needs_a_price() -> None:
     """The offer's rate is for the pod; without one there is nothing to bid."""
     asked = spec(spot=True)
     assert "bidPerGpu: 0.4900 " in create_mutation(asked)[0]
-    with pytest.raises(RequestRejected, match="no price is known"):
+    with pytest.raises(RequestRejected, match="price to bid"):
         create_mutation(spec(spot=True, usd=None))
     with pytest.raises(RequestRejected, match="CPU pods cannot be spot"):
         create_mutation(spec(gpu_id=None, spot=True))

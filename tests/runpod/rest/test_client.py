@@ -255,7 +255,7 @@ def test_a_stream_that_is_kept_alive_ends(piece: bytes, monkeypatch: pytest.Monk
 def test_an_answer_that_dribbles_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte comes in time, the whole never does: that is an answer that was lost."""
     monkeypatch.setattr("rpd.runpod.bounds.TOTAL_SECONDS", 0.3)
-    with dribbling(b" ", monkeypatch), pytest.raises(TransientError, match="no whole answer"):
+    with dribbling(b" ", monkeypatch), pytest.raises(TransientError, match="no complete response"):
         Rest(KEY).get("/pods")
 
 

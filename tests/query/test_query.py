@@ -176,7 +176,7 @@ def test_missing_values_come_last_in_either_order(runs_path: Path) -> None:
         assert ordered(shown, sort, column_names(rows)).rows[-1] == (None,)
     with pytest.raises(UsageError, match="expected NAME or NAME:desc"):
         ordered(shown, "loss:down", column_names(rows))
-    with pytest.raises(UsageError, match="the answer has no column usd; show it: --show usd"):
+    with pytest.raises(UsageError, match="the result has no column usd; add it: --show usd"):
         ordered(shown, "usd", column_names(rows))
 
 

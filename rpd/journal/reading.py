@@ -40,7 +40,7 @@ class Damage:
 
     def __str__(self) -> str:
         if not self.lines:
-            return f"cannot read {self.path} ({self.reason})"
+            return f"{self.path} cannot be read ({self.reason})"
         shown = ", ".join(map(str, self.lines[:_MOST_LINES]))
         more = len(self.lines) - _MOST_LINES
         which = f"line {shown} is" if len(self.lines) == 1 else f"lines {shown} are"

@@ -105,7 +105,7 @@ def test_dollars_by_activity_and_idle_time(tmp_path: Path) -> None:
     assert idle_share([use]) == pytest.approx(900 / 3300)
     assert use.peak_mb == 30_000
     assert idle_line([use]) == (
-        "GPUs did nothing for 27% of the time that was measured ($0.90): downloading $0.60, pulling results $0.30"
+        "GPUs were idle for 27% of the measured time ($0.90): downloading $0.60, pulling results $0.30"
     )
     first, *others = remedies([use], cpu_usd_per_hr=0.06)
     assert "downloading: 10m00s of NVIDIA H100 80GB HBM3, $0.60" in first
@@ -155,7 +155,7 @@ def test_a_gpu_that_nothing_ran_on(tmp_path: Path) -> None:
     [use] = uses([(report, of_node(report))])
     use.cheaper = cheaper_cards(use, catalogue())
     assert list(card_lines(use)) == [
-        f"deploy_a.py::fit: nothing ever ran on {H100}; a CPU pod (gpu=None) may be enough"
+        f"deploy_a.py::fit: the job never used {H100}; a CPU pod (gpu=None) may be enough"
     ]
 
 

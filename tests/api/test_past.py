@@ -131,7 +131,7 @@ def test_runs(project: Path) -> None:
 
 
 WRONG = {
-    "no folder": (lambda root: rpd.runs(root / "nowhere"), "there is no folder"),
+    "no folder": (lambda root: rpd.runs(root / "nowhere"), "no such folder"),
     "a foreign folder": (lambda root: rpd.reports(root.parent), "nor a project of rpd"),
     "no such run": (lambda root: rpd.reports(root, run="zzz"), "there is no run 'zzz'"),
     "no such parameter": (lambda root: rpd.reports(root, sed=1), "sed: no node has a parameter, metric or variable of this name; did you mean 'seed'"),

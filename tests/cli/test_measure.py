@@ -1,4 +1,4 @@
-"""``rpd estimate measure``: a short run of each job on the two cheapest cards, and no pod after it."""
+"""``rpd estimate --measure``: a short run of each job on the two cheapest cards, and no pod after it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEPLOY = """
 def test_each_job_is_measured_on_the_two_cheapest_cards(project: Project, emulator: Launched) -> None:
     """Twenty steps a second are about twenty; the forecast is that of all nodes; it costs less than it told."""
     project.write({"deploy_a.py": DEPLOY})
-    told = project.command("estimate", "measure", "3s", "--steps", "20000", "--json", "--yes")
+    told = project.command("estimate", "--measure", "3s", "--steps", "20000", "--json", "--yes")
     assert told.exit_code == 0, told.out + told.err
     first, second = json.loads(told.out)["jobs"]
     assert (first["gpu"], second["gpu"]) == ("NVIDIA RTX A5000", "NVIDIA A40")
@@ -46,5 +46,5 @@ def test_each_job_is_measured_on_the_two_cheapest_cards(project: Project, emulat
 def test_without_a_key_nothing_is_measured(project: Project) -> None:
     project.write({"deploy_a.py": DEPLOY})
     no_key = {"RUNPOD_API_KEY": None, "HOME": "/nonexistent"}
-    assert "needs an API key" in project.command("estimate", "measure", "3s", env=no_key).err
-    assert "steps needs --measure" in project.command("estimate", "--steps", "3", env=no_key).err
+    assert "needs an API key" in project.command("estimate", "--measure", "3s", env=no_key).err
+    assert "--steps needs --measure" in project.command("estimate", "--steps", "3", env=no_key).err

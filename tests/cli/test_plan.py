@@ -76,7 +76,7 @@ def test_a_change_is_told_node_by_node(repository: Path, capsys: pytest.CaptureF
     assert "more than --fail-above 1" in printed.err
     assert found["worst_case_usd"] == pytest.approx(4 * 0.49, rel=0.02)
     reasons = {node["id"].partition("::")[2]: node["reasons"] for node in found["nodes"]}
-    assert reasons["fit[seed1]"] == ["what it sends from jobs changed"]
+    assert reasons["fit[seed1]"] == ["the files it sends from jobs changed"]
     assert reasons["lonely"] == ["as on main"]
     text = (repository / "plan.md").read_text()
     assert "| `jobs/deploy_a.py::fit[seed3]` | new | not on main |" in text

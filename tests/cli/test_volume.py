@@ -113,7 +113,7 @@ def test_what_runpod_refuses(rpd: Rpd, account: Launched) -> None:
     create(rpd, "data", "--yes")
     code, _, err = create(rpd, "data", "--yes")
     assert code == 4
-    assert "the account already has a network volume 'data' already" in err
+    assert "the account already has a network volume 'data'" in err
     assert "the account has no network volume 'dat': did you mean 'data'?" in rpd("rm", "dat", "--yes")[2]
     account.set_role("basic")
     assert "the role of this API key" in rpd("rm", "data", "--yes")[2]

@@ -46,7 +46,7 @@ def test_what_is_lacking(
     spot, placed, vcpu, anywhere = notices
     assert "deploy_a.py:7" in spot
     assert (
-        "rents no spot pods: set spot=False; such pods are rented over GraphQL as long as RunPod offers it"
+        "has no spot pods: set spot=False; such pods are rented over GraphQL as long as RunPod offers it"
         in spot
     )
     assert "does not choose the country of a Community pod: leave countries out" in placed

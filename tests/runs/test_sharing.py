@@ -318,12 +318,12 @@ def test_what_was_sent_decides_what_has_changed(rpd: RpdRun, project: Project, e
 
     (folder / "train.py").write_text("print(2)\n", encoding="utf-8")
     trained = rpd(folder, "--changed", "--explain")
-    assert trained.out.count("runs, because what it sends from train.py changed") == 2
+    assert trained.out.count("runs, because the files it sends from train.py changed") == 2
     assert outcomes(trained) == {"fit[n1]": "passed", "fit[n2]": "passed"}
 
     (folder / "data" / "x.csv").write_text("2\n", encoding="utf-8")
     scored = rpd(folder, "--changed", "--explain")
-    assert "deploy_a.py::score: runs, because what it sends from data changed" in scored.out
+    assert "deploy_a.py::score: runs, because the files it sends from data changed" in scored.out
     assert outcomes(scored) == {"score": "passed"}
 
 

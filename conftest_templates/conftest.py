@@ -5,7 +5,7 @@
 #
 # @rpd.fixture
 # def checkpoint(pod, staged_dir):
-#     """Set up before the job; what stands after the yield runs whatever happened to it."""
+#     """Runs before the job; the code after the yield runs whatever the outcome."""
 #     pod.run("python download_checkpoint.py", cwd=staged_dir)
 #     yield "/workspace/checkpoint"
 #     pod.pull("/workspace/checkpoint/", required=False)

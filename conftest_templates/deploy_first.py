@@ -1,4 +1,4 @@
-"""A first job. Look at it with `rpd collect`, try it for nothing with `rpd run --local`."""
+"""A first job. List it with `rpd collect`, and try it for free with `rpd run --local`."""
 
 import rpd
 from rpd import Budget, Gpu
@@ -14,11 +14,11 @@ job = rpd.job(
 @job
 @rpd.mark.parametrize("size", [100, 200])  # one node, and one pod, for each value
 def multiply(pod, size):
-    """Multiply two matrices on the pod and bring the result home."""
+    """Multiply two matrices on the pod and download the result."""
     pod.run("nvidia-smi")
     pod.write("multiply.py", PROGRAM)
     pod.run(f"python multiply.py {size}")
-    pod.pull("metrics.json")  # its numbers show up in the table at the end and in the node's manifest
+    pod.pull("metrics.json")  # its numbers appear in the table at the end and in the node's manifest
 
 
 # Usually the program is a file next to this one. Ask for the fixture `staged_dir` then, the folder on the pod

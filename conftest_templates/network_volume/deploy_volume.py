@@ -1,4 +1,4 @@
-"""A job on a network volume. Make it in RunPod's console first; it ties the pods to its data centre."""
+"""A job on a network volume. Create it first, with `rpd volume create`; pods that use it run in its data centre."""
 
 import rpd
 from rpd import Budget, Gpu, Storage
@@ -12,5 +12,5 @@ job = rpd.job(
 
 @job
 def train(pod, dataset):
-    """Use the data where it lies."""
+    """Use the data on the volume."""
     pod.run(f"cat {dataset}/data")

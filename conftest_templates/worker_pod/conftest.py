@@ -5,7 +5,7 @@ import rpd
 
 @rpd.fixture(scope="worker")
 def pod(provision):
-    """A pod that all nodes of a slot use one after the other; the first one's job says what is rented."""
+    """A pod that all nodes of a slot use one after the other; the job of the first node defines the pod."""
     with provision() as made:
         made.run("python --version", name="set up")  # what every node needs, done once for each pod
         yield made

@@ -13,7 +13,7 @@ steps = rpd.variable(default=400)  # rpd run --var steps=50
 )
 @rpd.mark.parametrize("lr", [0.001, 0.01])
 def digits(pod, staged_dir, steps, lr):
-    """Train with one learning rate; bring home the weights and what was measured."""
+    """Train with one learning rate; download the weights and the metrics."""
     pod.run(f"python train.py --lr {lr} --steps {steps}", cwd=staged_dir)
     pod.pull("weights/", cwd=staged_dir)
     pod.pull("metrics.json", cwd=staged_dir)

@@ -11,7 +11,7 @@ CLASSES, PIXELS, BATCH = 10, 64, 256
 
 
 def with_torch(lr, steps):
-    """Train with PyTorch; return what was measured and the weights as bytes."""
+    """Train with PyTorch; return the metrics and the weights as bytes."""
     import io
 
     import torch
@@ -44,7 +44,7 @@ def with_torch(lr, steps):
 
 
 def without_torch(lr, steps):
-    """Train one layer with nothing but Python; return the same as above."""
+    """Train one layer in plain Python; return the same as above."""
     print(
         "no PyTorch here: a smaller model, on the processor (rpd run --python names an environment)",
         flush=True,

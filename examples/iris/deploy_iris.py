@@ -1,4 +1,4 @@
-"""Train a small classifier of Iris flowers for every seed and learning rate, each on a pod of its own."""
+"""Train a small classifier of Iris flowers for every seed and learning rate, each on its own pod."""
 
 import rpd
 from rpd import Budget, Gpu
@@ -20,4 +20,4 @@ def iris(pod, staged_dir, record_metric, epochs, seed, lr):
     trained = pod.run(f"python train.py --seed {seed} --lr {lr} --epochs {epochs}", cwd=staged_dir)
     record_metric("train_seconds", round(trained.seconds, 2))
     pod.pull("predictions.csv", cwd=staged_dir)
-    pod.pull("metrics.json", cwd=staged_dir)  # its numbers become metrics of the node by themselves
+    pod.pull("metrics.json", cwd=staged_dir)  # its numbers become metrics of the node

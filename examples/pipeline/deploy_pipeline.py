@@ -12,7 +12,7 @@ seeds = rpd.mark.parametrize("seed", [1, 2, 3])
 
 @cpu
 def prepare(pod, staged_dir):
-    """Make the data, once for all."""
+    """Make the data once, for all nodes."""
     pod.run("python3 steps.py prepare data", cwd=staged_dir)
     pod.pull("data", cwd=staged_dir)
 
@@ -39,7 +39,7 @@ def test(pod, staged_dir, needs, seed):
 @rpd.job
 @rpd.mark.needs(test, all=True)
 def best(needs, record_metric):
-    """Name the best seed; no pod is needed for that."""
+    """Name the best seed; this needs no pod."""
     first = min(needs.all(test), key=lambda each: each.metrics["loss"])
     record_metric("seed", first.parameters["seed"])
     record_metric("loss", first.metrics["loss"])

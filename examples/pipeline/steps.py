@@ -1,4 +1,4 @@
-"""The steps of the example, on the pod: they do not know rpd and need only the standard library."""
+"""The steps of the example, on the pod: they do not use rpd and need only the standard library."""
 
 import argparse
 import json
@@ -19,7 +19,7 @@ def prepare(out: Path) -> None:
 
 
 def train(data: Path, out: Path, seed: int) -> None:
-    """Fit a line by gradient descent, one point at a time in an order of the seed's."""
+    """Fit a line by gradient descent, one point at a time in an order that depends on the seed."""
     dice = random.Random(seed)
     points = json.loads((data / "train.json").read_text(encoding="utf-8"))
     slope, height = dice.uniform(-1, 1), dice.uniform(-1, 1)

@@ -1,4 +1,4 @@
-"""A plugin for rpd: appends what became of a run to a file, for whatever watches that file."""
+"""A plugin for rpd: appends the results of a run to a file, for a program that watches it."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def notify() -> Callable[[str], None]:
 
 @rpd.hookimpl(trylast=True)
 def rpd_node_report(node: Any, report: Any) -> None:
-    """Tell of a loud node that is over. Called on the thread of a slot: other nodes may report meanwhile."""
+    """Report a loud node that has ended. Called on the thread of a slot: other nodes may report at the same time."""
     if node.mark("loud"):
         _append(f"{report.result.outcome} {node.id}")
 
 
 def rpd_run_finished(summary: Any) -> None:
-    """Tell of the whole run."""
+    """Report the whole run."""
     failed = sum(not report.result.outcome.is_ok for report in summary.reports)
     _append(f"{len(summary.reports)} nodes, {failed} failed, ${summary.estimated_usd:.2f}")
 

@@ -1,4 +1,5 @@
-"""Search the learning rate and the width of a small network: bad trials are ended, the best one's model is kept."""
+"""Search the learning rate and the width of a small network: bad trials end early, and the model of the best one is "
+"kept."""
 
 import rpd
 from rpd import Budget, Gpu
@@ -6,7 +7,7 @@ from rpd import Budget, Gpu
 
 @rpd.fixture(scope="worker")
 def pod(provision):
-    """One pod for each slot of `-n`: the next trial starts on it at once."""
+    """One pod for each slot of `-n`: the next trial starts on it immediately."""
     with provision() as made:
         yield made
 
@@ -24,7 +25,7 @@ def pod(provision):
     prune=rpd.halving(5),
 )
 def moons(pod, staged_dir, lr, hidden):
-    """Train with one learning rate and width; the losses are a series, the model is pulled."""
+    """Train with one learning rate and width; the losses are a series, and rpd pulls the model."""
     result = f"result-{lr}-{hidden}"  # the next trial has the same folder
     pod.run(f"python train.py --lr {lr} --hidden {hidden} --out {result}", cwd=staged_dir)
     pod.pull(f"{result}/", "model", cwd=staged_dir)

@@ -66,7 +66,7 @@ def main():
     parser.add_argument("--out", required=True)
     given = parser.parse_args()
     weights = {}
-    # Where rpd reads numbers from while the command runs; elsewhere they go nowhere.
+    # rpd reads numbers from here while the command runs; without rpd they are dropped.
     with Path(os.environ.get("RPD_METRICS", os.devnull)).open("a") as series:
         for epoch, (loss, weights) in enumerate(train(given.lr, given.hidden, random.Random(1)), start=1):  # noqa: B007 - the last ones are kept
             print(f"epoch {epoch}: loss {loss:.4f}", flush=True)

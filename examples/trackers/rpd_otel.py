@@ -12,7 +12,7 @@ from rpd.errors import UsageError
 
 
 def make_exporter():
-    """Return where spans go."""
+    """Return the exporter of the spans."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     return OTLPSpanExporter()
@@ -111,7 +111,7 @@ def rpd_hand_over(handed):
 
 @rpd.hookimpl(wrapper=True)
 def rpd_run_finished(summary):
-    result = yield  # everything has been handed over when this comes back
+    result = yield  # all nodes have been handed over when this returns
     if spans is not None:
         for node in spans.nodes.values():
             node.end()

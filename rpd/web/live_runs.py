@@ -80,7 +80,7 @@ class LiveRuns:
             "id": Path(info.info.folder).name,  # by which it is asked for; the run file may say another
             "state": Driver(Path(info.info.folder)).state(info.info, []).value,
             "usd": round(info.usd, 6),
-            "summary": outcomes or "no node is over",
+            "summary": outcomes or "no node has ended",
         }
 
     def folder(self, run_id: str) -> Path | None:

@@ -97,7 +97,7 @@ def test_sorting_filtering_and_means(page: Browser) -> None:
     page.type("#words", "-passed")
     assert [text.split()[1] for text in column(page, "outcome")] == ["failed", "failed"]
     page.type("#words", "nothing-of-the-kind")
-    assert "No node fits" in page.js("document.querySelector('#grid tbody').textContent")
+    assert "No node matches" in page.js("document.querySelector('#grid tbody').textContent")
     page.type("#words", "")
     page.click("#outcomes .chip.failed")
     assert len(column(page, "outcome")) == 16
@@ -330,5 +330,5 @@ def test_a_study_shows_how_its_best_came_about(browser: Browser, study: Path) ->
     assert "$" in browser.js("document.querySelector('#history-charts svg').textContent")
     browser.js("document.querySelector('#history-charts svg').focus()")
     browser.key("ArrowRight")
-    browser.until("document.getElementById('said').textContent.includes('the best until then')")
+    browser.until("document.getElementById('said').textContent.includes('the best so far')")
     assert browser.errors == []

@@ -313,7 +313,7 @@ def test_the_page_follows_a_run(address: tuple[str, Path]) -> None:
         page.open(url)
         page.until("document.querySelectorAll('#grid tbody tr').length === 3")
         head = page.js("document.getElementById('head').textContent")
-        for text in ("running", "$0.40 per hour", "1 node at work", "2 nodes, about", "of at most $9.00"):
+        for text in ("running", "$0.40 per hour", "1 node running", "2 nodes, about", "of at most $9.00"):
             assert text in head
         page.js(
             "[...document.querySelectorAll('#grid tbody button')].find(each => each.textContent.includes('seed2')).click()"

@@ -57,7 +57,7 @@ function chartOf(name) {
   const toggle = positive && lines.length ? h("label", { class: "dim" }, h("input", { type: "checkbox", on: { change: (event) => { if (event.target.checked) charts.log.add(name); else charts.log.delete(name); figure.replaceWith(chartOf(name)); } } }), " log") : null;
   if (toggle) toggle.firstChild.checked = isLog;
   figure.append(h("figcaption", {}, h("b", {}, name), h("span", { class: "dim" }, all.length > nodes.length ? ` first ${nodes.length} of ${all.length} nodes: filter to see others` : ""), toggle));
-  if (!lines.length) { figure.append(h("p", { class: "dim" }, "No node that is shown has it.")); return figure; }
+  if (!lines.length) { figure.append(h("p", { class: "dim" }, "No shown node has this series.")); return figure; }
   if (low === high) { low -= Math.abs(low) * 0.1 || 1; high += Math.abs(high) * 0.1 || 1; }
   if (first === last) { first -= 1; last += 1; }
   const W = charts.width, H = Math.round(Math.min(300, Math.max(200, W * 0.5))), L = 58, R = 12, T = 10, B = 30;

@@ -7,7 +7,7 @@ function buildHistory(section) {
   section.append(
     h("div", { class: "tools" },
       h("label", {}, "over ", h("select", { id: "history-over", on: { change: (event) => { past.over = event.target.value; drawHistory(); } } }, ["trials", "dollars", "hours"].map((name) => h("option", { value: name }, name)))),
-      h("span", { class: "legend" }, [["complete", "one trial"], ["best", "the best until then"], ["pruned", "pruned"]].map(([kind, text]) => h("span", {}, s("svg", { class: "sample", viewBox: "0 0 12 12", "aria-hidden": "true" }, s("circle", { class: `dot ${kind}`, cx: 6, cy: 6, r: 4 })), text)))),
+      h("span", { class: "legend" }, [["complete", "one trial"], ["best", "the best so far"], ["pruned", "pruned"]].map(([kind, text]) => h("span", {}, s("svg", { class: "sample", viewBox: "0 0 12 12", "aria-hidden": "true" }, s("circle", { class: `dot ${kind}`, cx: 6, cy: 6, r: 4 })), text)))),
     h("div", { class: "charts", id: "history-charts" }));
   listen("data", drawHistory);
   listen("hover", markHistory);
@@ -67,7 +67,7 @@ function historyOf(study, trials) {
   let place = -1;
   const read = (trial, clientX, clientY) => {
     hover(trial.node);
-    const rows = [[study.metric, number(trial.value)], ["best until then", trial.best === null ? "none" : number(trial.best)], ["after", `${counted(trial.trials, "trial")}, ${money(trial.dollars)}`], ...Object.entries(trial.node.params).slice(0, 8).map(([title, value]) => [title, cut(isNumber(value) ? number(value) : String(value), 40)])];
+    const rows = [[study.metric, number(trial.value)], ["best so far", trial.best === null ? "none" : number(trial.best)], ["after", `${counted(trial.trials, "trial")}, ${money(trial.dollars)}`], ...Object.entries(trial.node.params).slice(0, 8).map(([title, value]) => [title, cut(isNumber(value) ? number(value) : String(value), 40)])];
     showTip(clientX, clientY, [h("b", {}, shortName(trial.node)), trial.kind === "pruned" ? " pruned" : null, rows.map(([title, text]) => h("div", { class: "reading" }, h("span", {}, title), h("span", { class: "n" }, text)))]);
   };
   const closest = (event) => {
@@ -88,7 +88,7 @@ function historyOf(study, trials) {
     place = Math.min(dots.length - 1, Math.max(0, place + way));
     const trial = dots[place], box = svg.getBoundingClientRect();
     read(trial, box.left + box.width * X(trial[past.over]) / W, box.top + box.height * Y(trial.value) / H);
-    say(`${shortName(trial.node)}: ${number(trial.value)}${trial.kind === "pruned" ? ", pruned" : trial.kind === "best" ? ", the best until then" : ""}`);
+    say(`${shortName(trial.node)}: ${number(trial.value)}${trial.kind === "pruned" ? ", pruned" : trial.kind === "best" ? ", the best so far" : ""}`);
   });
   return figure;
 }

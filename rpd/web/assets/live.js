@@ -16,7 +16,7 @@ function startLive(doc) {
     const wanted = decodeURIComponent(location.hash.slice(1));
     const chosen = listed.find((run) => run.id === wanted) || listed.find((run) => run.id === live.run && run.state === "running") || listed[0];
     if (chosen) openRun(chosen.id);
-    if (!listed.length) document.getElementById("pulse").textContent = "There are no runs here yet; this page shows the first one when it begins.";
+    if (!listed.length) document.getElementById("pulse").textContent = "There are no runs here yet; this page shows the first one when it starts.";
     choice.value = live.run;
   });
 }
@@ -41,7 +41,7 @@ function openRun(id) {
     shown();
   });
   live.source.addEventListener("open", shown);
-  live.source.addEventListener("error", () => { pulse.textContent = "rpd ui is gone or restarts; trying again…"; });
+  live.source.addEventListener("error", () => { pulse.textContent = "rpd ui stopped or is restarting; trying again…"; });
   function shown() { const run = model.doc && model.doc.runs[0]; pulse.textContent = run ? (run.state === "running" ? "● live" : "") : ""; }
 }
 

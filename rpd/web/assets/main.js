@@ -52,7 +52,7 @@ function drawHead() {
     warnings(runs),
     doc.notes.map((note) => h("p", { class: "note" }, note)));
   refill(document.getElementById("foot"), h("p", { class: "dim" }, `rpd ${doc.rpd}, ${doc.live ? "as of" : "written"} ${moment(doc.made)}. This page holds all it shows and loads nothing.`));
-  if (doc.live) document.getElementById("foot").firstChild.textContent = `rpd ${doc.rpd}, read from the run folders of this machine; it only reads.`;
+  if (doc.live) document.getElementById("foot").firstChild.textContent = `rpd ${doc.rpd}, read from the run folders on this machine; read-only.`;
 }
 
 function left(runs) {
@@ -67,7 +67,7 @@ function runFacts(run) {
     ["started", moment(run.started)],
     ["time", `${duration(run.state === "running" && run.started ? Date.now() / 1000 - run.started : run.seconds)}${run.width > 1 ? `, ${run.width} nodes at once` : ""}`],
     ["cost", [h("b", {}, money(usd)), run.worst_usd ? h("span", { class: "dim" }, ` of at most ${money(run.worst_usd)}`) : null]],
-    ["now", rate ? `${money(rate)} per hour, ${counted(going.length, "node")} at work` : null],
+    ["now", rate ? `${money(rate)} per hour, ${counted(going.length, "node")} running` : null],
     ["left", run.state === "running" ? leftOf(run, going) : null],
     ["commit", run.commit ? h("code", { title: run.commit }, run.commit.slice(0, 12), run.branch ? ` on ${run.branch}` : "", run.dirty ? " with changes" : "") : null],
     ["command", run.command ? copied(run.command) : null],
@@ -103,8 +103,8 @@ function warnings(runs) {
     const of = runs.length > 1 ? `${run.id}: ` : "";
     if (run.damage) sentences.push(`${of}this run folder is damaged, and shown as far as it can be read: ${run.damage}`);
     if (run.unreleased.length) sentences.push(`${of}pods that may still bill: ${run.unreleased.join(", ")}`);
-    if (run.leftover.length) sentences.push(`${of}pods that were kept and bill: ${run.leftover.join(", ")}`);
-    if (run.state === "unfinished") sentences.push(`${of}its process is gone without an end, and pods of it may still bill: rpd resume ${run.id} carries it on, rpd gc finds its pods`);
+    if (run.leftover.length) sentences.push(`${of}kept pods that still bill: ${run.leftover.join(", ")}`);
+    if (run.state === "unfinished") sentences.push(`${of}its process died, and its pods may still bill: rpd resume ${run.id} resumes it, rpd gc finds its pods`);
   }
   return sentences.map((text) => h("p", { class: "warning", role: "note" }, text));
 }

@@ -7,7 +7,7 @@ function buildParallel(section) {
   section.append(
     h("div", { class: "tools" }, h("label", {}, "shade by ", h("select", { id: "shade-by", on: { change: (event) => { parallel.by = event.target.value; drawParallel(); } } })),
       h("button", { type: "button", id: "unbrush", hidden: true, on: { click: () => { model.brushes.clear(); choose(); } } }, "Clear ranges"),
-      h("span", { class: "dim" }, "Drag along an axis to choose a range; the filter above does the same with words, such as loss<0.2.")),
+      h("span", { class: "dim" }, "Drag along an axis to choose a range, or type it into the filter above, such as loss<0.2.")),
     h("div", { class: "wide", id: "parallel-box" }));
   listen("shown", drawParallel);
   listen("hover", markParallel);

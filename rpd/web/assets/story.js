@@ -26,17 +26,17 @@ function drawCost() {
     sums[0] += usd; sums[1] += seconds; known += usd;
   }
   const spent = total(nodes.map((node) => node.usd));
-  if (spent - known > 1e-9) phases["not known"] = [spent - known, null];
+  if (spent - known > 1e-9) phases["unknown"] = [spent - known, null];
   const gpuIdle = total(nodes.map((node) => node.strip && node.seconds ? node.usd * Math.min(1, node.strip.idle_seconds / node.seconds) : 0));
-  const rows = [...PHASES, "not known"].filter((phase) => phases[phase]);
+  const rows = [...PHASES, "unknown"].filter((phase) => phases[phase]);
   const exact = (usd) => usd >= 1 ? `$${usd.toFixed(2)}` : `$${usd.toPrecision(2)}`;
   refill(document.getElementById("cost-phases"), h("h3", {}, "By phase"),
     h("div", { class: "stack", "aria-hidden": "true" }, rows.map((phase) => h("i", { class: `swatch ${phase.replace(" ", "-")}`, style: { width: `${100 * phases[phase][0] / spent}%` } }))),
     h("table", { class: "plain" }, h("thead", {}, h("tr", {}, ["phase", "cost", "share", "time"].map((title, at) => h("th", { scope: "col", class: at ? "n" : null }, title)))),
       h("tbody", {}, rows.map((phase) => h("tr", {}, h("th", { scope: "row" }, h("i", { class: `swatch ${phase.replace(" ", "-")}`, "aria-hidden": "true" }), phase), h("td", { class: "n" }, exact(phases[phase][0])), h("td", { class: "n" }, `${Math.round(100 * phases[phase][0] / spent)} %`), h("td", { class: "n" }, duration(phases[phase][1]))))),
       h("tfoot", {}, h("tr", {}, h("th", { scope: "row" }, "all"), h("td", { class: "n" }, exact(spent)), h("td", {}), h("td", { class: "n" }, duration(total(rows.map((phase) => phases[phase][1]))))))),
-    gpuIdle > 0 ? h("p", { class: "dim" }, `Of it ${exact(gpuIdle)} while GPUs did nothing, by their telemetry.`) : null,
-    h("p", { class: "dim" }, "Computed from rates; RunPod's bill decides."));
+    gpuIdle > 0 ? h("p", { class: "dim" }, `Of this, ${exact(gpuIdle)} while GPUs were idle, by their telemetry.`) : null,
+    h("p", { class: "dim" }, "Computed from rates; what you pay is on RunPod's bill."));
   const most = [...nodes].sort((a, b) => b.usd - a.usd).slice(0, 12);
   refill(document.getElementById("cost-nodes"), h("h3", {}, nodes.length > most.length ? `The ${most.length} most expensive of ${counted(nodes.length, "node")}` : "By node"),
     h("ol", { class: "bars" }, most.map((node) => h("li", {}, h("button", { type: "button", class: "name", on: { click: () => openNode(node.key) } }, shortName(node)),

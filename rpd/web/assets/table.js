@@ -78,7 +78,7 @@ function sortBy(key) {
   model.sort = { key, down: model.sort.key === key && !model.sort.down };
   order(model.shown, columnOf(key), model.sort.down);
   drawTable();
-  say(`sorted by ${columnOf(key).title}, ${model.sort.down ? "greatest" : "lowest"} first`);
+  say(`sorted by ${columnOf(key).title}, ${model.sort.down ? "highest" : "lowest"} first`);
   [...document.querySelectorAll("#grid thead button")].find((button) => button.title === key)?.focus();
 }
 
@@ -112,7 +112,7 @@ function placeRows() {
   const focused = body.contains(document.activeElement) ? document.activeElement.closest("tr")?.getAttribute("aria-rowindex") : null;
   const left = table.printing && last < count ? h("tr", {}, h("td", { colspan: String(table.columns.length) }, `… and ${counted(count - last, "more row")}`)) : null;
   refill(body, gap(first), table.rows.slice(first, last).map((row, at) => tableRow(row, first + at)), left, table.printing ? null : gap(count - last));
-  if (!count) refill(body, h("tr", {}, h("td", { colspan: String(table.columns.length), class: "dim" }, model.nodes.length ? "No node fits the filter." : "No nodes.")));
+  if (!count) refill(body, h("tr", {}, h("td", { colspan: String(table.columns.length), class: "dim" }, model.nodes.length ? "No node matches the filter." : "No nodes.")));
   if (focused) body.querySelector(`tr[aria-rowindex="${focused}"] button`)?.focus({ preventScroll: true });
   markRows();
 }

@@ -104,7 +104,7 @@ def test_expressions_choose_nodes(text: str, expected: list[tuple[str, int]], ru
         ("loss if seed else 1", "is not part of the language"),
         ("[x for x in node]", "is not part of the language"),
         ("node.__class__ == 1", "no node has a column"),
-        ("a.b.c == 1", "'a.b.c' is no column"),
+        ("a.b.c == 1", "'a.b.c' is not a column"),
         ("loss is None", "write == or !="),
         ("f'{loss}'", "is not part of the language"),
         ("loss ** 2 > 1", "is not part of the language"),

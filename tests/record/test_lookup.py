@@ -61,7 +61,7 @@ def test_the_newest_run_is_meant_where_none_is_named() -> None:
     """Runs come newest first; one of them by the beginning of its id."""
     runs = [RunInfo(id="2026B"), RunInfo(id="2026A")]
     assert (run_named(runs).id, run_named(runs, "2026A").id) == ("2026B", "2026A")
-    with pytest.raises(UsageError, match="may be any of these runs"):
+    with pytest.raises(UsageError, match="matches several runs"):
         run_named(runs, "2026")
     with pytest.raises(UsageError, match="no runs here yet"):
         run_named([])

@@ -176,8 +176,8 @@ def test_a_crash_is_a_failure() -> None:
             {"accuracy": 1.0},
             r"train\[trial1\] passed, but it recorded no metric 'loss' \(those it recorded: accuracy\)",
         ),
-        ({"loss": "low"}, r"its metric 'loss' is no number \('low'\)"),
-        ({"loss": float("nan")}, r"its metric 'loss' is no number \(nan\)"),
+        ({"loss": "low"}, r"its metric 'loss' is not a number \('low'\)"),
+        ({"loss": float("nan")}, r"its metric 'loss' is not a number \(nan\)"),
     ],
 )
 def test_a_metric_that_never_comes_is_told_after_the_first_trial(metrics: dict[str, Any], told: str) -> None:

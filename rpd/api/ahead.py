@@ -190,7 +190,7 @@ class Forecast:
 
     def _foot(self) -> str:
         expected = self.expected_usd
-        amount = "not known" if expected is None else f"${expected:.2f}"
+        amount = "unknown" if expected is None else f"${expected:.2f}"
         count = f"{len(self.nodes)} node{'' if len(self.nodes) == 1 else 's'}"
         return f"{count}, expected {amount}, at worst ${self.worst_case_usd:.2f} (prices: {self.source})"
 

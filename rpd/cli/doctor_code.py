@@ -35,7 +35,7 @@ def check_code(rootdir: Path, nodes: Sequence[Node]) -> Iterator[Finding]:
         shown = _shown(folder, rootdir)
         home = Path.home().resolve()
         if folder in (home, *home.parents):
-            advice = "put the deploy file into a folder of its own"
+            advice = "put the deploy file into a separate folder"
             yield fail("staging", f"{shown} is your home folder, or above it", advice)
             continue
         try:
@@ -71,7 +71,9 @@ def _size(shown: str, files: Sequence[StagedFile]) -> Finding:
         return ok("staging", text)
     largest = sorted(files, key=lambda file: file.size, reverse=True)[:_LARGEST_SHOWN]
     names = ", ".join(f"{file.name} ({_bytes(file.size)})" for file in largest)
-    return warn("staging", f"{text}, the largest {names}", "list what the job does not need in .rpdignore")
+    return warn(
+        "staging", f"{text}, the largest {names}", "list files that the job does not need in .rpdignore"
+    )
 
 
 def _bytes(count: float) -> str:

@@ -57,7 +57,7 @@ def _import_runs(config: Config, text: str) -> int:
         )
     folder = config.invocation_dir / Path(text).expanduser()
     if not folder.is_dir():
-        raise UsageError(f"rpd import --runs: there is no folder {text}")
+        raise UsageError(f"rpd import --runs: no such folder: {text}")
     added = known = broken = 0
     for one in import_runs(folder, config.rootdir, config.runs_path):
         if one.problem:
@@ -75,7 +75,7 @@ def _import_runs(config: Config, text: str) -> int:
 def _source(invocation_dir: Path, text: str) -> Path:
     path = invocation_dir / Path(text).expanduser()
     if not path.is_file():
-        raise UsageError(f"rpd import: there is no file {text}")
+        raise UsageError(f"rpd import: no such file: {text}")
     return path
 
 

@@ -300,7 +300,7 @@ def _find(provider: WholeAccount, listed: Sequence[PodInfo], wanted: str, known:
     except UsageError:
         for kind, error in provider.failures.items():
             raise ProviderError(
-                f"{wanted}: whether there is such a pod is not known: {kind} cannot be listed ({error})"
+                f"{wanted}: cannot look for such a pod: {kind} cannot be listed ({error})"
             ) from error
         raise
 

@@ -293,7 +293,7 @@ def _refused(entry: NodeEntry) -> Iterator[str]:
 
 def _log(folder: Path) -> Iterator[str]:
     lines = last_lines(NodeFiles(folder).output, LOG_LINES)
-    yield from _section(f"last {len(lines)} lines of its log (rpd logs shows all)", lines)
+    yield from _section("end of its log (rpd logs shows all)", lines)
 
 
 def _watchdog(entry: NodeEntry) -> Iterator[str]:

@@ -62,7 +62,7 @@ def _hint(path: Path) -> str:
     if not is_pytests:
         return ""
     return (
-        f"This seems to be pytest's {path.name}. Give rpd's conftest files a name of their own: "
+        f"This seems to be pytest's {path.name}. Give rpd's conftest files another name: "
         f'`rpd init --conftest {_SUGGESTED}`, or conftest = "{_SUGGESTED}" in rpd.toml or [tool.rpd].'
     )
 

@@ -175,7 +175,7 @@ def _duplicate_ids(argnames: Sequence[str], ids: Sequence[str | None]) -> Collec
         f"Parameters:     {', '.join(argnames)}\n"
         f"Parameter sets: {_short(shown)}\n"
         f"Duplicates:     {_short(twice)}\n"
-        "Give each set an id of its own: ids=[…] or rpd.param(…, id=…). "
+        "Give each set its own id: ids=[…] or rpd.param(…, id=…). "
         "With strict_parametrization_ids = false rpd numbers them."
     )
 

@@ -133,7 +133,7 @@ class Linker:
         paths = [self._rootdir / file, own.parent / file] if file else [own]
         path = next((each for each in paths if each.is_file() or not file), None)
         if path is None:
-            raise self._error(definition, f"needs({text!r}): there is no file {file}")
+            raise self._error(definition, f"needs({text!r}): no such file: {file}")
         jobs = self._jobs_in(path)
         if jobs is None:
             return None

@@ -80,7 +80,7 @@ class CollectSettings:
     strict_markers: bool = in_file(True, "reject marks that are not registered")
     strict_parametrization_ids: bool = in_file(True, "reject duplicate ids")
     empty_parameter_set_mark: str = in_file(
-        "fail_at_collect", "what to do with an empty parameter set: fail_at_collect, skip or xfail"
+        "fail_at_collect", "the meaning of an empty parameter set: fail_at_collect, skip or xfail"
     )
     extra_gpu_ids: tuple[str, ...] = in_file((), "GPU ids to accept in addition to those rpd knows")
     continue_on_collection_errors: bool = selecting.switch(
@@ -151,7 +151,7 @@ class SelectSettings:
         "--changed"
     )
     no_needs: bool = selecting.switch(
-        "do not run what selected nodes need: take it from the last run in which it passed", "--no-needs"
+        "do not run the nodes that selected nodes need: use the results of their last pass", "--no-needs"
     )
     explain: bool = running.switch("with --changed: say why each node runs or not", "--explain")
 
@@ -185,7 +185,7 @@ class RunSettings:
     )
     setup_show: bool = running.switch("show when each fixture is set up and torn down", "--setup-show")
     setup_only: bool = running.switch(
-        "as --setup-show, but run no job: rent pods, stage, and release them", "--setup-only"
+        "like --setup-show, but run no job: rent pods, stage, and release them", "--setup-only"
     )
     local: bool = running.switch("run on an emulator of RunPod on this machine, for free", "--local")
     gpus: bool = running.switch(

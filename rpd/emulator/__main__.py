@@ -19,7 +19,7 @@ def _announce(facts: dict[str, Any]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m rpd.emulator", description="Run a RunPod on this machine."
+        prog="python -m rpd.emulator", description="Run an emulator of RunPod on this machine."
     )
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)")
     parser.add_argument("--balance", type=float, default=100.0, help="USD on the account (default: 100)")

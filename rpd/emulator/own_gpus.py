@@ -67,7 +67,7 @@ def _rows(smi: str) -> list[tuple[str, str, int]]:
     try:
         done = subprocess.run([smi, *_QUERY], capture_output=True, text=True, timeout=_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise EmulatorError(f"--gpus: nvidia-smi cannot be run: {error}") from None
+        raise EmulatorError(f"--gpus: cannot run nvidia-smi: {error}") from None
     rows = []
     for line in done.stdout.splitlines():
         uuid, _, rest = line.partition(", ")
@@ -76,7 +76,9 @@ def _rows(smi: str) -> list[tuple[str, str, int]]:
             rows.append((uuid.strip(), name.strip(), int(memory)))
     if not rows:
         said = (done.stderr or done.stdout).strip().partition("\n")[0]
-        raise EmulatorError(f"--gpus: nvidia-smi lists no GPU of this machine: {said or 'it says nothing'}")
+        raise EmulatorError(
+            f"--gpus: nvidia-smi lists no GPU of this machine: {said or 'it printed nothing'}"
+        )
     return rows
 
 

@@ -50,7 +50,7 @@ def look(given: str) -> OwnPython:
         )
         version, prefix, base, imports = json.loads(done.stdout)
     except (OSError, ValueError, TypeError, subprocess.TimeoutExpired):
-        raise EmulatorError(f"--python {given}: it is no Python interpreter that runs here") from None
+        raise EmulatorError(f"--python {given}: not a Python interpreter that runs here") from None
     roots = dict.fromkeys(os.path.realpath(folder) for folder in (prefix, base))
     own = dict.fromkeys((prefix, base, *roots))
     further = (entry for entry in imports if not any(_is_below(entry, folder) for folder in own))

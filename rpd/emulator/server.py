@@ -34,8 +34,8 @@ from rpd.emulator.roles import ROLES
 _SWEEP_SECONDS = 1.0
 _BODY_BYTES = 4 << 20
 _NOTICES = {
-    Isolation.PLAIN: "This system gives no namespaces: pods run as plain processes in a private folder, "
-    "see the files of this machine, and have no /workspace of their own.",
+    Isolation.PLAIN: "This system has no namespaces: pods run as plain processes in a private folder, "
+    "see the files of this machine, and have no separate /workspace.",
 }
 _HTML = "<html><head><title>{status}</title></head><body><h1>{status}</h1><p>cloudflare</p></body></html>"
 

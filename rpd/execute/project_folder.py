@@ -41,7 +41,7 @@ def _resolved(folder: Path) -> Path:
     resolved = folder.resolve()
     if resolved == Path.home() or resolved.parent == resolved:
         raise UsageError(
-            f"staged_dir would send all of {resolved}: put the deploy file into a folder of its own"
+            f"staged_dir would send all of {resolved}: put the deploy file into a separate folder"
         )
     if not resolved.is_dir():
         raise UsageError(f"project_dir: {resolved} is not a folder")

@@ -274,7 +274,7 @@ def check_together(run: RunSettings, pods: PodSettings, *, command: str = "run")
     """Raise UsageError for flags that contradict or need each other."""
     flags = [flag for name, flag in _OF_THIS_MACHINE.items() if getattr(run, name)]
     if flags and not run.local and command == "run":
-        raise UsageError(f"{flags[0]} needs --local: it sets what local pods get of this machine")
+        raise UsageError(f"{flags[0]} needs --local: it sets what local pods may use of this machine")
     if bool(pods.gpu_id) != bool(pods.datacenter_id):
         given, missing = ("--gpu-id", "--datacenter-id") if pods.gpu_id else ("--datacenter-id", "--gpu-id")
         raise UsageError(f"{given} needs {missing}: a pinned GPU needs a data centre")

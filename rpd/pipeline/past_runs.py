@@ -136,7 +136,7 @@ def run_and_node(here: Path, runs_path: Path, args: Sequence[str]) -> tuple[RunI
         info, wanted = lookup.run_named(runs, args[0] if args else ""), args[1] if len(args) > 1 else ""
     if not wanted:
         return info, None
-    what = "node" if len(args) > 1 else f"run, and no node of run {info.id},"
+    what = "node" if len(args) > 1 else f"run or node of run {info.id} that matches"
     return info, lookup.node_named(lookup.entries(Path(info.folder)), wanted, what)
 
 

@@ -139,8 +139,8 @@ def _planned(info: RunInfo, path: Path) -> tuple[frozenset[str], tuple[Mapping[s
     planned = [event for event in events if event["event"] == journal.PLANNED]
     if not planned and damage:
         raise UsageError(
-            f"run {info.id} cannot be resumed: {damage[0]}, and with it the list of its nodes. Its pods: rpd ps; "
-            "what is left to do: rpd run --lf"
+            f"run {info.id} cannot be resumed: {damage[0]}, and with it the list of its nodes. For its pods: "
+            "rpd ps; for the nodes left to run: rpd run --lf"
         )
     added = {event["id"]: event for event in events if event["event"] == journal.ADDED}
     ids = {node_id for event in planned for node_id in (*event["ids"], *event.get(journal.STAND_INS, ()))}

@@ -85,6 +85,6 @@ def withheld_text(folder: Path, names: Sequence[str], most: int = 5) -> str:
     shown = ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
     one = len(names) == 1
     return (
-        f"not sent from {folder}: {shown}. {'It looks' if one else 'They look'} like keys or passwords: give a command "
-        f"what it needs by Secret(…), or write !NAME into {folder / '.rpdignore'} to send {'it' if one else 'one'}"
+        f"not sent from {folder}: {shown}. {'It looks' if one else 'They look'} like keys or passwords: pass secrets "
+        f"to commands with Secret(…), or write !NAME into {folder / '.rpdignore'} to send {'it' if one else 'one'}"
     )

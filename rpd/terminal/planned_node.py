@@ -64,7 +64,7 @@ def is_like(planned: DryRunNode, above: DryRunNode) -> bool:
 
 def _costs(usd: float | None) -> str:
     if usd is None:
-        return "not known"
+        return "unknown"
     return f"at most {money(usd)}" if usd else "nothing"
 
 

@@ -272,7 +272,11 @@ def _check_gpu_id(gpu_id: object) -> None:
     close = closest_gpu_ids(gpu_id)
     meant = f"Did you mean {' or '.join(map(repr, close))}?" if close else "See `rpd gpus`"
     raise _fail(
-        "Gpu", "ids", "expected an id RunPod knows", gpu_id, f"{meant} (a new one: set extra_gpu_ids)"
+        "Gpu",
+        "ids",
+        "expected an id RunPod knows",
+        gpu_id,
+        f"{meant} (if it is new, add it to extra_gpu_ids)",
     )
 
 

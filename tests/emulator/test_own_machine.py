@@ -145,7 +145,7 @@ def test_an_environment_by_its_folder_or_its_interpreter(tmp_path: Path) -> None
     odd = tmp_path / "odd"
     odd.write_text("#!/bin/sh\necho 1\n")
     odd.chmod(0o755)
-    with pytest.raises(EmulatorError, match="no Python interpreter that runs here"):
+    with pytest.raises(EmulatorError, match="not a Python interpreter that runs here"):
         look(str(odd))
 
 

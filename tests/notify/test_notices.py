@@ -125,7 +125,7 @@ def test_a_webhook_is_told_once_of_each_kind(hook: Hook) -> None:
     assert list(bodies) == ["failed", "budget", "not_released", "kept", "finished"]
     assert len(hook.got) == 5
     assert bodies["failed"]["text"] == "deploy_a.py::b: it diverged"
-    assert bodies["budget"]["text"].startswith("$5.00 of the $5.00")
+    assert bodies["budget"]["text"].startswith("$5.00 of the run's budget of $5.00")
     assert bodies["not_released"]["pods"] == ["p1"]
     assert bodies["finished"]["text"] == "1 passed, 2 failed, 1 error in 1m01s, $9.00. Run RUN"
     assert bodies["finished"]["run"] == "RUN"
@@ -232,7 +232,7 @@ def test_anything_that_apprise_knows(hook: Hook) -> None:
         (f"http://example.org/{SECRET}", "https://"),
         (f"https:///{SECRET}", "no host"),
         (f"https://[::1/{SECRET}", "no host"),
-        (f"nosuch://{SECRET}", "apprise"),
+        (f"nosuch://{SECRET}", "Apprise"),
     ],
 )
 def test_mistakes_are_told_without_the_address(text: str, message: str) -> None:

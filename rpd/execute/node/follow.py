@@ -125,7 +125,7 @@ class Commands:
             where = self._log.keep_diagnosis(self._legible(silence.diagnosis))
             raise JobTimeout(
                 f"no output and idle GPUs for {format_duration(silence.seconds)}: the command was ended "
-                f"(what ran on the pod then: {where})"
+                f"(its processes: {where})"
             )
 
     def keep_crash(self, remote: Remote, completed: Completed) -> None:

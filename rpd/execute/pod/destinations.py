@@ -64,7 +64,7 @@ def _taken(place: Path, origin: Origin, taken: Path, there: Origin) -> str:
     other = there.path if there.pod == origin.pod else f"{there.path} of another pod"
     return (
         f"pod.pull: {origin.path} would go to {_shown(place)}, but {_shown(taken)} already holds {other}: one would "
-        f'overwrite the other. Give each a place of its own, such as local="{_own_place(origin)}/"'
+        f'overwrite the other. Give each another place, such as local="{_own_place(origin)}/"'
     )
 
 

@@ -169,7 +169,7 @@ class LiveBackend(Backend):
         try:
             lock = RunLock.take(files.folder)
         except OSError as error:
-            raise LocalError(f"the run folder {files.folder} cannot be locked", error) from error
+            raise LocalError(f"cannot lock the run folder {files.folder}", error) from error
         with lock:
             yield files
 
@@ -180,7 +180,7 @@ class LiveBackend(Backend):
         path = files.journal
 
         def failed(error: OSError) -> None:
-            disk.failed(path, error, "its events are kept until there is room")
+            disk.failed(path, error, "its events are kept in memory until there is room")
 
         return FileJournal(path, redactor, failed)
 
@@ -191,7 +191,7 @@ class LiveBackend(Backend):
         try:
             keys = make_keypair(files.keys)
         except OSError as error:
-            raise LocalError(f"the SSH key of the run cannot be written to {files.keys}", error) from error
+            raise LocalError(f"cannot write the SSH key of the run to {files.keys}", error) from error
         known_hosts, give_up = files.known_hosts, self._config.pods.ssh["give_up_after"]
 
         def connect_with(private_key: Path) -> Connect:
@@ -279,8 +279,8 @@ class LiveBackend(Backend):
     def leftover(self, pods: tuple[str, ...], events: Events) -> tuple[str, ...]:
         if self._config.run.local and pods:
             events.notice(
-                f"nothing stays and nothing bills: {', '.join(pods)} went with the emulator of this --local run "
-                "(rpd emulator runs one that stays)"
+                f"nothing is left and nothing bills: {', '.join(pods)} ended with the emulator of this --local run "
+                "(rpd emulator starts one that stays)"
             )
             return ()
         return pods
@@ -324,8 +324,8 @@ def emulator(
             with suppress(ValueError):  # a data centre without network volumes: renting a pod will tell
                 launched.make_volume(name, datacenter)
                 Events(manager).notice(
-                    text=f"network volume {name!r}: the emulator has an empty one, which goes when it ends; on RunPod "
-                    "you make it in the console first"
+                    text=f"network volume {name!r}: the emulator has an empty one, which is deleted when it ends; on "
+                    "RunPod create it first, with rpd volume create"
                 )
         yield Endpoint(base_url=launched.base_url, api_key=launched.api_key)
     finally:

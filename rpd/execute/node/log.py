@@ -34,7 +34,7 @@ def _nobody(_path: Path, _error: OSError, _then: str) -> None:
 
 
 def _no_room(unwritten: Unwritten, path: Path, error: OSError) -> None:
-    unwritten(path, error, "the command goes on, its log is fetched from the pod once there is room")
+    unwritten(path, error, "the command continues; its log is fetched from the pod once there is room")
 
 
 def _end_of(text: bytes) -> bytes:

@@ -39,7 +39,7 @@ def test_the_four_uses_and_the_recipes(
         runpy.run_path(name, run_name="__main__")
         return capsys.readouterr().out
 
-    assert "4 nodes, expected not known, at worst $2.00 (prices: shipped)" in run("gate.py")
+    assert "4 nodes, expected unknown, at worst $2.00 (prices: shipped)" in run("gate.py")
     assert not (project / "rpd-runs").exists()
     message = run("orchestrate.py")
     assert re.search(r"^8 steps, \$0\.\d{4}, .*rpd-runs", message, re.MULTILINE)

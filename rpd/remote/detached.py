@@ -750,7 +750,9 @@ def exports(variables: Mapping[str, str]) -> str:
     """Return sh lines that export ``variables``. Raise RemoteError for a name or value no process can have."""
     for name, value in variables.items():
         if not is_variable_name(name):
-            raise RemoteError(f"{name!r} is not a valid name of an environment variable: use letters, digits and _")
+            raise RemoteError(
+                f"{name!r} is not a valid name of an environment variable: use letters, digits and _"
+            )
         if "\0" in value:
             raise RemoteError(
                 f"the environment variable {name} holds a NUL character, which environment variables cannot contain"

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from emulated import emulator, requests
-from measure import machine, run, table
+from measure import Row, exit_if_missed, figures, machine, run
 
 TARGET = 4.0
 SWEEPS = ((64, 64, 0), (64, 64, 15), (256, 64, 0))
@@ -43,22 +44,25 @@ def calls(nodes: int, width: int, boot_seconds: float) -> float:
             return requests(backend) / nodes
 
 
-def main() -> None:
-    sweeps = SHORT if "--check" in sys.argv else SWEEPS
-    found = [(sweep, calls(*sweep)) for sweep in sweeps]
-    rows = [
-        [
-            f"{nodes} nodes, -n {width}, boot {boot} s",
-            f"{count:.1f}",
-            f"<= {TARGET:g}",
-            f"{count / TARGET:.2f}x",
-        ]
-        for (nodes, width, boot), count in found
+def rows(sweeps: Sequence[tuple[int, int, float]]) -> list[Row]:
+    """Count the calls of some sweeps."""
+    return [
+        Row(
+            what=f"{nodes} nodes, -n {width}, boot {boot} s",
+            ours=calls(nodes, width, boot),
+            unit="calls a node",
+            goal=TARGET,
+        )
+        for nodes, width, boot in sweeps
     ]
+
+
+def main() -> None:
+    counted = rows(SHORT if "--check" in sys.argv else SWEEPS)
     print(f"Calls to RunPod's API for each node of a sweep, {machine()}\n")
-    print(table(["", "calls", "target", "ratio"], rows))
-    if "--check" in sys.argv and any(count > TARGET for _, count in found):
-        sys.exit("more calls than the target allows")
+    print(figures(counted))
+    if "--check" in sys.argv:
+        exit_if_missed(counted)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 import calls as calls_of
 import startup
 from emulated import emulator
-from measure import REPOSITORY, machine, run, table
+from measure import REPOSITORY, Row, figures, machine, run
 
 PODLESS, SLOTS = 1_000, 32
 SYNCS_GOAL = 0.1
@@ -50,16 +50,10 @@ WITHOUT = """import rpd
 def nothing(seed): ...
 """
 
-Row = tuple[str, float, float]
-"""What is counted, how much, and its goal."""
-
 
 def calls() -> list[Row]:
     """Count calls to RunPod's API."""
-    return [
-        (f"calls a node, {nodes} nodes at -n {width}", calls_of.calls(nodes, width, boot), calls_of.TARGET)
-        for nodes, width, boot in calls_of.SHORT
-    ]
+    return calls_of.rows(calls_of.SHORT)
 
 
 def syncs() -> list[Row]:
@@ -72,7 +66,8 @@ def syncs() -> list[Row]:
             words = ["run", "--yes", "-q", "-n", str(SLOTS), "deploy_empty.py"]
             run([sys.executable, "-c", COUNTED, *words], cwd=folder, env=backend)
         count = int((folder / "syncs").read_text())
-    return [(f"syncs a node, {PODLESS:,} without a pod", count / PODLESS, SYNCS_GOAL)]
+    what = f"{PODLESS:,} nodes without a pod"
+    return [Row(what=what, ours=count / PODLESS, unit="syncs a node", goal=SYNCS_GOAL)]
 
 
 def modules() -> list[Row]:
@@ -80,7 +75,10 @@ def modules() -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         startup.prepare(Path(name))
         loaded = startup.modules(Path(name))
-    return [(f"modules of rpd, {name}", loaded[name][0], most) for name, (_, _, most) in startup.OURS.items()]
+    return [
+        Row(what=name, ours=loaded[name][0], unit="modules of rpd", goal=most)
+        for name, (_, _, most) in startup.OURS.items()
+    ]
 
 
 COUNTS: Mapping[str, Callable[[], list[Row]]] = {"calls": calls, "syncs": syncs, "modules": modules}
@@ -93,9 +91,8 @@ def main() -> None:
     rows = [row for name, count in COUNTS.items() if name in wanted for row in count()]
     if rows:
         print(f"Counts, {machine()}\n")
-        cells = [[what, f"{count:g}", f"<= {goal:g}", f"{count / goal:.2f}x"] for what, count, goal in rows]
-        print(table(["", "count", "goal", "count : goal"], cells), end="\n\n", flush=True)
-    missed = any(count > goal for _, count, goal in rows)
+        print(figures(rows), end="\n\n", flush=True)
+    missed = any(row.is_missed for row in rows)
     for name, words in OTHERS.items():
         if name in wanted:
             script = str(REPOSITORY / "benchmarks" / words[0])

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measure import comparison, interleave, machine
+from measure import against, figures, interleave, machine
 
 ROUNDS = 5
 TARGET = 0.45
@@ -55,7 +55,7 @@ def main() -> None:
         }
         samples = interleave(commands, cwd=folder, rounds=rounds)
     print(f"Dry run of 10,000 nodes, {rounds} rounds, {machine()}\n")
-    print(comparison(samples, target=TARGET))
+    print(figures(against("rpd run --dry-run -q", samples, TARGET)))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from emulated import emulator
-from measure import Sample, environment, machine, run, table
+from measure import Sample, against, environment, figures, machine, run
 
 DIAMONDS, WIDTH = 40, 32
 NODES = DIAMONDS * 5
@@ -130,16 +130,14 @@ def samples(flat: str, graph: str, rounds: int) -> tuple[list[Sample], list[Samp
 
 def compare(title: str, flat: str, graph: str, rounds: int) -> None:
     """Print what a flat sweep and a graph of as many nodes take."""
-    rows = []
-    cpus = []
-    for name, taken in zip(("flat sweep", f"{DIAMONDS} diamonds"), samples(flat, graph, rounds), strict=True):
-        cpu = median(sample.cpu for sample in taken)
-        cpus.append(cpu)
-        wall, peak = median(s.wall for s in taken), median(s.peak_mb for s in taken)
-        rows.append([name, f"{wall:.1f}", f"{cpu:.2f}", f"{cpu / NODES * 1000:.1f}", f"{peak:.0f}"])
-    rows.append(["ratio", "", f"{cpus[1] / cpus[0]:.2f}", f"<= {TARGET}", ""])
+    plain, needing = (
+        Sample(median(s.wall for s in taken), median(s.cpu for s in taken), median(s.peak_mb for s in taken))
+        for taken in samples(flat, graph, rounds)
+    )
     print(f"{NODES} nodes {title}, -n {WIDTH}, {rounds} rounds\n")
-    print(table(["", "wall s", "CPU s", "CPU ms a node", "peak MB"], rows), end="\n\n")
+    print(
+        figures(against(f"{DIAMONDS} diamonds", {"ours": needing, "flat sweep": plain}, TARGET)), end="\n\n"
+    )
 
 
 def main() -> None:

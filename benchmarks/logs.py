@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from emulated import emulator
-from measure import Sample, environment, machine, run, table
+from measure import Row, Sample, environment, figures, machine, run
 
 ONE_MB, MANY_MB, MANY = 200, 4, 64
 CPU_TARGET = 5.0
@@ -60,7 +60,7 @@ def main() -> None:
     wanted = sys.argv[1:] or ["one", "many"]
     print(f"Noisy jobs, {machine()}\n")
     idle = measured(1, 1)
-    rows = [["1 job, 1 MB", f"{idle.wall:.1f}", f"{idle.cpu:.1f}", "", "", f"{idle.peak_mb:.0f}", ""]]
+    rows = [Row(what="1 job, 1 MB", ours=idle.peak_mb, unit="MB")]
     for kind, nodes, size, most in (
         ("one", 1, ONE_MB, ONE_TARGET_MB),
         ("many", MANY, MANY_MB, MANY_TARGET_MB),
@@ -69,18 +69,12 @@ def main() -> None:
             before = measured(nodes, 1).cpu if nodes > 1 else idle.cpu
             sample = measured(nodes, size)
             a_gb = (sample.cpu - before) / (nodes * (size - 1) / 1000)
-            rows.append(
-                [
-                    f"{nodes} at once, {size} MB each",
-                    f"{sample.wall:.1f}",
-                    f"{sample.cpu:.1f}",
-                    f"{a_gb:.1f}",
-                    f"<= {CPU_TARGET:.1f}",
-                    f"{sample.peak_mb:.0f}",
-                    f"<= {most}",
-                ]
-            )
-    print(table(["", "wall s", "CPU s", "CPU s a GB", "target", "peak MB", "target"], rows))
+            rows += [
+                Row(what=f"{nodes} at once, {size} MB each", ours=sample.wall, unit="s"),
+                Row(what="  CPU", ours=a_gb, unit="s a GB", goal=CPU_TARGET),
+                Row(what="  memory", ours=sample.peak_mb, unit="MB", goal=most),
+            ]
+    print(figures(rows))
 
 
 if __name__ == "__main__":

@@ -110,17 +110,70 @@ def machine() -> str:
     return f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {cores} cores"
 
 
-def comparison(samples: Mapping[str, Sample], *, target: float) -> str:
-    """Return the table of two commands and the ratio of the first to the second, next to its target."""
-    (_, ours), (_, theirs) = samples.items()
-    rows = [[name, f"{s.wall:.3f}", f"{s.cpu:.3f}", f"{s.peak_mb:.0f}"] for name, s in samples.items()]
-    rows.append(
-        [
-            "ratio",
-            f"{ours.wall / theirs.wall:.2f}",
-            f"{ours.cpu / theirs.cpu:.2f}",
-            f"{ours.peak_mb / theirs.peak_mb:.2f}",
-        ]
-    )
-    rows.append(["target", f"<= {target:.2f}", "", ""])
-    return table(["median", "wall s", "CPU s", "peak MB"], rows)
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One figure beside its peer and its goal.
+
+    With a peer, ``goal`` is how many times the peer's figure it may be; without one, the most that it may be. A figure
+    without a goal explains others.
+    """
+
+    what: str
+    ours: float
+    unit: str = ""
+    goal: float | None = None
+    peer: str = ""
+    theirs: float = 0.0
+
+    @property
+    def ratio(self) -> float | None:
+        """The figure as a multiple of the peer's, or of its goal."""
+        base = self.theirs if self.peer else self.goal
+        return self.ours / base if base else None
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether the goal is missed."""
+        figure = self.ratio if self.peer else self.ours
+        return self.goal is not None and figure is not None and figure > self.goal
+
+    def cells(self) -> list[str]:
+        """Return the cells of its line in a table with ``HEAD``."""
+        ours, theirs = (f"{number(value)} {self.unit}".rstrip() for value in (self.ours, self.theirs))
+        ratio = "" if self.ratio is None else f"{number(self.ratio)}x"
+        most = (
+            "" if self.goal is None else f"<= {self.goal:g}{'x' if self.peer else f' {self.unit}'.rstrip()}"
+        )
+        beside = [self.peer, theirs] if self.peer else ["its goal" if most else "", ""]
+        return [self.what, ours, *beside, ratio, most, "missed" if self.is_missed else ""]
+
+
+HEAD = ("", "figure", "peer", "its figure", "ratio", "goal", "")
+
+
+def figures(rows: Sequence[Row]) -> str:
+    """Return the table that every benchmark ends with: figure, peer, ratio and goal of each row."""
+    return table(HEAD, [row.cells() for row in rows])
+
+
+def exit_if_missed(rows: Sequence[Row]) -> None:
+    """End the process with exit code 1 if a goal is missed."""
+    if missed := [row.what for row in rows if row.is_missed]:
+        sys.exit(f"missed: {', '.join(missed)}")
+
+
+def number(value: float) -> str:
+    """Return a number with three digits that count."""
+    size = abs(value)
+    digits = 0 if value == int(value) or size >= 100 else 1 if size >= 10 else 2 if size >= 0.1 else 4
+    return f"{value:,.{digits}f}"
+
+
+def against(what: str, samples: Mapping[str, Sample], goal: float) -> list[Row]:
+    """Return the rows of two commands: the first beside the second, in time, CPU and memory."""
+    (_, ours), (peer, theirs) = samples.items()
+    return [
+        Row(what=what, ours=ours.wall, unit="s", goal=goal, peer=peer, theirs=theirs.wall),
+        Row(what="  CPU", ours=ours.cpu, unit="s", goal=goal, peer=peer, theirs=theirs.cpu),
+        Row(what="  memory", ours=ours.peak_mb, unit="MB", peer=peer, theirs=theirs.peak_mb),
+    ]

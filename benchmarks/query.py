@@ -7,18 +7,20 @@ depend on what else the machine does.
 
 from __future__ import annotations
 
-import os
 import resource
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
 import past_runs
+from measure import Row, figures, machine, run
 
 RUNS, NODES = 500, 20
+TARGET = 1.0
+"""CPU seconds."""
 QUESTION = ("query", 'outcome == "failed"', "--by", "gpu", "--show", "count,sum(usd)")
 BY_PANDAS = """
 import sys, tomllib
@@ -33,23 +35,9 @@ print(frame[frame.outcome == "failed"].groupby("gpu").usd.agg(["count", "sum"]))
 """
 
 
-def cpu(argv: Sequence[str], *, cwd: Path) -> tuple[float, float]:
-    """Return CPU seconds and the largest memory (MB) of a command."""
-    process = subprocess.Popen(argv, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if os.waitstatus_to_exitcode(status):
-        raise SystemExit(f"{argv} failed")
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / (1 << (20 if sys.platform == "darwin" else 10))
-
-
 def forget_indexes(runs_path: Path) -> None:
     for path in runs_path.glob("*/.manifests"):
         path.unlink()
-
-
-def measure(rounds: int, act: Callable[[], tuple[float, float]]) -> tuple[float, float]:
-    taken = [act() for _ in range(rounds)]
-    return median(seconds for seconds, _ in taken), max(memory for _, memory in taken)
 
 
 def main() -> None:
@@ -62,26 +50,42 @@ def main() -> None:
         past_runs.make(runs_path, runs=RUNS, nodes=NODES)
         rpd = [sys.executable, "-m", "rpd"]
 
-        def without_index() -> tuple[float, float]:
+        def cpu(words: Sequence[str]) -> float:
+            return run(words, cwd=root)[0].cpu
+
+        def without_index() -> float:
             forget_indexes(runs_path)
-            return cpu([*rpd, *QUESTION], cwd=root)
+            return cpu([*rpd, *QUESTION])
 
         sql = ["query", "--sql", "SELECT gpu, count(*) FROM nodes GROUP BY gpu"]
         grep = ["grep", "-rl", "--include=manifest.toml", 'outcome = "failed"', "rpd-runs"]
         commands = {
             "rpd query, no index": without_index,
-            "rpd query": lambda: cpu([*rpd, *QUESTION], cwd=root),
-            "rpd query --sql": lambda: cpu([*rpd, *sql], cwd=root),
-            "rpd query, counting events": lambda: cpu([*rpd, "query", "event.refused > 0", "--by", "gpu"], cwd=root),
-            "rpd runs": lambda: cpu([*rpd, "runs", "-n", "0"], cwd=root),
-            "grep -rl (names of files)": lambda: cpu(grep, cwd=root),
-            "pandas over manifests": lambda: cpu([sys.executable, "-c", BY_PANDAS, str(runs_path)], cwd=root),
+            "rpd query": lambda: cpu([*rpd, *QUESTION]),
+            "rpd query --sql": lambda: cpu([*rpd, *sql]),
+            "rpd query, counting events": lambda: cpu([*rpd, "query", "event.refused > 0", "--by", "gpu"]),
+            "rpd runs": lambda: cpu([*rpd, "runs", "-n", "0"]),
+            "grep -rl (names of files)": lambda: cpu(grep),
         }  # fmt: skip
-        print(f"{RUNS} runs of {NODES} nodes; median of {rounds}\n\n{'':<28} {'CPU s':>7} {'MB':>5}")
-        for name, act in commands.items():
-            seconds, memory = measure(1 if "no index" in name else rounds, act)
-            print(f"{name:<28} {seconds:7.2f} {memory:5.0f}", flush=True)
-    print("\ntarget: rpd query <= 1 s on an idle machine, and linear in the nodes")
+        if find_spec("pandas"):
+            commands["pandas over manifests"] = lambda: cpu([sys.executable, "-c", BY_PANDAS, str(runs_path)])
+        taken = {
+            name: median(act() for _ in range(1 if "no index" in name else rounds))
+            for name, act in commands.items()
+        }
+    ours = taken["rpd query"]
+    rows = [Row(what="rpd query", ours=ours, unit="CPU s", goal=TARGET)]
+    rows += [
+        Row(what="rpd query", ours=ours, unit="CPU s", peer=peer, theirs=taken[peer])
+        for peer in taken
+        if not peer.startswith("rpd ")
+    ]
+    rows += [
+        Row(what=name, ours=seconds, unit="CPU s", peer="rpd query", theirs=ours)
+        for name, seconds in taken.items()
+        if name.startswith("rpd ") and name != "rpd query"
+    ]
+    print(f"{RUNS} runs of {NODES} nodes; median of {rounds}, {machine()}\n\n{figures(rows)}")
 
 
 if __name__ == "__main__":

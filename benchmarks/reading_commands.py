@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measure import machine, run, table
+from measure import Row, figures, machine, run
 
 FEW, MANY = 1_000, 10_000
 ROUNDS = 3
@@ -67,10 +67,20 @@ def main() -> None:
             (of_run / ".manifests").rename(of_run / "aside")
             [cold] = [run([sys.executable, "-m", "rpd", *command], cwd=many)[0].cpu]
             (of_run / "aside").replace(of_run / ".manifests")
-            growth = f"{(large - nothing) / max(small - nothing, 0.001):.1f}x" if small else ""
-            rows.append([" ".join(words), f"{cold:.2f}", f"{large:.2f}", f"<= {TARGET:.2f}", growth])
+            rows += [
+                Row(what=" ".join(words), ours=large, unit="CPU s", goal=TARGET),
+                Row(what="  without its index", ours=cold, unit="CPU s", peer="with it", theirs=large),
+                Row(
+                    what="  beyond the start",
+                    ours=large - nothing,
+                    unit="CPU s",
+                    goal=MANY / FEW,
+                    peer=f"with {FEW:,} nodes",
+                    theirs=max(small - nothing, 0.001),
+                ),
+            ]
     print(f"Commands next to a run of {MANY:,} nodes, {rounds} rounds, {machine()}\n")
-    print(table(["CPU s", "no index", "index", "target", f"against {FEW:,} nodes"], rows))
+    print(figures(rows))
     print(f"\n{MANY // FEW} times as many nodes: linear is at most {MANY // FEW}x.")
 
 

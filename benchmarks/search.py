@@ -21,7 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from emulated import emulator
-from measure import Sample, environment, machine, run, table
+from measure import Row, Sample, environment, figures, machine, run
 
 LATENCY_TARGET = 2.0
 """Seconds, p95."""
@@ -33,7 +33,7 @@ FLOOD = 200_000
 """Values that one command writes as fast as it can."""
 
 TRIALS, SLOTS = 40, 4
-TRIAL_TARGETS = {"random": "<= 1.2", "tpe": "<= 1.5"}
+TRIAL_TARGETS = {"random": 1.2, "tpe": 1.5}
 """Of the CPU of a node of a sweep; that of loading Optuna is part of it."""
 BETWEEN_TARGET = 0.5
 """Seconds (p95) from the end of a trial to the start of the next one on its pod."""
@@ -95,23 +95,19 @@ def delays(lines: list[dict[str, object]]) -> Iterator[float]:
 
 def latency() -> None:
     """Print how long values are on their way."""
-    rows = []
+    rows: list[Row] = []
     for title, command in (("a silent command", QUIET), ("one that prints", TALKING)):
         _, series = jobs(command, 1)
         times = sorted(delays(series[0]))
         if len(times) != VALUES:
             sys.exit(f"{len(times)} of {VALUES} values arrived")
         p95 = times[int(0.95 * len(times)) - 1]
-        rows.append(
-            [
-                title,
-                f"{statistics.median(times):.2f}",
-                f"{p95:.2f}",
-                f"{times[-1]:.2f}",
-                f"<= {LATENCY_TARGET:.1f}",
-            ]
-        )
-    print(table(["metric to series.jsonl", "median s", "p95 s", "longest s", "target p95"], rows))
+        rows += [
+            Row(what=f"{title}: p95", ours=p95, unit="s", goal=LATENCY_TARGET),
+            Row(what="  median", ours=statistics.median(times), unit="s", peer="p95", theirs=p95),
+        ]
+    print("Metric to series.jsonl\n")
+    print(figures(rows))
 
 
 def cpu() -> None:
@@ -121,24 +117,20 @@ def cpu() -> None:
     expected = list(range(1, 2 * JOB_SECONDS + 1))
     if len(series) != NODES or any([line["step"] for line in lines] != expected for lines in series):
         sys.exit("values are missing or doubled")
+    more, plain = (sample.cpu - without.cpu) / NODES, without.cpu / NODES
     rows = [
-        [
-            f"{NODES} nodes without",
-            f"{without.cpu:.1f}",
-            f"{without.cpu / NODES:.3f}",
-            "",
-            f"{without.peak_mb:.0f}",
-        ],
-        [
-            f"{NODES} nodes with",
-            f"{sample.cpu:.1f}",
-            f"{sample.cpu / NODES:.3f}",
-            "",
-            f"{sample.peak_mb:.0f}",
-        ],
-        ["metrics", "", f"{(sample.cpu - without.cpu) / NODES:.3f}", f"<= {CPU_TARGET}", ""],
+        Row(what=f"metrics of {NODES} nodes", ours=more, unit="CPU s a node", goal=CPU_TARGET),
+        Row(
+            what="  with their jobs",
+            ours=plain + more,
+            unit="CPU s a node",
+            peer="jobs without",
+            theirs=plain,
+        ),
+        Row(what="  memory", ours=sample.peak_mb, unit="MB", peer="jobs without", theirs=without.peak_mb),
     ]
-    print(table([f"{JOB_SECONDS} s, 2 values a second", "CPU s", "a node", "target", "peak MB"], rows))
+    print(f"Jobs of {JOB_SECONDS} s, 2 values a second\n")
+    print(figures(rows))
 
 
 def flood() -> None:
@@ -147,20 +139,18 @@ def flood() -> None:
     sample, series = jobs(FLOODING, 1)
     per_value = (sample.cpu - idle.cpu) / FLOOD * 1e6
     rows = [
-        [
-            f"{FLOOD:,} values",
-            f"{sample.wall:.1f}",
-            f"{per_value:.1f}",
-            f"{len(series[0]):,}",
-            f"{sample.peak_mb:.0f}",
-        ]
+        Row(what=f"{FLOOD:,} values, CPU", ours=per_value, unit="us a value"),
+        Row(what="  kept", ours=len(series[0]), unit="values", peer="written", theirs=FLOOD),
+        Row(what="  memory", ours=sample.peak_mb, unit="MB", peer="none written", theirs=idle.peak_mb),
     ]
-    print(table(["as fast as it can", "wall s", "CPU us a value", "kept", "peak MB"], rows))
+    print("Values as fast as a command can\n")
+    print(figures(rows))
 
 
 def trials() -> None:
     """Print what a trial costs, and how long its pod waits for the next one."""
-    rows, plain = [], 0.0
+    rows: list[Row] = []
+    plain = 0.0
     for name, mark in MARKS.items():
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
@@ -171,27 +161,17 @@ def trials() -> None:
                 sample, _ = run(rpd, cwd=folder, env=environment(**backend))
             gaps = sorted(between(next(folder.glob("rpd-runs/2*"))))
         plain = plain or sample.cpu
-        rows.append(
-            [
-                name,
-                f"{1000 * sample.cpu / TRIALS:.0f}",
-                f"{sample.cpu / plain:.2f}",
-                TRIAL_TARGETS.get(name, ""),
-                f"{1000 * statistics.median(gaps):.0f}",
-                f"{1000 * gaps[int(0.95 * len(gaps))]:.0f}",
-                f"<= {1000 * BETWEEN_TARGET:.0f}",
-            ]
-        )
-    head = [
-        f"{TRIALS} trials, {SLOTS} at once",
-        "CPU ms each",
-        "of a sweep",
-        "target",
-        "between, ms",
-        "p95",
-        "target",
-    ]
-    print(table(head, rows))
+        p95 = gaps[int(0.95 * len(gaps))]
+        each = {"ours": 1000 * sample.cpu / TRIALS, "unit": "CPU ms each"}
+        if name == "sweep":
+            rows.append(Row(what=name, **each))
+        else:
+            rows.append(
+                Row(what=name, **each, goal=TRIAL_TARGETS[name], peer="sweep", theirs=1000 * plain / TRIALS)
+            )
+        rows.append(Row(what="  between two, p95", ours=p95, unit="s", goal=BETWEEN_TARGET))
+    print(f"{TRIALS} trials, {SLOTS} at once\n")
+    print(figures(rows))
 
 
 def between(folder: Path) -> Iterator[float]:

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from measure import environment, interleave, machine, run, table
+from measure import Row, environment, figures, interleave, machine, run
 from past_runs import make
 
 ROUNDS = 9
@@ -82,23 +82,18 @@ def main() -> None:
         samples = interleave(commands(), cwd=folder, rounds=rounds)
         loaded = modules(folder)
     peer = samples[PEER]
-    rows = [
-        [
-            name,
-            f"{samples[name].wall:.3f}",
-            f"{samples[name].cpu:.3f}",
-            f"{samples[name].cpu / peer.cpu:.2f}x",
-            f"<= {goal:.2f}x",
-            str(loaded[name][0]),
-            f"<= {most}",
-            loaded[name][1],
+    rows = []
+    for name, (_, goal, most) in OURS.items():
+        ours = samples[name]
+        rows += [
+            Row(what=name, ours=ours.cpu, unit="CPU s", goal=goal, peer=PEER, theirs=peer.cpu),
+            Row(what="  time", ours=ours.wall, unit="s", peer=PEER, theirs=peer.wall),
+            Row(what="  loaded", ours=loaded[name][0], unit="modules of rpd", goal=most),
         ]
-        for name, (_, goal, most) in OURS.items()
-    ]
-    rows.append([PEER, f"{peer.wall:.3f}", f"{peer.cpu:.3f}", "1.00x", "", "", "", ""])
     print(f"Cold starts, medians of {rounds} rounds, {machine()}\n")
-    head = ["", "wall s", "CPU s", "CPU : peer", "target", "rpd's modules", "target", "heavy libraries"]
-    print(table(head, rows))
+    print(figures(rows))
+    for name, (_, heavy) in loaded.items():
+        print(f"heavy libraries in {name}: {heavy}")
 
 
 if __name__ == "__main__":

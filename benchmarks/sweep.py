@@ -1,7 +1,7 @@
 """Sweeps: what the rpd process alone spends on many nodes, at once, one after the other, and on nodes without a pod.
 
 The emulator is not counted; one node shows what is there without any sweep. What a node costs must
-not grow with their number: the last line of a table holds the largest sweep against the one before it.
+not grow with their number: the last row of a table holds the largest sweep against the one before it.
 
 Usage: python benchmarks/sweep.py [wide] [telemetry] [long] [podless]
 """
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emulated import emulator
-from measure import Sample, environment, machine, run, table
+from measure import Row, Sample, environment, figures, machine, run
 
 JOB_SECONDS = 5
 CPU_TARGET = 0.06
@@ -50,10 +50,10 @@ WITHOUT = """import rpd
 def nothing(seed): ...
 """
 
-Rows = list[tuple[int, int, Sample]]
+Taken = list[tuple[int, int, Sample]]
 
 
-def sweeps(text: str, sizes: Sequence[tuple[int, int]]) -> Rows:
+def sweeps(text: str, sizes: Sequence[tuple[int, int]]) -> Taken:
     """Run a sweep of each size and return what it took."""
     rows = []
     with tempfile.TemporaryDirectory() as name:
@@ -71,22 +71,19 @@ def sweeps(text: str, sizes: Sequence[tuple[int, int]]) -> Rows:
 
 def on_pods(title: str, sizes: Sequence[tuple[int, int]], *, growth: bool) -> None:
     """Print what sweeps on pods take."""
-    rows = sweeps(ON_PODS, sizes)
-    cells = [
-        [
-            f"{nodes} nodes, -n {width}",
-            f"{s.wall:.1f}",
-            f"{s.cpu:.1f}",
-            f"{s.cpu / nodes:.2f}",
-            f"{s.peak_mb:.0f}",
+    taken = sweeps(ON_PODS, sizes)
+    rows = []
+    for nodes, width, s in taken:
+        goal, most = (None, None) if nodes == 1 else (CPU_TARGET, MEMORY_TARGET)
+        rows += [
+            Row(what=f"{nodes} nodes, -n {width}", ours=s.wall, unit="s"),
+            Row(what="  CPU", ours=s.cpu / nodes, unit="s a node", goal=goal),
+            Row(what="  memory", ours=s.peak_mb, unit="MB", goal=most),
         ]
-        for nodes, width, s in rows
-    ]
-    cells.append(["target", "", "", f"<= {CPU_TARGET:.2f}", f"<= {MEMORY_TARGET}"])
     if growth:
-        cells += grown(rows, before=2)
+        rows.append(grown(taken))
     print(f"{title}, jobs of {JOB_SECONDS} s\n")
-    print(table(["", "wall s", "CPU s", "CPU s a node", "peak MB"], cells), end="\n\n")
+    print(figures(rows), end="\n\n")
 
 
 def telemetry() -> None:
@@ -116,49 +113,49 @@ def telemetry() -> None:
                 ]
                 sample, _ = run(command, cwd=folder, env=environment(**backend))
                 samples.append((interval, sample))
-    without = samples[0][1].cpu
-    rows = [
-        [
-            "never" if interval == "0" else f"every {interval}",
-            f"{s.cpu:.1f}",
-            f"{s.cpu / 64:.3f}",
-            f"{s.cpu / without:.2f}x",
-        ]
-        for interval, s in samples
-    ]
-    rows.append(["target", "", f"<= {TELEMETRY_TARGET:.3f}", f"<= {GROWTH_TARGET:.2f}x"])
+    (_, never), *others = samples
+    rows = [Row(what="never", ours=never.cpu / 64, unit="CPU s a node", goal=TELEMETRY_TARGET)]
+    for interval, s in others:
+        is_usual = interval == TELEMETRY[1]
+        rows.append(
+            Row(
+                what=f"every {interval}",
+                ours=s.cpu / 64,
+                unit="CPU s a node",
+                goal=GROWTH_TARGET if is_usual else None,
+                peer="never",
+                theirs=never.cpu / 64,
+            )
+        )
     print(f"Telemetry of 64 pods, jobs of {TELEMETRY_SECONDS} s\n")
-    print(table(["", "CPU s", "CPU s a node", "against never"], rows), end="\n\n")
+    print(figures(rows), end="\n\n")
 
 
 def without_pods() -> None:
     """Print what the scheduler, the journals and the manifests take by themselves."""
-    rows = sweeps(WITHOUT, PODLESS)
-    cells = [
-        [
-            f"{nodes} nodes, -n {width}",
-            f"{s.wall:.1f}",
-            f"{1000 * s.wall / nodes:.2f}",
-            f"{1000 * s.cpu / nodes:.2f}",
-            f"{s.peak_mb:.0f}",
+    taken = sweeps(WITHOUT, PODLESS)
+    rows = []
+    for nodes, width, s in taken:
+        rows += [
+            Row(what=f"{nodes:,} nodes, -n {width}", ours=1000 * s.wall / nodes, unit="ms a node"),
+            Row(what="  CPU", ours=1000 * s.cpu / nodes, unit="ms a node"),
+            Row(what="  memory", ours=s.peak_mb, unit="MB", goal=PODLESS_MEMORY_TARGET),
         ]
-        for nodes, width, s in rows
-    ]
-    cells.append(["target", "", "", "", f"<= {PODLESS_MEMORY_TARGET}"])
-    cells += grown(rows, before=2)
     print("Empty nodes without a pod: journal and manifest of each on the disk\n")
-    print(table(["", "wall s", "wall ms a node", "CPU ms a node", "peak MB"], cells), end="\n\n")
+    print(figures([*rows, grown(taken)]), end="\n\n")
 
 
-def grown(rows: Rows, *, before: int) -> list[list[str]]:
-    """Return the line that holds the CPU of a node in the last sweep against the one before, and its target."""
-    (few, _, small), (many, _, large) = rows[-2:]
-    ratio = (large.cpu / many) / (small.cpu / few)
-    blank = [""] * before
-    return [
-        ["a node against before", *blank, f"{ratio:.2f}x", ""],
-        ["target", *blank, f"<= {GROWTH_TARGET:.2f}x", ""],
-    ]
+def grown(taken: Taken) -> Row:
+    """Return the row that holds the CPU of a node in the last sweep against the one before."""
+    (few, _, small), (many, _, large) = taken[-2:]
+    return Row(
+        what=f"a node of {many:,}, CPU",
+        ours=1000 * large.cpu / many,
+        unit="ms",
+        goal=GROWTH_TARGET,
+        peer=f"a node of {few:,}",
+        theirs=1000 * small.cpu / few,
+    )
 
 
 def main() -> None:

@@ -22,11 +22,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from measure import table
+from measure import Row, exit_if_missed, figures, machine
 from slow_line import OFFICE, Counts, OtherProcess, slow_line
 
 from rpd.errors import ConnectionLost
@@ -68,28 +67,6 @@ def sshd(folder: Path) -> Iterator[SshEndpoint]:
     finally:
         process.terminate()
         process.wait()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One comparison: ours, the peer's, and how many times the peer's ours may be."""
-
-    what: str
-    ours: float
-    peer: str
-    theirs: float
-    goal: float
-    unit: str = "s"
-
-    @property
-    def ratio(self) -> float:
-        return self.ours / self.theirs
-
-    def cells(self) -> list[str]:
-        digits = 0 if self.unit == "trips" else 2
-        ours, theirs = (f"{value:.{digits}f} {self.unit}" for value in (self.ours, self.theirs))
-        met = "" if self.ratio <= self.goal else "  missed"
-        return [self.what, ours, self.peer, theirs, f"{self.ratio:.2f}", f"<= {self.goal:.2f}{met}"]
 
 
 class Far:
@@ -371,17 +348,23 @@ def tree_rows(far: Far, tree: Path, what: str, goal: float = 1.0) -> None:
 # --- commands ---------------------------------------------------------------------------------------------------------
 
 
-def show_latency(what: str, values: Sequence[float]) -> None:
+LATE = 0.5
+"""Seconds (p95) that a line or the end of a command may take to be noticed."""
+
+
+def late(what: str, values: Sequence[float], goal: float | None = None) -> Iterator[Row]:
+    """Yield the rows of a latency."""
     ordered = sorted(values)
     p95 = ordered[int(len(ordered) * 0.95)]
-    print(f"{what:<42} p50 {ordered[len(ordered) // 2] * 1000:5.0f} ms   p95 {p95 * 1000:5.0f} ms")
+    yield Row(what=f"{what}, p95", ours=p95, unit="s", goal=goal)
+    yield Row(what="  median", ours=statistics.median(ordered), unit="s")
 
 
 def run(remote: Remote, text: str, output: Callable[[bytes], None] = lambda _: None) -> None:
     remote.run(Command(key=f"bench-{next(_numbers)}", text=text), output)
 
 
-def measure_commands(remote: Remote) -> None:
+def measure_commands(remote: Remote) -> list[Row]:
     lines: list[float] = []
     ends: list[float] = []
 
@@ -399,9 +382,11 @@ def measure_commands(remote: Remote) -> None:
         began = time.perf_counter()
         run(remote, "true")
         whole.append(time.perf_counter() - began)
-    show_latency("log line to driver", lines)
-    show_latency("exit to driver", ends)
-    show_latency('run("true")', whole)
+    return [
+        *late("log line to driver", lines, LATE),
+        *late("exit to driver", ends, LATE),
+        *late('pod.run("true")', whole),
+    ]
 
 
 def measured(folder: Path, part: str, endpoint: SshEndpoint) -> list[Row]:
@@ -427,16 +412,16 @@ def main(*parts: str) -> None:
         for part in parts or ("latency", "line", "loopback"):
             if part == "latency":
                 far = Far(folder, endpoint.port, None)
-                measure_commands(far.remote)
+                rows += measure_commands(far.remote)
                 far.remote.close()
             else:
                 rows += measured(folder, part, endpoint)
         if parts == ("counts",):
             rows = [row for row in rows if row.unit != "s"]
         if rows:
-            print(table(["what", "rpd", "peer", "", "ratio", "goal"], [row.cells() for row in rows]))
-        if parts == ("counts",) and any(row.ratio > row.goal for row in rows):
-            sys.exit(1)
+            print(f"Files and commands over SSH, {machine()}\n\n{figures(rows)}")
+        if parts == ("counts",):
+            exit_if_missed(rows)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def ps(config: Config, manager: PluginManager) -> int:
     """
     own: PsOptions = config.own
     del manager
-    with own_account(config) as provider:
+    with own_account(config, {"pods": [], "totals": _totals([])}) as provider:
         if provider is None:
             return ExitCode.OK
         pods = sorted(provider.list(), key=lambda pod: (not orphans.is_ours(pod), pod.name))
@@ -311,7 +311,7 @@ def _delete_stopped(config: Config) -> int:
     if config.args or own.keep_disk:
         raise UsageError("rpd stop --stopped deletes all of them: it takes neither pods nor --keep-disk")
     known, now = _claims(config.runs_path), time.time()
-    with own_account(config) as provider:
+    with own_account(config, {"pods": []}) as provider:
         if provider is None:
             return ExitCode.OK
         stopped = [pod for pod in provider.list() if orphans.is_ours(pod) and pod.status is PodStatus.EXITED]
@@ -348,7 +348,7 @@ def gc(config: Config, manager: PluginManager) -> int:
     The exit code is 1 if something could not be listed, or if the journal of a pod's run is damaged.
     """
     del manager
-    with own_account(config) as provider:
+    with own_account(config, {"pods": []}) as provider:
         if provider is None:
             return ExitCode.OK
         return code_after(

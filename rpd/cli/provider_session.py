@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rpd.cli.json_document import say_document
@@ -32,15 +32,16 @@ def account(config: Config, local: Endpoint | None = None) -> Iterator[WholeAcco
 
 
 @contextmanager
-def own_account(config: Config) -> Iterator[WholeAccount | None]:
+def own_account(config: Config, nothing: Mapping[str, object]) -> Iterator[WholeAccount | None]:
     """Yield the provider of the user's key; without one, the emulator of the newest run if that is local.
 
-    None if that run is over, and its emulator with it: this has been reported then, and there are no pods.
+    None if that run is over, and its emulator with it: this has been reported then, with ``--json`` by the document
+    ``nothing``, whose first key says of what there is none.
     Raise AuthError, UsageError.
     """
     newest = None if _has_key() else connect_to_node.newest_local(config.runs_path)
     if newest is not None and newest.end is None:
-        _say_over(newest.over, as_json=config.output.as_json)
+        _say_over(newest.over, nothing, as_json=config.output.as_json)
         yield None
         return
     with account(config, newest.end if newest else None) as provider:
@@ -57,12 +58,12 @@ def code_after(provider: WholeAccount, code: int = ExitCode.OK) -> int:
     return code or (ExitCode.FAILED if provider.failures else ExitCode.OK)
 
 
-def _say_over(text: str, *, as_json: bool) -> None:
+def _say_over(text: str, nothing: Mapping[str, object], *, as_json: bool) -> None:
     note(f"rpd: {text}")
     if as_json:
-        say_document({"pods": [], "totals": {}})
+        say_document(nothing)
     else:
-        say("no pods (without an API key, RunPod cannot be asked)")
+        say(f"no {next(iter(nothing))} (without an API key, RunPod cannot be asked)")
 
 
 @contextmanager

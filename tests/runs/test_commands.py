@@ -21,7 +21,8 @@ def test_init_then_run(rpd: RpdRun, tmp_path: Path) -> None:
     """What ``rpd init`` writes collects, runs dry and runs on the emulator; it is never written over."""
     made = rpd(tmp_path, "first", command="init")
     assert made.exit_code == 0, made.err
-    assert sorted(path.name for path in (tmp_path / "first").iterdir()) == ["conftest.py", "deploy_first.py"]
+    written = [".rpdignore", "conftest.py", "deploy_first.py", "rpd.toml"]
+    assert sorted(path.name for path in (tmp_path / "first").iterdir()) == written
     assert rpd(tmp_path, "first", "-q", command="collect").out.count("deploy_first.py::") == 2
     ran = rpd(tmp_path / "first", "--local", "-n", "2")
     assert ran.exit_code == 0, ran.out + ran.err

@@ -23,8 +23,8 @@ from rpd.remote.detached import (
     Tail,
     exports,
     folder_name,
-    is_out_of_memory,
 )
+from rpd.remote.out_of_memory import is_out_of_memory
 from rpd.remote.protocol import Command
 from rpd.remote.shell import Program
 from rpd.remote.ssh import SshRemote

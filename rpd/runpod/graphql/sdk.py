@@ -45,6 +45,8 @@ NEEDED = (
 )
 """The parts of the SDK that rpd uses. A release without any of them is not usable: REST v2 takes over."""
 _import_lock = threading.Lock()
+_BARS = "tqdm_loggable.auto"
+_BARS_FORCED = "TQDM_LOGGABLE_FORCE"
 
 
 def preload() -> threading.Thread:
@@ -112,7 +114,7 @@ def _sdk() -> Any:
     warnings.filterwarnings("ignore", message="IProgress not found")
     # Its progress bars ask standard output whether it is a terminal; a program without a console has none.
     streams = nullcontext() if sys.stdout is not None else redirect_stdout(io.StringIO())
-    with _processor_unknown(), _root_logger_kept(), streams:
+    with _processor_unknown(), _plain_progress(), _root_logger_kept(), streams:
         import runpod.api.graphql
         import runpod.error
 
@@ -129,6 +131,23 @@ def _root_logger_kept() -> Iterator[None]:
     finally:
         root.setLevel(level)
         root.handlers[:] = handlers
+
+
+@contextmanager
+def _plain_progress() -> Iterator[None]:
+    """Keep the SDK from importing IPython to choose progress bars, for uploads of its serverless workers.
+
+    Where IPython is installed, that was a sixth of the import. A later import of the library chooses again.
+    """
+    if _BARS in sys.modules or _BARS_FORCED in os.environ:
+        yield
+        return
+    os.environ[_BARS_FORCED] = "stdout"
+    try:
+        yield
+    finally:
+        os.environ.pop(_BARS_FORCED, None)
+        sys.modules.pop(_BARS, None)
 
 
 @contextmanager

@@ -54,14 +54,18 @@ def test_importing_the_door_does_not_import_the_sdk() -> None:
 
 
 def test_importing_the_sdk_starts_no_process() -> None:
-    """The SDK would look at the processor, by way of other processes; who wants that later has the real library."""
+    """The SDK would look at the processor, by way of other processes; who wants that later has the real library.
+
+    Nor does it import IPython, to choose progress bars for what rpd does not use; who wants bars later has the choice.
+    """
     code = """
-import subprocess, sys
+import os, subprocess, sys
 def refuse(*args, **kwargs): raise AssertionError(args)
 real, subprocess.Popen = subprocess.Popen, refuse
 from rpd.runpod.graphql import sdk
 sdk._load()
-assert "cpuinfo" not in sys.modules
+assert not {"cpuinfo", "IPython", "tqdm_loggable.auto"} & set(sys.modules)
+assert "TQDM_LOGGABLE_FORCE" not in os.environ
 subprocess.Popen = real
 import cpuinfo
 print(cpuinfo.get_cpu_info is not dict, sys.modules["runpod.serverless.utils.rp_debugger"].PROCESSOR)

@@ -43,7 +43,7 @@ def stamp(moment: float) -> str:
 
 
 class Account:
-    """One account of the emulated platform. Raises Refusal for what RunPod refuses."""
+    """One account of the emulated platform. Its methods raise Refusal wherever RunPod would refuse."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Account:
         self._balance = balance
 
     def may(self, permission: str) -> bool:
-        """Return whether whoever has the account's key may do something."""
+        """Return whether the role of the account's key includes ``permission``."""
         return permission in ROLES[self.role]
 
     # --- money ------------------------------------------------------------------------------------------------------
@@ -105,7 +105,7 @@ class Account:
         self.sweep()
 
     def spend_per_hr(self) -> float:
-        """Return what all pods and volumes cost per hour."""
+        """Return the hourly cost of all pods and volumes, in USD."""
         volumes = sum(
             volume.size * catalogue.volume_usd_per_gb_month(volume.tier) for volume in self.volumes.values()
         )
@@ -126,7 +126,7 @@ class Account:
             volume.billed_until = now
 
     def sweep(self) -> None:
-        """At a balance of zero, stop what has a network volume and terminate what has none."""
+        """At a balance of zero, stop the pods that have a network volume and terminate the others."""
         if self.balance > 0:
             return
         for pod in [pod for pod in self.pods.values() if pod.running]:
@@ -207,7 +207,7 @@ class Account:
         return pod
 
     def _environment(self, order: Order) -> dict[str, str]:
-        """Return what the user asked for, account secrets filled in, and the account's SSH keys."""
+        """Return the order's variables with account secrets filled in, and the account's SSH keys."""
         env = {key: self._fill_in(value) for key, value in order.env.items()}
         if order.start_ssh and self.pub_key:
             env.setdefault("PUBLIC_KEY", self.pub_key)
@@ -220,7 +220,7 @@ class Account:
         return value
 
     def _complete(self, order: Order) -> Order:
-        """Fill in the template and check what no machine could serve."""
+        """Fill in the template and refuse orders that no machine could serve."""
         template = self.templates.get(order.template) if order.template else None
         if order.template and template is None:
             raise Refusal(HICCUP, "INTERNAL_SERVER_ERROR")
@@ -343,19 +343,19 @@ class Account:
         return pod
 
     def container_started(self, pod_id: str, generation: int, ports: tuple[dict[str, Any], ...]) -> None:
-        """Hear that the container of a pod runs."""
+        """Record that the container of a pod runs; reports about an earlier start are ignored."""
         pod = self.pods.get(pod_id)
         if pod is not None and pod.running and pod.generation == generation:
             pod.runtime = Runtime(started_at=self._clock(), ports=ports)
 
     def container_exited(self, pod_id: str, generation: int) -> None:
-        """Hear that the container of a pod ended by itself: it is started again, as RunPod does."""
+        """Start a pod's container again, as RunPod does when the container ends by itself."""
         pod = self.pods.get(pod_id)
         if pod is not None and pod.running and pod.generation == generation:
             self._boot_again(pod)
 
     def lost(self, pod: Pod, status: str) -> None:
-        """Let the machine of a pod die; ``status`` is what the API says from now on."""
+        """Let the machine of a pod die; from now on the API reports ``status``."""
         if status == "EXITED":
             self._halt(pod, f"Exited by Runpod: {stamp(self._clock())}")
         else:

@@ -1,4 +1,4 @@
-"""What things cost: the rate of a pod as it is, and the ledger of everything charged so far."""
+"""Costs: the current rate of a pod, and the ledger of everything charged so far."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PARTS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One charge: ``part`` of what ``subject`` (an id; empty for other products) cost in one hour, in USD.
+    """One charge: the USD that ``part`` of ``subject`` (an id; empty for other products) cost in one hour.
 
     ``start`` is that hour as a unix time; ``kind`` is ``pod``, ``volume``, ``cluster`` or ``other``.
     """
@@ -44,7 +44,7 @@ class Line:
 
 
 class Ledger:
-    """Everything that was charged, hour by hour, also for what is deleted.
+    """All charges, hour by hour, including those for deleted pods and volumes.
 
     ``lag``: RunPod's bill is late; lines of the last ``lag`` seconds are not shown yet.
     """
@@ -102,7 +102,7 @@ class Ledger:
         return line
 
     def lines(self, start: float, end: float, now: float) -> list[Line]:
-        """Return what is shown of the hours from ``start`` until ``end``, in order of time."""
+        """Return the visible lines of the hours from ``start`` until ``end``, in order of time."""
         return [
             Line(kind=kind, subject=subject, part=part, start=hour, usd=usd)
             for (kind, subject, part, hour), usd in sorted(

@@ -1,4 +1,4 @@
-"""What the emulated platform rents: GPU types, CPU flavours, data centres and the stock in each."""
+"""The catalogue of the emulated platform: GPU types, CPU flavours, data centres and the stock in each."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ CPU_FLAVORS: dict[str, CpuFlavor] = {
 
 
 def price(gpu: GpuType, cloud: str) -> float | None:
-    """Return USD per GPU and hour in ``secure`` or ``community``, None where it is not rented."""
+    """Return the USD per GPU and hour in ``secure`` or ``community``; None if that cloud does not rent the type."""
     return gpu.secure_usd_per_hr if cloud == "secure" else gpu.community_usd_per_hr
 
 
@@ -198,7 +198,7 @@ def is_in(place: str, wanted: str) -> bool:
 
 
 def volume_usd_per_gb_month(tier: str) -> float:
-    """Return what a network volume of a tier costs."""
+    """Return the monthly price of a network volume of a tier, in USD per GB."""
     return FAST_VOLUME_USD_PER_GB_MONTH if tier == "HIGH_PERFORMANCE" else NETWORK_VOLUME_USD_PER_GB_MONTH
 
 

@@ -22,7 +22,7 @@ _DENIED = "Only admins of the team can create, stop or delete clusters."
 
 @dataclass(slots=True, kw_only=True)
 class Cluster:
-    """A cluster: what each of its members is (``order``), and the private network they share."""
+    """A cluster: the order that each member was made from, and the private network they share."""
 
     id: str
     name: str
@@ -37,9 +37,9 @@ class Cluster:
 class Clusters:
     """The clusters of an account.
 
-    ``member_ends`` says what the key of a member may end, since RunPod's texts differ: ``itself`` (over GraphQL), the
-    whole ``cluster``, or ``nothing``. ``has_networks``: whether members have a network of their own; without one they
-    have addresses of the loopback network.
+    ``member_ends`` is how far the key of a member reaches, since RunPod's texts differ: it may end ``itself``
+    (over GraphQL), the whole ``cluster``, or ``nothing``. ``has_networks`` returns whether members have
+    private networks; without them they have addresses of the loopback network.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ def _address(net: str, rank: int) -> str:
 
 
 def _variables(net: str, rank: int, nodes: int, order: Order) -> dict[str, str]:
-    """Return what RunPod sets on a member besides what it sets on every pod."""
+    """Return the variables that RunPod sets on a member in addition to those it sets on every pod."""
     return {
         "PRIMARY_ADDR": _address(net, 0), "MASTER_ADDR": _address(net, 0),
         "PRIMARY_PORT": str(MASTER_PORT), "MASTER_PORT": str(MASTER_PORT),

@@ -1,10 +1,10 @@
-"""Faults: what shall go wrong, as a list of rules that calls and pods are held against.
+"""Faults: a list of rules for things to go wrong, which calls and pods are held against.
 
-A rule is ``{"kind": …, "times": N or null, "after": N, "match": {…}, …}``. It strikes what matches, first letting
-``after`` matches pass, then ``times`` times (null, the default: until cleared). ``match`` compares, with shell
-patterns, any of ``operation`` (create, stop, resume, terminate, get, list, gpus, datacenters, or a GraphQL field),
-``name``, ``pod``, ``gpu``, ``dc``, ``cloud`` (secure, community), ``cluster`` and ``rank`` (of a member) and ``face``
-(graphql, rest); a list means any of them.
+A rule is ``{"kind": …, "times": N or null, "after": N, "match": {…}, …}``. Of the calls and pods that match,
+it lets ``after`` pass, then strikes ``times`` times (null, the default: until cleared). ``match`` compares,
+with shell patterns, any of ``operation`` (create, stop, resume, terminate, get, list, gpus, datacenters, or a
+GraphQL field), ``name``, ``pod``, ``gpu``, ``dc``, ``cloud`` (secure, community), ``cluster`` and ``rank``
+(of a member) and ``face`` (graphql, rest); a list means any of them.
 """
 
 from __future__ import annotations
@@ -81,20 +81,20 @@ class Rule:
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Rule:
-        """Read a rule. Raises ValueError saying what was expected."""
-        given = dict(values)
-        kind = given.pop("kind", None)
+        """Read a rule. Raise ValueError with the expected form."""
+        params = dict(values)
+        kind = params.pop("kind", None)
         if kind not in _KINDS:
             raise ValueError(f"kind: expected one of {', '.join(sorted(_KINDS))}, got {kind!r}")
-        times, after, match = given.pop("times", None), given.pop("after", 0), given.pop("match", {})
+        times, after, match = params.pop("times", None), params.pop("after", 0), params.pop("match", {})
         if unknown := set(match) - set(_MATCHABLE):
             raise ValueError(
                 f"match: expected any of {', '.join(_MATCHABLE)}, got {', '.join(sorted(unknown))}"
             )
-        if unknown := set(given) - set(_KINDS[kind]):
+        if unknown := set(params) - set(_KINDS[kind]):
             allowed = ", ".join(_KINDS[kind]) or "no parameters"
             raise ValueError(f"{kind}: expected {allowed}, got {', '.join(sorted(unknown))}")
-        return cls(kind=kind, times=times, after=after, match=match, params={**_KINDS[kind], **given})
+        return cls(kind=kind, times=times, after=after, match=match, params={**_KINDS[kind], **params})
 
     @property
     def spent(self) -> bool:

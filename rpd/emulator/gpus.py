@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class GpuType:
-    """One row of the table. Prices are USD per GPU and hour, None where that cloud does not rent the type."""
+    """One row of the table. Prices are USD per GPU and hour; None if that cloud does not rent the type."""
 
     id: str
     memory_gb: int

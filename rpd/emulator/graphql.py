@@ -45,7 +45,7 @@ _UNKNOWN_FIELD = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who asks: the owner, a pod with its own key (``pod``), or nobody known (``anonymous``)."""
+    """The sender of a call: the owner, a pod with its own key (``pod``), or a client without one (``anonymous``)."""
 
     pod: str | None = None
     anonymous: bool = False
@@ -53,7 +53,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One document that parsed and is valid, and what its top fields ask for, as faults see it."""
+    """One parsed and valid document, with its top fields in the form that faults compare."""
 
     document: DocumentNode
     variables: dict[str, Any]
@@ -75,7 +75,10 @@ class Answer:
 
 
 class GraphqlFace:
-    """Answers documents. ``when_volume_deleted`` hears of a network volume whose files may go."""
+    """The GraphQL face: it answers documents.
+
+    ``when_volume_deleted`` is called with the id of a network volume whose files may be deleted.
+    """
 
     def __init__(
         self, account: Account, clock: Callable[[], float], when_volume_deleted: Callable[[str], None]
@@ -90,7 +93,10 @@ class GraphqlFace:
                 kind.fields[name].resolve = resolver
 
     def read(self, body: Any) -> Call | Answer:
-        """Parse and validate a request body; what cannot be executed is answered at once."""
+        """Parse and validate a request body.
+
+        Return the Call, or at once the Answer to one that cannot be executed.
+        """
         query = body.get("query") if isinstance(body, dict) else None
         if not isinstance(query, str) or not query.strip():
             return _refused(400, "GraphQL operations must contain a non-empty `query`.", "BAD_REQUEST")

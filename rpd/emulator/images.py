@@ -16,13 +16,14 @@ MANAGERS = ("apt-get", "apk", "dnf", "microdnf", "yum")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """What is in an image whose name fits ``name``, a shell pattern.
+    """The contents of an image whose name fits ``name``, a shell pattern.
 
-    ``ssh``: its own command starts an SSH server (``starts``), it has the program (``present``) or not (``none``).
-    ``packages`` are its package managers, of which those in ``broken`` cannot reach their archive. ``lacks`` are
-    programs that are not in it. ``user`` is who its command runs as. ``entrypoint`` and ``command`` are its own;
-    without any, RunPod's start script where it starts SSH, else a shell, which ends at once. ``username`` and
-    ``password``: what its registry asks for; empty for a public image.
+    ``ssh``: its own command starts an SSH server (``starts``), it has the program (``present``) or not
+    (``none``). ``packages`` are its package managers, of which those in ``broken`` cannot reach their
+    archive. ``lacks`` are programs that are not in it. ``user`` is the user that its command runs as.
+    ``entrypoint`` and ``command`` are its own; without any, an image with ``ssh="starts"`` runs RunPod's
+    start script and any other a shell, which ends at once. ``username`` and ``password`` are the credentials
+    of its registry; empty for a public image.
     """
 
     name: str
@@ -45,14 +46,14 @@ class Image:
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Image:
-        """Read an image. Raises ValueError saying what was expected."""
-        known = {field.name for field in fields(cls)}
-        if unknown := set(values) - known:
-            raise ValueError(f"expected {', '.join(sorted(known))}, got {', '.join(sorted(unknown))}")
-        given: dict[str, Any] = {
+        """Read an image. Raise ValueError with the expected fields."""
+        names = {field.name for field in fields(cls)}
+        if unknown := set(values) - names:
+            raise ValueError(f"expected {', '.join(sorted(names))}, got {', '.join(sorted(unknown))}")
+        traits: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
         }
-        made = cls(**given)
+        made = cls(**traits)
         if made.ssh not in ("starts", "present", "none"):
             raise ValueError(f"ssh: expected starts, present or none, got {made.ssh!r}")
         if unknown := {*made.packages, *made.broken} - {*MANAGERS}:
@@ -62,10 +63,10 @@ class Image:
         return made
 
     def argv(self, docker_args: str) -> tuple[str, ...]:
-        """Return what PID 1 runs: as with Docker, but that RunPod's JSON can replace the entry point too."""
-        given = _json_command(docker_args)
-        if given is not None:
-            return (*given.get("entrypoint", self.entrypoint), *given.get("cmd", ())) or self._own()
+        """Return the argv of PID 1: as with Docker, except that RunPod's JSON can replace the entry point too."""
+        replaced = _json_command(docker_args)
+        if replaced is not None:
+            return (*replaced.get("entrypoint", self.entrypoint), *replaced.get("cmd", ())) or self._own()
         if not docker_args.strip():
             return self._own()
         try:
@@ -80,17 +81,17 @@ class Image:
 
     @property
     def start_script(self) -> str:
-        """Where RunPod's start script is, empty where there is none."""
+        """The path of RunPod's start script; empty in an image without one."""
         return self.script if self.ssh == "starts" else ""
 
     @property
     def is_private(self) -> bool:
-        """Whether its registry shows it to nobody without a password."""
+        """Whether its registry asks for a password."""
         return bool(self.password)
 
     @property
     def digest(self) -> str:
-        """Return what its registry calls this version of it."""
+        """The digest of its current version in its registry."""
         return "sha256:" + hashlib.sha256(f"{self.name} {self.version}".encode()).hexdigest()
 
 

@@ -81,7 +81,7 @@ class Launched:
         return pods
 
     def set_balance(self, usd: float) -> None:
-        """Set what is left on the account; at zero the pods end."""
+        """Set the balance of the account; at zero the pods end."""
         self._ask("POST", "balance", {"usd": usd})
 
     def set_limits(
@@ -93,18 +93,19 @@ class Launched:
         seconds: int = 60,
         member_ends: str = "itself",
     ) -> None:
-        """Set what the account may spend an hour, how many pods may run at once, and how many calls are taken.
+        """Set the account's limits: USD per hour, pods that run at once, and API calls.
 
-        ``calls`` is for each window of ``seconds``; those above are answered with 429. None: any number.
-        ``member_ends`` says what a member of a cluster may end: ``itself``, the whole ``cluster``, or ``nothing``.
+        ``calls`` is for each window of ``seconds``; further calls are answered with 429. None: any number.
+        ``member_ends`` is what a member of a cluster may end: ``itself``, the whole ``cluster``, or
+        ``nothing``.
         """
         limits = {"usd_per_hr": usd_per_hr, "pods": pods, "calls": calls, "seconds": seconds}
         self._ask("POST", "limits", {**limits, "member_ends": member_ends})
 
     def set_role(self, role: str) -> None:
-        """Set the role of whoever has the key: ``admin``, ``dev``, ``billing`` or ``basic`` (reads only).
+        """Set the role of the account's key: ``admin``, ``dev``, ``billing`` or ``basic`` (reads only).
 
-        Raises ValueError for others.
+        Raise ValueError for others.
         """
         self._ask("POST", "role", {"role": role})
 
@@ -117,9 +118,9 @@ class Launched:
         self._ask("POST", "stock", {"gpu": gpu, "place": place, "free": free})
 
     def add_image(self, name: str, **traits: Any) -> str:
-        """Say what is in the images whose name fits ``name``, a shell pattern; return their digest.
+        """Define the contents of the images whose name fits ``name``, a shell pattern; return their digest.
 
-        ``traits`` are the fields of ``rpd.emulator.images.Image``. Raises ValueError for others.
+        ``traits`` are the fields of ``rpd.emulator.images.Image``. Raise ValueError for others.
         """
         answer: dict[str, str] = self._ask("POST", "images", {"name": name, **traits})
         return answer["digest"]
@@ -132,11 +133,12 @@ class Launched:
         self._ask("POST", "volumes", {"name": name, "datacenter": datacenter, "size": size})
 
     def bill(self, usd: float, **line: str) -> None:
-        """Charge ``usd``, on top of what the account's pods and volumes cost by themselves.
+        """Charge ``usd``, on top of the usual cost of the account's pods and volumes.
 
-        ``pod``, ``volume`` or ``cluster`` is an id, also one of nothing that is there; with none of them it is for
-        another product. ``part`` says which amount of RunPod's record it is (``gpu``, ``cpu``, ``disk``, ``standard``,
-        ``cluster_gpu``, ``serverless_gpu``, ...), ``at`` in which hour (ISO 8601; default: now). Raises ValueError.
+        ``pod``, ``volume`` or ``cluster`` is an id, which need not exist; without any of them the charge is
+        for another product. ``part`` is the amount of RunPod's record (``gpu``, ``cpu``, ``disk``,
+        ``standard``, ``cluster_gpu``, ``serverless_gpu``, ...), ``at`` the hour (ISO 8601; default: now).
+        Raise ValueError for anything else.
         """
         self._ask("POST", "bill", {"usd": usd, **line})
 
@@ -179,10 +181,10 @@ def launch(
     pod_processes: int | None = None,
     pod_disk_mb: int | None = None,
 ) -> Launched:
-    """Start an emulator in a session of its own and return once it serves.
+    """Start an emulator in a new session and return once it serves.
 
-    It ends, with all its pods, when ``close`` is called or ``linger`` seconds after this process ended, however it
-    ended. ``wrapper`` is put before its command line. Raises EmulatorError if it does not start.
+    It ends, with all its pods, when ``close`` is called or ``linger`` seconds after this process ended,
+    however it ended. ``wrapper`` is put before its command line. Raise EmulatorError if it does not start.
     """
     options = {"balance": balance, "boot-seconds": boot_seconds, "linger": linger, "port": port, "api-key": api_key,
                "isolation": isolation}  # fmt: skip
@@ -226,11 +228,12 @@ def _first_line(output: IO[str]) -> str:
 
 
 def _import_path() -> list[str]:
-    """Return where the child imports from: what is installed, then rpd also where it is not, then ``PYTHONPATH``.
+    """Return the import path of the child: the installed packages, then rpd's own folder, then ``PYTHONPATH``.
 
-    A user's folders on the path of this process are left out: a file ``http.py`` there is not meant for the child.
+    A user's folders on the path of this process are left out: a file ``http.py`` there is not meant for the
+    child.
     """
-    known = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    installed = [entry for entry in sys.path if entry.startswith(tuple(filter(None, known)))]
-    given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    return list(dict.fromkeys([*installed, str(Path(__file__).parents[2]), *given]))
+    package_folders = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    installed = [entry for entry in sys.path if entry.startswith(tuple(filter(None, package_folders)))]
+    requested = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return list(dict.fromkeys([*installed, str(Path(__file__).parents[2]), *requested]))

@@ -1,4 +1,4 @@
-"""The machines: they turn the account's pods into process trees, by way of the zygote, and tell what became of them."""
+"""The machines: they turn the account's pods into process trees, by way of the zygote, and report their fate."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _BOOT = "import sys; sys.path[:] = sys.argv[1:]; from rpd.emulator.guest.zygote 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a pod may use at most; None: all that there is."""
+    """The most that a pod may use; None: no limit."""
 
     memory_mb: int | None = None
     processes: int | None = None
@@ -108,7 +108,7 @@ class Machines:
         """Start the zygote, so that it loads while the server does."""
         self._wire, theirs = Wire.pair()
         paths = [str(Path(entry).resolve()) for entry in sys.path]
-        # An environment of its own: what a forked SSH server shows under /proc is not the host's.
+        # A bare environment: a forked SSH server shows it under /proc, where the host's must not appear.
         with (self.folder / "zygote.log").open("wb") as log:
             self._zygote = subprocess.Popen(
                 [sys.executable, "-I", "-c", _BOOT, *paths],
@@ -213,7 +213,7 @@ class Machines:
             await asyncio.to_thread(wipe, self._volume(pod))
 
     async def _discard(self, container: _Container, earlier: asyncio.Task[None] | None = None) -> None:
-        """End what ``container`` runs and delete its disk, and have the same done to an ``earlier`` start."""
+        """End the processes of ``container`` and delete its disk, and have the same done to an ``earlier`` start."""
         if container.boot is not None:
             container.boot.cancel()
         if container.control is not None:
@@ -254,7 +254,7 @@ class Machines:
 
     def _boot(self, container: _Container) -> None:
         ending = self._ending.pop(container.pod.id, None)
-        if ending is not None and not ending.done():  # what it was before still writes to its volume
+        if ending is not None and not ending.done():  # its previous start still writes to its volume
             ending.add_done_callback(lambda _: self._boot(container))
             return
         if self._live.get(container.pod.id) is not container:
@@ -306,32 +306,35 @@ class Machines:
         )
 
     def _of_this_machine(self, pod: Pod) -> dict[str, Any]:
-        """Return what the pod gets of this machine besides its programs: GPUs, Python environment, limits."""
-        given: dict[str, Any] = {
+        """Return the pod's share of this machine besides its programs: GPUs, Python environment, limits."""
+        share: dict[str, Any] = {
             "memory_mb": self.limits.memory_mb,
             "processes": self.limits.processes,
             "disk_mb": self.limits.disk_mb,
         }
         if self.python is not None:
-            given |= {"shown": self.python.shown, "programs": self.python.programs}
+            share |= {"shown": self.python.shown, "programs": self.python.programs}
         if pod.own_gpus and self.account is not None and self.account.own_gpus is not None:
             machine = self.account.own_gpus.machine
             nodes = (*machine.shared, *(node for gpu in pod.own_gpus for node in gpu.nodes))
-            given |= {"devices": nodes, "tools": {"/opt/bin/nvidia-smi": machine.smi}}
-        return given
+            share |= {"devices": nodes, "tools": {"/opt/bin/nvidia-smi": machine.smi}}
+        return share
 
     def _path(self) -> str:
         return image.path_with(self.python.programs if self.python else "")
 
     def _network(self, pod: Pod) -> dict[str, Any]:
-        """Return what a member of a cluster needs for its private network; nothing where there are none."""
+        """Return the values that a member of a cluster needs for its private network.
+
+        Empty on a machine without any.
+        """
         if pod.membership is None or not self.has_networks():
             return {}
         port = urlsplit(self.base_url).port
         return {"cluster": pod.membership.cluster, "address": pod.membership.ip, "api_port": port}
 
     def has_networks(self) -> bool:
-        """Whether clusters have a network of their own here, so that nothing else can be in the way of one."""
+        """Return whether clusters get private networks here, so that nothing else can be in the way of one."""
         if self._has_networks is None:
             self._has_networks = self.isolation is Isolation.ROOT and network.are_possible()
         return self._has_networks
@@ -447,7 +450,7 @@ def _user(pulled: Image, pod: Pod) -> str:
 
 
 def _facts(pod: Pod, gpus: int, base_url: str) -> dict[str, Any]:
-    """Return what the stand-in tools in the pod tell."""
+    """Return the facts that the stand-in tools in the pod report."""
     gpu = catalogue.gpu_types().get(pod.order.gpu or "")
     row = {"name": pod.order.gpu, "memory_mb": gpu.memory_gb * 1024} if gpu else {}
     seeds = [f"{pod.id}-{index}" for index in range(gpus)]

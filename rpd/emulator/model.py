@@ -1,4 +1,4 @@
-"""What an account holds: pods, the orders they came from, templates, network volumes."""
+"""The contents of an account: pods, the orders they came from, templates, network volumes."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Pod:
 
     @property
     def gpu(self) -> str | None:
-        """Which GPU it really has: one of this machine, or what was ordered; None for a CPU pod."""
+        """The GPU it really has: one of this machine, or the ordered type; None for a CPU pod."""
         return self.own_gpus[0].name if self.own_gpus else self.order.gpu
 
     @property
@@ -113,16 +113,16 @@ class Pod:
 
     @property
     def subject(self) -> dict[str, str]:
-        """What a fault's ``match`` compares."""
-        known = {"name": self.order.name, "pod": self.id, "gpu": self.order.gpu, "dc": self.datacenter}
+        """The values that a fault's ``match`` compares."""
+        values = {"name": self.order.name, "pod": self.id, "gpu": self.order.gpu, "dc": self.datacenter}
         if self.membership is not None:
-            known |= {"cluster": self.membership.cluster, "rank": str(self.membership.rank)}
-        return {key: value for key, value in {**known, "cloud": self.cloud}.items() if value is not None}
+            values |= {"cluster": self.membership.cluster, "rank": str(self.membership.rank)}
+        return {key: value for key, value in {**values, "cloud": self.cloud}.items() if value is not None}
 
 
 @dataclass(slots=True, kw_only=True)
 class Template:
-    """What a template fills in where a request says nothing."""
+    """A template: the values for fields that a request leaves out."""
 
     id: str
     name: str

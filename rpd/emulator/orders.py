@@ -1,4 +1,4 @@
-"""Orders: what the inputs of GraphQL's create and edit mutations ask for."""
+"""Orders: the inputs of GraphQL's create and edit mutations, read."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def cpu_order(given: Given) -> Order:
 
 
 def changes(given: Given) -> dict[str, Any]:
-    """Return what an edit changes about an order."""
+    """Return the fields of an order that an edit changes."""
     names = {
         "imageName": "image",
         "dockerArgs": "docker_args",

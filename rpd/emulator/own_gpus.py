@@ -33,7 +33,7 @@ class OwnGpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What is here: the GPUs, the device nodes that all of them need, and the real ``nvidia-smi``."""
+    """The hardware here: the GPUs, the device nodes that all of them need, and the real ``nvidia-smi``."""
 
     gpus: tuple[OwnGpu, ...]
     shared: tuple[str, ...]
@@ -41,7 +41,7 @@ class Machine:
 
 
 def find(devices: Path | None = None) -> Machine:
-    """Return the GPUs of this machine. Raises EmulatorError, saying what was looked for, if there are none."""
+    """Return the GPUs of this machine. Raise EmulatorError, naming the missing part, if there are none."""
     folder = devices or Path(os.environ.get(DEVICES) or "/dev")
     smi = shutil.which("nvidia-smi")
     if smi is None:
@@ -98,7 +98,8 @@ class OwnGpus:
                 "SUPPLY_CONSTRAINT",
             )
         if count > len(self._free):
-            # A limit, not sold out: whoever rented the others waits until one of them is given back.
+            # A limit, not sold out: the renter of the others keeps the next order waiting until one is
+            # given back.
             raise Refusal(
                 f"You have reached the maximum number of pods: all {total} of this machine's GPUs are in use.",
                 "POD_LIMIT",
@@ -107,7 +108,7 @@ class OwnGpus:
         return taken
 
     def give_back(self, gpus: Sequence[OwnGpu]) -> None:
-        """Have them back."""
+        """Take back GPUs; the free ones stay in the machine's order."""
         self._free = sorted({*self._free, *gpus}, key=self.machine.gpus.index)
 
     def describe(self) -> str:

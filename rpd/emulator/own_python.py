@@ -35,7 +35,7 @@ def look(given: str) -> OwnPython:
         raise EmulatorError(
             f"--python {given}: expected a Python interpreter, or the folder of an environment (with bin/python in it)"
         )
-    # Not resolved: the link in a venv is what says that it is one.
+    # Not resolved: a venv is recognised by the link.
     interpreter = Path(os.path.abspath(interpreter))  # noqa: PTH100
     env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     try:

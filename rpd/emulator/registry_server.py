@@ -30,7 +30,7 @@ class RegistryServer:
         self._tokens: dict[str, str] = {}
 
     async def manifest(self, request: web.Request) -> web.Response:
-        """Answer whether there is such an image, and what its tag means now."""
+        """Answer whether the image exists, and which digest its tag means now."""
         self._count()
         place = f"{self._host}/{request.match_info['repository']}"
         reference = request.match_info["reference"]
@@ -44,7 +44,7 @@ class RegistryServer:
         return web.json_response(manifest, headers={"Docker-Content-Digest": image.digest})
 
     async def configuration(self, request: web.Request) -> web.Response:
-        """Answer what an image was made of; its digest is the one of the image, which is enough to know it by."""
+        """Answer with the configuration of an image; its digest is the image's own, which suffices as identity."""
         self._count()
         image = self._image(f"{self._host}/{request.match_info['repository']}", request.match_info["digest"])
         if image is None or (image.is_private and not self._shows(request, image)):

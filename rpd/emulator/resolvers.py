@@ -29,7 +29,10 @@ def _nested(function: Callable[[View, Given], Any]) -> Resolver:
 
 
 class Resolvers:
-    """The functions behind the schema. ``when_volume_deleted`` hears of a network volume whose files may go."""
+    """The functions behind the schema.
+
+    ``when_volume_deleted`` is called with the id of a network volume whose files may be deleted.
+    """
 
     def __init__(
         self, account: Account, clock: Callable[[], float], when_volume_deleted: Callable[[str], None]
@@ -113,7 +116,7 @@ class Resolvers:
     # --- the account ------------------------------------------------------------------------------------------------
 
     def _myself(self, _source: Any, info: Any) -> View | None:
-        """Nobody is null, not an error, as on the real platform."""
+        """Return the user; null, not an error, for a call without a key, as on the real platform."""
         return None if info.context.anonymous else views.user(self._account, self._clock())
 
     def _pod_or_none(self, given: Given) -> View | None:

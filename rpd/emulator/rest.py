@@ -60,7 +60,7 @@ Handler = Callable[..., Answer]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One operation. ``kind`` is what faults call it; a pod's own key may use those marked ``by_pod``."""
+    """One operation. ``kind`` is its name in faults; a pod's own key may use those marked ``by_pod``."""
 
     method: str
     pattern: re.Pattern[str]
@@ -134,7 +134,10 @@ def route(method: str, path: str) -> tuple[Route, str]:
 
 
 class RestFace:
-    """Answers calls. ``when_volume_deleted`` hears of a network volume whose files may go."""
+    """The REST face: it answers calls.
+
+    ``when_volume_deleted`` is called with the id of a network volume whose files may be deleted.
+    """
 
     def __init__(
         self,
@@ -150,14 +153,14 @@ class RestFace:
         self._catalogue = Catalogue(account)
 
     def subject(self, matched: Route, item_id: str, call: Call) -> dict[str, str]:
-        """Return what a fault's ``match`` compares."""
-        kind, known = matched.kind, {}
+        """Return the values that a fault's ``match`` compares."""
+        kind, values = matched.kind, {}
         pod = self._account.pods.get(item_id)
         if kind in ("create", "action"):
-            known = _wishes(call.body)
-            kind = known.pop("action", kind)
+            values = _wishes(call.body)
+            kind = values.pop("action", kind)
         return {
-            **known,
+            **values,
             **(pod.subject if pod else {}),
             "field": matched.operation,
             "operation": kind,
@@ -176,12 +179,12 @@ class RestFace:
         except Refusal as refusal:
             raise Problem(_STATUSES.get(refusal.code, 400), refusal.message) from None
 
-    def _is_own(self, held: Route, found_id: str, pod_id: str) -> bool:
-        """Whether what a pod asks about is itself, or a cluster that it may act on as a member."""
+    def _is_own(self, route: Route, item_id: str, pod_id: str) -> bool:
+        """Return whether a pod asks about itself, or about a cluster that it may act on as a member."""
         pod = self._account.pods.get(pod_id)
         member = pod.membership if pod else None
-        may = held.method == "GET" or self._clusters.member_ends == "cluster"
-        return found_id == pod_id or (member is not None and member.cluster == found_id and may)
+        may = route.method == "GET" or self._clusters.member_ends == "cluster"
+        return item_id == pod_id or (member is not None and member.cluster == item_id and may)
 
     def pod(self, pod_id: str) -> Pod:
         """Return a pod. Raises Problem."""
@@ -242,7 +245,7 @@ class RestFace:
         return self._show(acts[action](pod_id))
 
     def _single(self, pod_id: str) -> Pod:
-        """Return a pod that may be changed by itself. Raises Problem."""
+        """Return a pod that may be changed on its own. Raise Problem for a member of a cluster."""
         pod = self.pod(pod_id)
         if pod.membership is not None and self._clusters.get(pod.membership.cluster) is not None:
             raise Problem(409, "pod belongs to a cluster and cannot be modified via the pod endpoints")
@@ -388,17 +391,17 @@ class RestFace:
 
 
 def _wishes(body: bytes) -> dict[str, str]:
-    """Return of a body what faults compare, as far as it can be read."""
+    """Return the values of a request body that faults compare, as far as it can be read."""
     try:
-        given = read_body(body, lambda value, where: iter(() if isinstance(value, dict) else (where,)))
+        fields = read_body(body, lambda value, where: iter(() if isinstance(value, dict) else (where,)))
     except Problem:
         return {}
-    gpu, places = given.get("gpu"), given.get("dataCenterIds")
-    known = {
-        "name": given.get("name"),
+    gpu, places = fields.get("gpu"), fields.get("dataCenterIds")
+    values = {
+        "name": fields.get("name"),
         "gpu": gpu.get("id") if isinstance(gpu, dict) else None,
         "dc": ",".join(map(str, places)) if isinstance(places, list) else None,
-        "cloud": str(given.get("cloud", "SECURE")).lower() if gpu else None,
-        "action": {"start": "resume"}.get(given.get("action", ""), given.get("action")),
+        "cloud": str(fields.get("cloud", "SECURE")).lower() if gpu else None,
+        "action": {"start": "resume"}.get(fields.get("action", ""), fields.get("action")),
     }
-    return {key: str(value) for key, value in known.items() if value}
+    return {key: str(value) for key, value in values.items() if value}

@@ -1,4 +1,4 @@
-"""Request bodies of REST v2: what each may hold, and the sentences for what it may not."""
+"""Request bodies of REST v2: the allowed fields of each, and the sentences about others."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ SSH_KEYS = table(
 
 
 def read_body(data: bytes, check: Check) -> dict[str, Any]:
-    """Return the JSON object in ``data``. Raises Problem: 400 for no JSON, 422 for what ``check`` finds."""
+    """Return the JSON object in ``data``. Raise Problem: 400 for no JSON, 422 for findings of ``check``."""
     try:
         body = json.loads(data)
     except ValueError:

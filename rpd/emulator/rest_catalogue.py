@@ -19,7 +19,7 @@ _GPU_FILTERS = ("count", "cloud", "countryCodes", "cudaVersions", "minCudaVersio
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuQuery:
-    """What a request for GPU types asks for."""
+    """The query of a request for GPU types."""
 
     stock: bool
     count: int = 1
@@ -91,7 +91,7 @@ def level(free: int, wanted: int) -> str:
 
 
 class Catalogue:
-    """Answers about what can be rented from ``account``."""
+    """Answers about the stock that ``account`` can rent."""
 
     def __init__(self, account: Account) -> None:
         self._account = account

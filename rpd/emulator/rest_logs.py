@@ -1,4 +1,4 @@
-"""The log of a pod as REST v2 streams it: what its container printed, and what its machine did with it."""
+"""The log of a pod as REST v2 streams it: the output of its container, and the actions of its machine."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ class Entry:
 
 
 def system_lines(pod: Pod, *, may_pull: bool = True) -> Iterator[tuple[str, float, str]]:
-    """Yield key, unix time and text of what the machine has to say of the pod's starts, the current one above all."""
+    """Yield key, unix time and text of the machine's lines about the pod's starts, mostly about the current one."""
     image, number = pod.order.image, pod.generation
     for earlier in range(1, number):
         yield f"{earlier}-start", pod.last_started_at, f"start container for {image}: begin"
     yield f"{number}-create", pod.last_started_at, f"create container {image}"
     if any(word in image for word in _CANNOT_BE_PULLED):
-        what = f"error creating container: manifest for {image} not found: manifest unknown"
-        yield f"{number}-pull", pod.last_started_at, what
+        text = f"error creating container: manifest for {image} not found: manifest unknown"
+        yield f"{number}-pull", pod.last_started_at, text
     elif not may_pull:
         registry = image.partition("/")[0]
-        what = f'error pulling image: Head "https://{registry}/v2/": unauthorized: authentication required'
-        yield f"{number}-pull", pod.last_started_at, what
+        text = f'error pulling image: Head "https://{registry}/v2/": unauthorized: authentication required'
+        yield f"{number}-pull", pod.last_started_at, text
     elif pod.runtime is None and pod.running:
         yield f"{number}-pull", pod.last_started_at, f"{image}: pulling image"
     if pod.runtime is not None:
@@ -53,7 +53,7 @@ def system_lines(pod: Pod, *, may_pull: bool = True) -> Iterator[tuple[str, floa
 
 
 class Log:
-    """The lines of one pod so far; ``refresh`` adds what is new."""
+    """The lines of one pod so far; ``refresh`` adds new ones."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -62,7 +62,7 @@ class Log:
         self._rest = b""
 
     def refresh(self, pod: Pod, file: Path, now: float, *, may_pull: bool = True) -> None:
-        """Add what the machine and the container have had to say since."""
+        """Add the lines of the machine and the container since the last call."""
         for key, moment, line in system_lines(pod, may_pull=may_pull):
             if key not in self._seen:
                 self._seen.add(key)

@@ -29,7 +29,7 @@ def iso(moment: float) -> str:
 
 
 def status(pod: Pod, now: float) -> str:
-    """Return the status: what its container is up to, not what is wanted of it."""
+    """Return the status of the container itself, which may differ from the desired one."""
     if not pod.running:
         return "EXITED"
     if pod.runtime is not None or pod.died_at is not None:
@@ -59,7 +59,7 @@ def pod_body(pod: Pod, now: float) -> dict[str, Any]:
 
 
 def cluster_body(cluster: Cluster, members: Sequence[Pod], now: float) -> dict[str, Any]:
-    """Return a cluster as the API answers it; what is known only of a placed member is left out before."""
+    """Return a cluster as the API answers it; fields of a placed member are missing before it is placed."""
     counts = Counter(status(pod, now) for pod in members)
     order = cluster.order
     body: dict[str, Any] = {
@@ -135,7 +135,7 @@ def volume_body(volume: NetworkVolume) -> dict[str, Any]:
 
 
 def read_order(body: dict[str, Any]) -> Order:
-    """Return the order in a valid create body. Raises Problem for what breaks a rule between its fields."""
+    """Return the order in a valid create body. Raise Problem if it breaks a rule between its fields."""
     gpu, cpu, mounts = body.get("gpu"), body.get("cpu"), body.get("mounts") or {}
     if (gpu is None) == (cpu is None):
         raise Problem(400, "exactly one of gpu or cpu must be set")
@@ -179,11 +179,14 @@ def _global_network(body: dict[str, Any]) -> bool:
 
 
 def read_cluster(body: dict[str, Any]) -> tuple[Order, int]:
-    """Return what each member of a cluster is, and how many there are, from a valid create body. Raises Problem."""
+    """Return the order of each member and the number of members, from a valid create body of a cluster.
+
+    Raise Problem.
+    """
     compute = body["compute"]
-    known = {key: value for key, value in body.items() if key not in ("compute", "type")}
+    shared = {key: value for key, value in body.items() if key not in ("compute", "type")}
     gpu = {"id": compute["gpuTypeId"], "count": compute["gpuCountPerPod"]}
-    return read_order({**known, "gpu": gpu, "cloud": "SECURE"}), compute["podCount"]
+    return read_order({**shared, "gpu": gpu, "cloud": "SECURE"}), compute["podCount"]
 
 
 def _instance(cpu: dict[str, Any]) -> str:
@@ -201,7 +204,10 @@ def _wanted_cuda(gpu: dict[str, Any]) -> tuple[str, ...]:
 
 
 def changes(body: dict[str, Any]) -> dict[str, Any]:
-    """Return what a valid PATCH body changes of an order. Raises Problem for what the emulator does not do."""
+    """Return the fields of an order that a valid PATCH body changes.
+
+    Raise Problem for those the emulator cannot change.
+    """
     names = {
         "name": "name",
         "image": "image",

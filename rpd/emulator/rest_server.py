@@ -37,9 +37,10 @@ _WINDOWS = (("minute", 6_000, 60), ("hour", 300_000, 3_600), ("day", 5_000_000, 
 
 
 class Quota:
-    """Counts requests in windows of a minute, an hour and a day, for the headers that tell.
+    """Counters of requests in windows of a minute, an hour and a day, for the rate limit headers.
 
-    RunPod documents 60 a minute as an example; here there is more, and nobody is refused until ``limit`` says so.
+    RunPod documents 60 a minute as an example; here there are more, and no call is refused until ``limit`` is
+    called.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -55,7 +56,7 @@ class Quota:
         self._used.clear()
 
     def wait(self) -> int | None:
-        """Return in how many seconds the next call is taken, None where it is now."""
+        """Return the seconds until the next call is taken; None if it is now."""
         name, most, seconds = self._windows[0]
         now = int(self._clock())
         window, used = self._used.get(name, (0, 0))
@@ -78,9 +79,10 @@ class Quota:
 
 
 class RestServer:
-    """Serves the REST face.
+    """The server of the REST face.
 
-    ``caller`` tells whose key a request bears: ``""`` the owner's, else the id of a pod, None nobody's.
+    ``caller`` returns the owner of the key of a request: ``""`` for the account, the id of a pod, None for a
+    stranger.
     """
 
     def __init__(
@@ -242,7 +244,7 @@ class RestServer:
             )
 
     def _refresh(self, pod_id: str, log: Log) -> bool:
-        """Read what is new; return whether the pod is still there."""
+        """Read new lines; return whether the pod still exists."""
         try:
             pod = self._face.pod(pod_id)
         except Problem:

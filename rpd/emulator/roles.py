@@ -1,7 +1,7 @@
-"""Roles of an account's members: who may read, change, and see the bill.
+"""Roles of an account's members: which may read, change, and see the bill.
 
-RunPod documents the roles, not what each call answers to one that lacks a permission: that is REST v2's 403, and for
-GraphQL the code FORBIDDEN.
+RunPod documents the roles, but not the answer to a call that lacks a permission. Here it is REST v2's 403,
+and for GraphQL the code FORBIDDEN.
 """
 
 from __future__ import annotations

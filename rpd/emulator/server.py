@@ -42,7 +42,7 @@ _HTML = "<html><head><title>{status}</title></head><body><h1>{status}</h1><p>clo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Own:
-    """What pods get of this machine: its GPUs, a Python environment, and how much of the rest."""
+    """The share of this machine that pods get: its GPUs, a Python environment, and limits."""
 
     gpus: bool = False
     python: str = ""
@@ -141,7 +141,7 @@ class Emulator:
     # --- GraphQL ----------------------------------------------------------------------------------------------------
 
     def _caller(self, request: web.Request) -> Caller | None:
-        """Return who asks, None for a key nobody has."""
+        """Return the sender of a request; None if its key is unknown."""
         key = request.headers.get("Authorization", "").removeprefix("Bearer ") or request.query.get(
             "api_key", ""
         )
@@ -151,7 +151,7 @@ class Emulator:
         return None if owner is None else Caller(pod=owner or None)
 
     def _owner_of(self, key: str) -> str | None:
-        """Return the id of the pod whose key it is, empty for the account's own key, None for nobody's."""
+        """Return the id of the pod that has the key, empty for the account's own key, None for an unknown one."""
         if hmac.compare_digest(key.encode(), self.account.api_key.encode()):
             return ""
         return next((pod.id for pod in self.account.pods.values() if pod.api_key == key), None)
@@ -282,11 +282,12 @@ class Emulator:
         return {"balance": self.account.balance}
 
     def _set_limits(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Set what the account may spend an hour, how many pods may run at once, and how many calls are taken.
+        """Set the account's limits: USD per hour, pods that run at once, and API calls.
 
         None: any number. ``calls`` is for each window of ``seconds``.
 
-        ``member_ends``: what a member of a cluster may end: ``itself``, the whole ``cluster``, ``nothing``.
+        ``member_ends`` is what a member of a cluster may end: ``itself``, the whole ``cluster``, or
+        ``nothing``.
         """
         account = self.account
         if "calls" in values:
@@ -378,7 +379,7 @@ class Doors:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def open(self, key: str, listener: socket.socket) -> None:
-        """Serve what comes to ``listener``, until ``close``."""
+        """Serve the connections to ``listener``, until ``close``."""
         site = self._sites[key] = web.SockSite(self._runner, listener)
         self._begin(site.start())
 

@@ -16,7 +16,7 @@ COMMUNITY = "community"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What an order gets: where, at which price, with how much of everything (memory in GB)."""
+    """The machine that an order gets: place, price and size (memory in GB)."""
 
     cloud: str
     datacenter: str | None
@@ -47,7 +47,7 @@ class Stock:
         return self.idle(gpu, place)
 
     def idle(self, gpu: str, place: str) -> int:
-        """Return the GPUs of a type that nobody has there, whatever a fault says."""
+        """Return the number of free GPUs of a type in a data centre, ignoring faults."""
         capacity = self._capacity.get((gpu, place), catalogue.GPUS_PER_DATACENTER)
         return max(0, capacity - self._taken.get((gpu, place), 0))
 
@@ -108,13 +108,13 @@ def _gpu_machines(order: Order) -> Iterator[Machine]:
 
 
 def _fits(place: str, order: Order) -> bool:
-    """Return whether a data centre, or Community Cloud, has what the order asks for besides the GPU."""
-    held = catalogue.DATA_CENTERS.get(place)
+    """Return whether a data centre, or Community Cloud, satisfies the order apart from the GPU."""
+    datacenter = catalogue.DATA_CENTERS.get(place)
     return (
         (not order.cuda or bool(set(order.cuda) & set(catalogue.cuda_versions(place))))
         and (order.country is None or catalogue.is_in(place, order.country))
-        and set(order.compliance) <= set(held.compliance if held else ())
-        and (not order.global_network or (held is not None and held.global_network))
+        and set(order.compliance) <= set(datacenter.compliance if datacenter else ())
+        and (not order.global_network or (datacenter is not None and datacenter.global_network))
     )
 
 

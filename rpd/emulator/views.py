@@ -1,4 +1,4 @@
-"""Views: what the account holds, as GraphQL shows it."""
+"""Views: the contents of the account, as GraphQL shows them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ View = dict[str, Any]
 
 
 def user(account: Account, now: float) -> View:
-    """Return the account. What few ask for is computed only if it is selected."""
+    """Return the account. Fields that few clients ask for are computed only if they are selected."""
     return {
         "id": account.id,
         "email": "emulator@example.com",
@@ -132,7 +132,7 @@ def volume(row: NetworkVolume) -> View:
 
 
 def registry(row: RegistryAuth) -> View:
-    """Return registry credentials; nobody can read more of them."""
+    """Return registry credentials without the secrets, which cannot be read back."""
     return {"id": row.id, "name": row.name}
 
 
@@ -206,7 +206,7 @@ def gpu_type(row: GpuType, places: list[str]) -> View:
 
 
 def lowest_price(row: GpuType, cloud: str, count: int, free: int) -> View | None:
-    """Return the price for all ``count`` GPUs in ``cloud``, None where they cannot be had at once."""
+    """Return the price for all ``count`` GPUs in ``cloud``; None if they are not available at once."""
     unit, most = catalogue.price(row, cloud), catalogue.most(row, cloud)
     word = catalogue.stock_word(free, count)
     if unit is None or word is None or count > most:

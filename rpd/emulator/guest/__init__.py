@@ -1,1 +1,1 @@
-"""What a pod of the emulator is made of: the zygote that forks it, its sandbox, its files and its SSH server."""
+"""The parts of an emulated pod: the zygote that forks it, its sandbox, its files and its SSH server."""

@@ -31,7 +31,8 @@ _FILES = {
     "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
     "etc/os-release": 'NAME="Ubuntu"\nVERSION_ID="22.04"\nID=ubuntu\nPRETTY_NAME="Ubuntu 22.04 (emulated)"\n',
     "etc/profile": f'PATH="{PATH}"\nexport PATH\n[ -n "$BASH_VERSION" ] && [ -f ~/.bashrc ] && . ~/.bashrc\n',
-    # As on Ubuntu: a shell that nobody types into leaves before anything appended below takes effect.
+    # As on Ubuntu, a shell that is not interactive returns here, before anything appended below takes
+    # effect.
     "root/.bashrc": 'case $- in *i*) ;; *) return;; esac\nPS1="\\u@\\h:\\w# "\n',
     "root/.profile": "[ -n \"$BASH_VERSION\" ] && [ -f ~/.bashrc ] && . ~/.bashrc\n",
 }  # fmt: skip
@@ -123,7 +124,7 @@ def _install_tools(root: Path, spec: GuestSpec) -> None:
 
 
 def _install_parts(root: Path, spec: GuestSpec) -> None:
-    """Put what the image's package managers may install next to it, and the managers themselves on the PATH."""
+    """Put the packages that the image may install next to it, and its package managers themselves on the PATH."""
     for name in ("sshd", "ssh-keygen"):
         _write_program(root / PARTS / name, _parts[name])
         if spec.has_sshd:

@@ -1,7 +1,8 @@
 """The keeper of a pod's limits: a process in the pod that kills greedy ones, as the kernel of a host would.
 
-It needs no control groups, which few laptops let a user make. Memory is what processes do not share, and what lies in
-the pod's ``/dev/shm``. Above the limit the largest process is killed, and counted where a container's are.
+It needs no control groups, which few laptops let a user make. Memory is the sum of unshared memory of the
+processes and the files in the pod's ``/dev/shm``. Above the limit, the largest process is killed and counted
+in the file where a real container counts its kills.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The few Linux system calls a sandbox needs that Python does not offer, each raising OSError with what was tried."""
+"""The few Linux system calls of a sandbox that Python lacks. Each raises OSError with the call that failed."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _SYS_MOUNT_SETATTR = 442  # the same on every architecture but alpha
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _check(result: int, what: str) -> None:
+def _check(result: int, call: str) -> None:
     if result != 0:
         number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
+        raise OSError(number, f"{call}: {os.strerror(number)}")
 
 
 def unshare(flags: int) -> None:
-    """Give this process namespaces of its own."""
+    """Move this process into new namespaces."""
     _check(_libc.unshare(flags), f"unshare({flags:#x})")
 
 

@@ -1,7 +1,7 @@
 """The private network of a cluster: a network namespace for each member, with ``ens1`` on a switch that they share.
 
-It needs root and the program ``ip``. A member sees nothing but that network and its own loopback, on which the API of
-the emulator listens too. Connections over SSH come in all the same: their socket is the host's.
+It needs root and the program ``ip``. A member sees only that network and its own loopback, on which the
+emulator's API listens too. SSH connections still reach it, because their socket is the host's.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ from rpd.emulator.guest.spec import GuestSpec, Isolation
 _NAMESPACES = kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWUTS | kernel.CLONE_NEWIPC
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _HOST_ETC = ("alternatives", "ssl/certs", "ssl/openssl.cnf", "pki/tls/certs", "ca-certificates", "terminfo")
-# What Docker leaves a container, by number (linux/capability.h), without mknod: a pod needs no device of its own.
+# The capabilities that Docker leaves a container, by number (linux/capability.h). mknod is dropped too: the
+# device nodes of a pod are bound into it.
 _CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 29, 31})
 
 
@@ -140,7 +141,7 @@ def _make_dev(dev: Path, devices: Iterable[str]) -> None:
 
 
 def wipe(folder: Path) -> None:
-    """Delete ``folder`` and all in it, also what a pod made unreadable."""
+    """Delete ``folder`` and everything in it, including folders that a pod made unreadable."""
     if not folder.exists():
         return
     for parent, folders, _ in os.walk(folder):

@@ -20,7 +20,7 @@ class Isolation(StrEnum):
 
 
 class Sshd(StrEnum):
-    """What becomes of the SSH server once the start script asks for it."""
+    """The fate of the SSH server once the start script launches it."""
 
     ON = "on"
     NEVER = "never"
@@ -33,13 +33,14 @@ _TUPLES = ("command", "packages", "broken", "hidden", "devices", "shown")
 class GuestSpec:
     """One start of one pod. Paths are the host's, except the keys of ``mounts`` (in the pod); sizes are MB.
 
-    ``key`` is unique per start; ``command`` is the argv of PID 1 and ``env`` its whole environment; ``disk`` is the
-    folder that is the pod's root; ``mounts`` maps a path in the pod to a folder kept over restarts; ``facts`` is what
-    the stand-in tools read; ``disk_limit_mb`` puts all of it on a tmpfs of that size. ``has_sshd``: the program is in
-    the image; ``packages`` are its package managers, ``broken`` those of them that reach no archive, ``hidden`` the
-    programs of this machine that are not in the image, ``user`` who its command runs as. ``devices`` are device nodes
-    that it has, ``tools`` maps a path in the pod to a file, ``shown`` are folders that it sees where they are, and
-    ``programs`` is one more folder of its PATH. ``memory_mb``, ``processes`` and ``disk_mb`` are limits.
+    ``key`` is unique per start; ``command`` is the argv of PID 1 and ``env`` its whole environment; ``disk``
+    is the folder that is the pod's root; ``mounts`` maps a path in the pod to a folder kept over restarts;
+    ``facts`` are read by the stand-in tools; ``disk_limit_mb`` puts all of it on a tmpfs of that size.
+    ``has_sshd``: the program is in the image; ``packages`` are its package managers, ``broken`` those of them
+    that reach no archive, ``hidden`` the programs of this machine that are not in the image, ``user`` the
+    user that its command runs as. ``devices`` are its device nodes, ``tools`` maps a path in the pod to a
+    file, ``shown`` are folders visible at their paths on the host, and ``programs`` is one more folder of its
+    PATH. ``memory_mb``, ``processes`` and ``disk_mb`` are limits.
     """
 
     key: str
@@ -77,6 +78,6 @@ class GuestSpec:
 
     @classmethod
     def decode(cls, values: dict[str, Any]) -> GuestSpec:
-        """Read back what ``encode`` gave."""
+        """Read back the result of ``encode``."""
         tuples = {name: tuple(values[name]) for name in _TUPLES}
         return cls(**{**values, **tuples, "sshd": Sshd(values["sshd"])})

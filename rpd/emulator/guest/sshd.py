@@ -106,7 +106,7 @@ class _Login:
 
 
 class _Server(asyncssh.SSHServer):
-    """Who may come in (one user, by key) and what may be forwarded (everything)."""
+    """The access rules: one user may log in, by key, and everything may be forwarded."""
 
     def __init__(self, login: _Login, connections: _Connections) -> None:
         self._login = login
@@ -149,7 +149,7 @@ def _authorized(path: Path) -> set[bytes]:
 
 
 class _Sessions:
-    """Starts what clients ask for."""
+    """The commands, shells and SFTP sessions that clients start."""
 
     def __init__(self, login: _Login, env: dict[str, str]) -> None:
         self._env = env
@@ -157,7 +157,7 @@ class _Sessions:
         self._running: set[int] = set()
 
     async def handle(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
-        """Run one command or shell of a client until it ended and all its output is sent."""
+        """Run one command or shell of a client until it has ended and all its output is sent."""
         _resume_between_writes(process)
         with contextlib.suppress(OSError, asyncssh.Error):
             if process.term_type is None:
@@ -191,7 +191,7 @@ class _Sessions:
         return child
 
     def end(self) -> None:
-        """Kill what still runs; where a pod has no PID namespace nothing else would."""
+        """Kill the processes that still run; in a pod without a PID namespace nothing else would."""
         for pid in self._running:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
@@ -238,8 +238,8 @@ class _Sessions:
 def _resume_between_writes(process: asyncssh.SSHServerProcess[bytes]) -> None:
     """Ask the client for more input only when asyncio has finished the write that made room for it.
 
-    asyncio asks from within that write. What asyncssh holds back then arrives at once, the end of the input with it,
-    and asyncio closes the pipe although the last bytes still wait to be written.
+    asyncio asks from within that write. Input that asyncssh held back then arrives at once, and the end of
+    the input with it, so that asyncio closes the pipe while the last bytes still wait to be written.
     """
     resume, loop = process.resume_feeding, asyncio.get_running_loop()
 

@@ -37,13 +37,13 @@ class Wire:
         return self._end.fileno()
 
     def send(self, message: Mapping[str, Any], *descriptors: int) -> None:
-        """Send a message; blocks while the other end is behind. Raises OSError when it is gone."""
+        """Send a message; block while the other end is behind. Raise OSError when the other end is gone."""
         data = json.dumps(message, separators=(",", ":")).encode() + b"\n"
         sent = socket.send_fds(self._end, [data], descriptors) if descriptors else 0
         self._end.sendall(data[sent:])
 
     def receive(self) -> list[Message] | None:
-        """Read once and return the messages that are now whole, None when the other end is gone."""
+        """Read once and return the messages that are now complete; None when the other end is gone."""
         try:
             data, descriptors, _, _ = socket.recv_fds(self._end, _CHUNK_BYTES, _MOST_DESCRIPTORS)
         except ConnectionResetError:
@@ -51,8 +51,8 @@ class Wire:
         if not data:
             return None
         self._descriptors += descriptors
-        *whole, self._unread = (self._unread + data).split(b"\n")
-        return [json.loads(line) for line in whole]
+        *complete, self._unread = (self._unread + data).split(b"\n")
+        return [json.loads(line) for line in complete]
 
     def take_descriptors(self, count: int) -> list[int]:
         """Return the ``count`` descriptors that arrived first."""

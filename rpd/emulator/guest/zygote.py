@@ -35,7 +35,7 @@ class _Pod:
 
 
 class Zygote:
-    """Starts and ends pods as the server says, and tells it what became of them."""
+    """The parent of all pods: it starts and ends them at the server's command, and reports their fate."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
@@ -119,7 +119,7 @@ class Zygote:
         return namespace
 
     def _started(self, key: str, report: int) -> None:
-        """Hear from PID 1: end of file once it runs its program, else why it could not."""
+        """Read and pass on the report of PID 1: empty once it runs its program, an error text otherwise."""
         error = os.read(report, 1 << 16).decode(errors="replace")
         self._selector.unregister(report)
         os.close(report)
@@ -255,7 +255,7 @@ def _become_init(
 def _start_keeper(
     spec: GuestSpec, isolation: Isolation, root: Path, server: int, descriptors: tuple[int, ...]
 ) -> None:
-    """Leave the keeper of the pod's limits behind, if it has some; without namespaces nobody knows its processes."""
+    """Fork the keeper of the pod's limits, if it has any; without namespaces its processes cannot be identified."""
     if isolation is Isolation.PLAIN or not (spec.memory_mb or spec.processes):
         return
     keeper.prepare(root, spec.memory_mb, spec.processes)
@@ -322,7 +322,7 @@ def plain_program(spec: GuestSpec, root: Path) -> tuple[tuple[str, ...], dict[st
     script = spec.facts.get("start_script") or "/opt/emulator/start.sh"
     words = spec.command
     if any(_SETS_UP in word for word in words):
-        # It would set up this machine. The emulator's own script does what is asked, in the pod's folder.
+        # It would set up this machine. The emulator's own script does the same inside the pod's folder.
         words = ("/bin/sh", script, *words[4:])
     command = tuple(str(root / word.lstrip("/")) if word == script else word for word in words)
     path = f"{root / image.TOOLS}:{image.path_of(spec)}"

@@ -18,7 +18,7 @@ from rpd.values.report import NodeReport
 
 
 class Doing(StrEnum):
-    """What a pod is paid for at a moment."""
+    """The activity that a pod is paid for at a moment."""
 
     BOOTING = "booting"
     STAGING = "staging files"
@@ -76,7 +76,7 @@ class Spent:
 
 @dataclass(slots=True)
 class Activity:
-    """What one node did while its pods billed; ``peak_mb`` and ``total_mb`` are of the fullest GPU."""
+    """The activities of one node while its pods billed; ``peak_mb`` and ``total_mb`` are of the fullest GPU."""
 
     spent: dict[Doing, Spent] = field(default_factory=dict)
     peak_mb: float | None = None
@@ -91,8 +91,8 @@ class Activity:
 
 
 def doing(words: str) -> Doing:
-    """Return what a command is about, by its words."""
-    return next((what for what, pattern in _WORDS if pattern.search(words)), Doing.WORKING)
+    """Return the topic of a command, by its words."""
+    return next((topic for topic, pattern in _WORDS if pattern.search(words)), Doing.WORKING)
 
 
 def of_node(report: NodeReport) -> Activity:
@@ -124,9 +124,9 @@ def _pieces(events: Sequence[Mapping[str, Any]], report: NodeReport) -> list[Pie
 
 
 def _topics(events: Iterable[Mapping[str, Any]], report: NodeReport) -> list[tuple[float, Doing]]:
-    """Return from when on commands are about what: as their parts say, else as their words do."""
+    """Return the topics of commands with their starts: from the marks of their parts, else from their words."""
     words = {step.index: f"{step.name} {step.command}" for step in report.steps if step.kind == "run"}
-    # A command that names its parts says by them what it does.
+    # A command that marks its parts is described by the marks.
     words |= {mark.step: "" for mark in report.marks}
     topics: list[tuple[float, Doing]] = []
     current: dict[Any, Doing] = {}

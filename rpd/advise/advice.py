@@ -38,7 +38,7 @@ class Card:
 
 @dataclass(slots=True, kw_only=True)
 class Use:
-    """What nodes of one job on one kind of pod did with their money (USD), and how their GPUs fared."""
+    """The spending of nodes of one job on one kind of pod (USD), and the load of their GPUs."""
 
     job: str
     gpu: str
@@ -107,7 +107,7 @@ def _add(use: Use, report: NodeReport, activity: Activity) -> None:
 
 
 def idle_share(of: Sequence[Use]) -> float | None:
-    """Return for which part (0 to 1) of the measured time the GPUs did nothing; None where nothing was measured."""
+    """Return the share (0 to 1) of the measured time in which the GPUs were idle; None without measurements."""
     measured = math.fsum(use.measured_seconds for use in of)
     return math.fsum(use.idle_seconds for use in of) / measured if measured else None
 

@@ -1,4 +1,4 @@
-"""How long the pods of past runs took to boot, and how often they failed to. A cache keeps what was read."""
+"""Boot times and boot failures of the pods of past runs. A cache holds the parts that were read before."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Experience:
 
 
 def read_tries(runs_path: Path, *, local: bool) -> list[Try]:
-    """Return the tries of past runs, on RunPod, or on emulators if ``local``; reads again only what has changed."""
+    """Return the tries of past runs, on RunPod, or on emulators if ``local``; reread only changed journals."""
     cached = _read_cache(runs_path)
     kept: dict[str, dict[str, Any]] = {}
     tries: list[Try] = []
@@ -84,7 +84,7 @@ def read_tries(runs_path: Path, *, local: bool) -> list[Try]:
 
 
 def experiences(tries: Iterable[Try], *by: str) -> list[Experience]:
-    """Return what tries come to by ``gpu``, ``place``, ``image``; the most tried first."""
+    """Group tries by ``gpu``, ``place``, ``image``; the most tried first."""
     kinds: dict[tuple[str, ...], Experience] = {}
     for each in tries:
         name = tuple(str(getattr(each, part)) for part in by)

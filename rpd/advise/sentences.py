@@ -23,7 +23,7 @@ _REMEDIES: Mapping[Doing, str] = {
 
 
 def idle_line(of: Sequence[Use]) -> str:
-    """Return for how much the GPUs did nothing, in a line; empty where that was not measured, or is nothing."""
+    """Return a line about the idle time of the GPUs; empty if it was not measured, or was zero."""
     share, by = idle_share(of), idle_usd(of)
     if share is None or not by:
         return ""

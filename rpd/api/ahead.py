@@ -33,18 +33,21 @@ if TYPE_CHECKING:
 
 
 class Heard:
-    """The plugin that keeps what the command line would print as notices."""
+    """The plugin that keeps the notices that the command line would print."""
 
     def __init__(self) -> None:
         self.notices: list[str] = []
 
     def rpd_notice(self, text: str) -> None:
-        """Keep a sentence."""
+        """Keep a notice."""
         self.notices.append(text)
 
 
 class Nodes(Sequence[Node]):
-    """What would run, in order. ``errors`` are those of files that cannot be used; ``deselected`` counts nodes."""
+    """The nodes that would run, in order.
+
+    ``errors`` are those of unusable files; ``deselected`` is a number of nodes.
+    """
 
     def __init__(
         self,
@@ -123,11 +126,11 @@ class Nodes(Sequence[Node]):
 
 @frozen
 class NodeForecast:
-    """What one node may cost. USD and seconds; None where nobody can say.
+    """The likely cost of one node. USD and seconds; None if unknown.
 
-    ``gpu``, ``datacenter``, ``cloud`` and ``usd_per_hr`` are those of the first offer; ``expected_…`` come from how
-    long nodes of the job took before. ``in_stock`` is None where stock is not known, ``trouble`` says why there is
-    no offer.
+    ``gpu``, ``datacenter``, ``cloud`` and ``usd_per_hr`` are those of the first offer; ``expected_…`` come
+    from the durations of earlier nodes of the job. ``in_stock`` is None if the stock is not known,
+    ``trouble`` says why there is no offer.
     """
 
     id: str
@@ -146,9 +149,9 @@ class NodeForecast:
 
 @frozen
 class Forecast:
-    """What nodes may cost at worst, and what they will cost if they go as they last did (USD).
+    """The worst-case cost of nodes, and the expected cost if they behave as they last did (USD).
 
-    ``source`` is whose prices these are: ``RunPod``, ``emulator at …`` or ``shipped``.
+    ``source`` is the origin of the prices: ``RunPod``, ``emulator at …`` or ``shipped``.
     """
 
     nodes: tuple[NodeForecast, ...]
@@ -157,20 +160,20 @@ class Forecast:
 
     @property
     def worst_case_usd(self) -> float:
-        """What all nodes cost if each runs into its cap. Where nothing is on offer, a node counts with its cost cap."""
+        """The cost of all nodes if each runs into its cap. A node without an offer counts with its cost cap."""
         return sum(node.worst_case_usd for node in self.nodes)
 
     @property
     def expected_usd(self) -> float | None:
-        """What all nodes will cost; None if of some nobody knows how long they take."""
-        known = [node.expected_usd for node in self.nodes]
-        return None if None in known else sum(usd for usd in known if usd is not None)
+        """The expected cost of all nodes; None if the duration of any of them is unknown."""
+        costs = [node.expected_usd for node in self.nodes]
+        return None if None in costs else sum(usd for usd in costs if usd is not None)
 
     @property
     def expected_seconds(self) -> float | None:
-        """How long all nodes take one after the other; None if of some nobody knows."""
-        known = [node.expected_seconds for node in self.nodes]
-        return None if None in known else sum(seconds for seconds in known if seconds is not None)
+        """The duration of all nodes, one after the other; None if that of any of them is unknown."""
+        durations = [node.expected_seconds for node in self.nodes]
+        return None if None in durations else sum(seconds for seconds in durations if seconds is not None)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a flat dict for each node."""
@@ -249,7 +252,7 @@ class Prices:
         return self.catalogue.row(gpu_id)
 
     def usd_per_hr(self, gpu_id: str, *, cloud: str = "secure", spot: bool = False) -> float | None:
-        """Return the price of one GPU for an hour; None where it is not known."""
+        """Return the price of one GPU per hour in USD; None if it is not known."""
         row = self.row(gpu_id)
         return None if row is None else row.price(Cloud(cloud), spot=spot)
 
@@ -323,9 +326,9 @@ def nodes(
     parametrize: Mapping[str, object] | None = None,
     **settings: Any,
 ) -> Nodes:
-    """Return what would run of ``what``: paths, node ids or job functions; by default of the whole project.
+    """Return the nodes of ``what``: paths, node ids or job functions; by default of the whole project.
 
-    ``root`` is the folder to start from (default: the current one). A broken file is among ``errors``. Raises
+    ``root`` is the folder to start from (default: the current one). A broken file is among ``errors``. Raise
     UsageError for a path, node or setting that does not exist.
     """
     call = Call(
@@ -371,10 +374,10 @@ def forecast(
     parametrize: Mapping[str, object] | None = None,
     **settings: Any,
 ) -> Forecast:
-    """Return what ``what`` may cost, at the prices shipped with rpd, or with ``live`` at those of now (needs a key).
+    """Return the cost of ``what``, at the prices shipped with rpd, or with ``live`` at current ones (needs a key).
 
-    Raises CollectionFailed if a file cannot be used and NothingCollected if nothing is selected, since a gate must not
-    pass for either; UsageError, AuthError (``live`` without a key) and ProviderError.
+    Raise CollectionFailed if a file cannot be used and NothingCollected if nothing is selected, since a gate
+    must not pass for either; UsageError, AuthError (``live`` without a key) and ProviderError.
     """
     call = Call(
         "estimate", what, root=root, plugins=plugins, flags=flags, parametrize=parametrize, given=settings

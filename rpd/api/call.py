@@ -26,7 +26,10 @@ What = str | PathLike[str] | Node
 
 
 class Call:
-    """One call. Making it checks what the program wrote; ``open`` reads files and loads plugins. Raises UsageError."""
+    """One call. The constructor checks its arguments; ``open`` reads files and loads plugins.
+
+    Both raise UsageError.
+    """
 
     def __init__(
         self,
@@ -81,9 +84,9 @@ class Call:
         return values, settings
 
     def open(self, stack: ExitStack, plugins: Iterable[object] = ()) -> tuple[Config, PluginManager]:
-        """Return the Config and the plugins, ``plugins`` among them. What was imported stays so until ``stack`` ends.
+        """Return the Config and the plugin manager, with ``plugins`` registered. Imports last until ``stack`` ends.
 
-        Raises UsageError.
+        Raise UsageError.
         """
         modules = modules_of(self._functions, find_root(self.root)[0])
         own = [Parametrizing(self._functions, self._values)] if self._values else []

@@ -1,4 +1,4 @@
-"""Job functions passed from a program or a notebook cell. The code they need becomes a module of its own."""
+"""Job functions passed from a program or a notebook cell. The code they need is put into a module made for it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _INTERACTIVE = "interactive"
 
 
 def arguments_of(functions: Iterable[JobFunction]) -> frozenset[str]:
-    """Return the names of all arguments of ``functions``. Raises UsageError for what is no job."""
+    """Return the names of all arguments of ``functions``. Raise UsageError for a function that is no job."""
     names: set[str] = set()
     for function in functions:
         if not is_a(attached(function, JOB_ATTRIBUTE), Job):
@@ -34,25 +34,25 @@ def arguments_of(functions: Iterable[JobFunction]) -> frozenset[str]:
 
 
 def modules_of(functions: Sequence[JobFunction], rootdir: Path) -> dict[Path, ModuleType]:
-    """Return a module for each file that ``functions`` come from, with the fixtures and marks that stand there.
+    """Return a module for each file that ``functions`` come from, with the fixtures and marks defined there.
 
-    What was typed into a notebook or an interpreter stands for a file in the root folder. Raises UsageError for two
-    functions of one name.
+    Code typed into a notebook or an interpreter stands for a file in the root folder. Raise UsageError for
+    two functions of one name.
     """
-    made: dict[Path, ModuleType] = {}
+    modules: dict[Path, ModuleType] = {}
     for function in functions:
         written = real_function(function)
         path = _path_of(written, rootdir)
-        module = made.get(path)
+        module = modules.get(path)
         if module is None:
-            module = made[path] = ModuleType(getattr(function, "__module__", None) or _INTERACTIVE)
+            module = modules[path] = ModuleType(getattr(function, "__module__", None) or _INTERACTIVE)
             module.__file__ = str(path)
             vars(module).update(_beside(getattr(written, "__globals__", {})))
         name = str(getattr(function, "__name__", written.__name__))
         if getattr(module, name, function) is not function:
             raise UsageError(f"two functions are called {name!r}: rename one of them")
         setattr(module, name, function)
-    return made
+    return modules
 
 
 def _beside(names: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,12 +87,12 @@ class Parametrizing:
         self._unused = set(values)
 
     def rpd_generate_nodes(self, metafunc: Any) -> None:
-        """Parametrize what each function asks for."""
+        """Parametrize the requested arguments of each function."""
         if not any(metafunc.function is function for function in self._functions):
             return
-        known = {*metafunc.fixturenames, *inspect.signature(metafunc.function).parameters}
+        names = {*metafunc.fixturenames, *inspect.signature(metafunc.function).parameters}
         for name, values in self._values.items():
-            if known.issuperset(split_argnames(name)[0]):
+            if names.issuperset(split_argnames(name)[0]):
                 self._unused.discard(name)
                 metafunc.parametrize(name, values)
 

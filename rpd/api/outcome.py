@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @frozen
 class RunOutcome:
-    """How a run ended: the exit code that ``rpd run`` would have had, and the reports of its nodes.
+    """The end of a run: the exit code that ``rpd run`` would have had, and the reports of its nodes.
 
-    ``summary`` is None where nothing ran; ``errors`` are those of files that cannot be used. ``notices`` are what the
-    screen would have said.
+    ``summary`` is None if nothing ran; ``errors`` are those of unusable files. ``notices`` are those that the
+    screen would have shown.
     """
 
     exit_code: ExitCode
@@ -40,7 +40,7 @@ class RunOutcome:
 
     @property
     def id(self) -> str:
-        """The id of the run, as ``rpd show`` takes it; empty where there is no run folder."""
+        """The id of the run, as ``rpd show`` takes it; empty if the run has no folder."""
         return self.folder.name if self.folder else ""
 
     @property
@@ -63,8 +63,8 @@ class RunOutcome:
     def raise_for_outcome(self) -> None:
         """Do nothing if everything passed.
 
-        Raises ReleaseError (a pod may still bill), CollectionFailed, or NodesFailed with the reports of what did not
-        pass.
+        Raise ReleaseError (a pod may still bill), CollectionFailed, or NodesFailed with the reports of the
+        nodes that did not pass.
         """
         if self.ok:
             return

@@ -34,7 +34,7 @@ _COLUMNS = ("run", "started", "state", "nodes", "passed", "failed", "error", "se
 
 @frozen
 class Event:
-    """One line of a journal: when (UTC), what (``released``), of which node (empty: of the run), and its details."""
+    """One line of a journal: time (UTC), event (``released``), node (empty: the run itself) and details."""
 
     at: datetime
     event: str
@@ -44,7 +44,7 @@ class Event:
 
 
 class Run:
-    """A past run, or one that goes on. ``info`` is its run file, whole."""
+    """A past run, or one in progress. ``info`` is its complete run file."""
 
     def __init__(self, info: RunInfo) -> None:
         self.info = info
@@ -52,7 +52,7 @@ class Run:
 
     @property
     def id(self) -> str:
-        """Its id: the name of its folder."""
+        """The id: the name of its folder."""
         return self.info.id
 
     @property
@@ -62,7 +62,7 @@ class Run:
 
     @property
     def state(self) -> RunState:
-        """``finished``, ``running``, ``unfinished`` (``rpd resume`` goes on with it) or ``damaged``."""
+        """``finished``, ``running``, ``unfinished`` (``rpd resume`` continues it) or ``damaged``."""
         return self._overview.state
 
     @property
@@ -77,7 +77,7 @@ class Run:
 
     @property
     def damage(self) -> str:
-        """The problems of the folder; empty if there are none."""
+        """The problems of the folder; empty if it has none."""
         return self.info.damage
 
     @property
@@ -190,10 +190,10 @@ class Runs(Sequence[Run]):
 def runs(
     path: str | PathLike[str] | None = None, *, local: bool | None = None, since: Since | None = None
 ) -> Runs:
-    """Return the runs in ``path``, newest first: a folder of run folders, or a project; by default the one around here.
+    """Return the runs in ``path``, newest first: a folder of run folders, or a project; by default the current one.
 
-    ``local``: only those on an emulator (True), or only those on RunPod (False). A damaged run is among them, and says
-    what is wrong with it. Raises UsageError for a folder that is neither.
+    ``local``: only those on an emulator (True), or only those on RunPod (False). A damaged run is included,
+    with its problem in ``damage``. Raise UsageError for a folder that is neither.
     """
     begin = moment_of(since)
     return Runs(
@@ -219,9 +219,10 @@ def reports(
 ) -> Reports:
     """Return the reports of the nodes of all runs in ``path``, those of the newest run first.
 
-    ``path`` is a run folder, a folder of run folders or a project; by default the project around here. ``run`` names
-    runs by how their ids begin, ``since`` leaves out runs that began earlier; the rest is as ``Reports.where`` has it.
-    What cannot be read is in ``damaged``. Raises UsageError for a run, parameter or folder that does not exist.
+    ``path`` is a run folder, a folder of run folders or a project; by default the current project. ``run`` is
+    the beginning of ids of runs, ``since`` leaves out runs that began earlier; the other arguments are those
+    of ``Reports.where``. Unreadable reports are in ``damaged``. Raise UsageError for a run, parameter or
+    folder that does not exist.
     """
     damaged: list[RpdError] = []
     named = (run,) if isinstance(run, str) and run else tuple(run)
@@ -240,7 +241,10 @@ def reports(
 
 
 def verify(what: NodeReport | Reports | Run) -> tuple[Checked, ...]:
-    """Return every file that was pulled, checked now against its sha256 sum; ``problem`` is None where it is whole."""
+    """Check every pulled file against its sha256 sum now and return the results.
+
+    ``problem`` is None for an intact file.
+    """
     reports = [what] if isinstance(what, NodeReport) else what.reports if isinstance(what, Run) else what
     return tuple(checked for report in reports for checked in check(report))
 

@@ -27,10 +27,11 @@ from rpd.values.pod import PodInfo
 
 @frozen
 class PodView:
-    """A pod of the account. USD and seconds; None where nobody can say.
+    """A pod of the account. USD and seconds; None if unknown.
 
-    ``ours``: rpd made it. ``run`` and ``node`` are those it works for, as far as runs of this project know it. Its
-    ``state`` is ``in use``, ``kept``, ``left behind`` (``rpd gc`` deletes it), ``running``, ``stopped`` or ``unclear``.
+    ``ours``: rpd made it. ``run`` and ``node`` are those it works for, as far as runs of this project know
+    it. Its ``state`` is ``in use``, ``kept``, ``left behind`` (``rpd gc`` deletes it), ``running``,
+    ``stopped`` or ``unclear``.
     """
 
     pod: PodInfo
@@ -75,19 +76,19 @@ class PodView:
 
 
 def pods(root: str | PathLike[str] | None = None) -> tuple[PodView, ...]:
-    """Return the pods of the account, those of rpd first.
+    """Return the pods of the account, rpd's own first.
 
-    Without a key, those on the emulator of the newest run of the project at ``root``, if that goes on. Raises
-    AuthError, ProviderError, UsageError.
+    Without a key, return those on the emulator of the newest run of the project at ``root``, if that run is
+    in progress. Raise AuthError, ProviderError, UsageError.
     """
     config = _config(root)
     with _account(config) as provider:
         listed = sorted(provider.list(), key=lambda pod: (not orphans.is_ours(pod), pod.name))
         for kind, error in provider.failures.items():
             raise ProviderError(f"{kind} cannot be listed: {error}") from error
-    known = orphans.claims(config.runs_path)
+    claims = orphans.claims(config.runs_path)
     now = time.time()
-    return tuple(_view(pod, known.of(pod), now, str(config.rootdir)) for pod in listed)
+    return tuple(_view(pod, claims.of(pod), now, str(config.rootdir)) for pod in listed)
 
 
 def _view(pod: PodInfo, claim: Claim | None, now: float, root: str) -> PodView:

@@ -81,10 +81,11 @@ class Reports(Sequence[NodeReport]):
         cause: str | Collection[str] = (),
         **parameters: object,
     ) -> Reports:
-        """Return those that fit.
+        """Return the reports that match all conditions.
 
-        ``expression`` is one of ``rpd query``, such as ``"lr < 0.01 and outcome == 'failed'"``. A parameter fits by
-        being equal, by being in a list, or by what a function of it returns. Raises UsageError.
+        ``expression`` is one of ``rpd query``, such as ``"lr < 0.01 and outcome == 'failed'"``. A parameter
+        matches if it is equal to the given value, is in the given list, or if the given function of it
+        returns true. Raise UsageError.
         """
         columns = self.columns
         tests = [_test(name, value, columns) for name, value in parameters.items()] if self._rows else []

@@ -44,7 +44,7 @@ def start(
     parametrize: Mapping[str, object] | None = None,
     **settings: Any,
 ) -> Running:
-    """Begin to run ``what`` and return a handle at once; everything else is as ``run`` has it. Raises UsageError."""
+    """Begin to run ``what`` and return a handle at once; all arguments are those of ``run``. Raise UsageError."""
     call = Call("run", what, root=root, plugins=plugins, flags=flags, parametrize=parametrize, given=settings)
     return Running(call, show=show)
 
@@ -79,18 +79,19 @@ def run(
     parametrize: Mapping[str, object] | None = None,
     **settings: Any,
 ) -> RunOutcome:
-    """Run ``what`` and return how that ended: on RunPod, on an emulator (``local=True``) or dry (``dry_run=True``).
+    """Run ``what`` to its end: on RunPod, on an emulator (``local=True``) or dry (``dry_run=True``).
 
-    ``what`` are paths, node ids or job functions; by default the whole project. ``root`` is the folder to start from
-    (default: the current one). ``settings`` are those of ``rpd run --show-config``, by name; with job functions, those
-    keywords that name an argument of them give it values instead (a list: a node for each). ``parametrize`` does that
-    for arguments and fixtures that are called like a setting. ``plugins`` are objects with hooks, or names of modules;
-    ``flags`` words of the command line, for options of plugins. ``show=True`` shows the screen of ``rpd run``, in a
-    notebook a board.
+    ``what`` are paths, node ids or job functions; by default the whole project. ``root`` is the folder to
+    start from (default: the current one). ``settings`` are those of ``rpd run --show-config``, by name; with
+    job functions, a keyword that names one of their arguments gives it a value instead (a list: a node for
+    each). ``parametrize`` does that for arguments and fixtures that share their name with a setting.
+    ``plugins`` are objects with hooks, or names of modules; ``flags`` are words of the command line, for
+    options of plugins. ``show=True`` shows the screen of ``rpd run``, in a notebook a board.
 
-    What may cost more than ``confirm_above_usd`` needs ``yes=True``. KeyboardInterrupt (Ctrl-C, "interrupt the kernel")
-    ends the run in order, a second one at once; it is raised again when every pod is released. Raises UsageError,
-    AuthError, ProviderError; nodes that fail do not raise (see ``RunOutcome.raise_for_outcome``).
+    A run that may cost more than ``confirm_above_usd`` needs ``yes=True``. KeyboardInterrupt (Ctrl-C,
+    "interrupt the kernel") ends the run in order, a second one at once; it is raised again when every pod is
+    released. Raise UsageError, AuthError, ProviderError; nodes that fail do not raise (see
+    ``RunOutcome.raise_for_outcome``).
     """
     has_board = show and "ipykernel" in sys.modules
     call = Call("run", what, root=root, plugins=plugins, flags=flags, parametrize=parametrize, given=settings)

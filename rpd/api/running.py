@@ -88,13 +88,13 @@ class _Watching:
 
 
 class Running:
-    """A run on a thread of its own. Iterate it for reports as they come, ``await`` it or call ``result`` for its end.
+    """A run on its own thread. Iterate it for reports as they come; ``await`` it or call ``result`` for its end.
 
     It can be used from any thread, and from several event loops. A program that ends waits for it.
     """
 
     def __init__(self, call: Call, *, show: bool) -> None:
-        """Begin. Raises UsageError for what is wrong before anything is collected."""
+        """Begin. Raise UsageError for mistakes that show before anything is collected."""
         self._call = call
         self._show = show
         self._stop = Stop()
@@ -120,7 +120,7 @@ class Running:
 
     @property
     def done(self) -> bool:
-        """Whether it is over."""
+        """Whether the run is over."""
         return self._is_over
 
     @property
@@ -144,9 +144,12 @@ class Running:
         return tuple(self._watching.notices)
 
     def stop(self, how: How = "end") -> None:
-        """End it: in order by default, which takes as long as pulling takes; a second time, at once and unpulled.
+        """End the run: in order by default, which takes as long as pulling does.
 
-        ``drain`` starts nothing new and lets finish what runs, ``abandon`` releases every pod now. Returns at once.
+        At once and unpulled the second time.
+
+        ``drain`` starts nothing new and lets running nodes finish, ``abandon`` releases every pod now. Return
+        at once.
         """
         levels = {"drain": StopLevel.DRAIN, "end": StopLevel.END, "abandon": StopLevel.ABANDON}
         if how not in levels:
@@ -157,9 +160,10 @@ class Running:
         self._stop.request(level, reason)
 
     def result(self, timeout: float | None = None) -> RunOutcome:
-        """Wait until it is over, ``timeout`` seconds at most, and return how it ended.
+        """Wait until the run is over, ``timeout`` seconds at most, and return its outcome.
 
-        Raises TimeoutError (it goes on then), and what ended the run: UsageError, AuthError, ProviderError.
+        Raise TimeoutError (the run continues), and the error that ended the run: UsageError, AuthError,
+        ProviderError.
         """
         if not self._wait(lambda: self._is_over, timeout):
             raise TimeoutError(
@@ -221,7 +225,7 @@ class Running:
         except BaseException as error:  # noqa: BLE001 - raised where the program asks for the result
             self._error = error
         self._is_over = True
-        for update in self._boards:  # now: who waits for the run goes on at once
+        for update in self._boards:  # before the threads that wait for the run continue
             guarded(update)
         self._wake()
 

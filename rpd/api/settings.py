@@ -19,7 +19,7 @@ Duration = str | float | timedelta
 
 
 class NodeSettings(TypedDict, total=False):
-    """What is collected and selected. Each is the setting of that name in ``rpd collect --show-config``."""
+    """The settings for collecting and selecting, named as in ``rpd collect --show-config``."""
 
     keyword: str
     markexpr: str
@@ -52,7 +52,7 @@ class NodeSettings(TypedDict, total=False):
 
 
 class ForecastSettings(NodeSettings, total=False):
-    """... and what prices are asked for, under which caps (USD)."""
+    """... and those for prices and caps (USD)."""
 
     cost_cap_usd: float
     max_runtime_seconds: Duration

@@ -52,7 +52,7 @@ def text_table(columns: Sequence[str], rows: Sequence[Row], foot: str = "") -> s
 
 
 def html_table(columns: Sequence[str], rows: Sequence[Row], foot: str = "") -> str:
-    """Return the rows as a table that stands by itself. Every text is escaped."""
+    """Return the rows as a self-contained table. Every text is escaped."""
     head = "".join(f'<th style="text-align:left">{_escaped(_title(name))}</th>' for name in columns)
     body = "".join(f"<tr>{''.join(_html_cells(columns, row))}</tr>" for row in rows)
     paragraph = f"<p>{_escaped(foot)}</p>" if foot else ""

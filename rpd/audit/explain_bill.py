@@ -33,14 +33,14 @@ class Part(StrEnum):
 
 @dataclass(slots=True, kw_only=True)
 class PodAccount:
-    """One pod of the runs: what was billed, in parts, and what its runs think it cost in the same hours (USD)."""
+    """One pod of the runs: its billed cost, in parts, and the estimate of its runs for the same hours (USD)."""
 
     pod_id: str
     rentals: tuple[Rental, ...]
     billed_usd: float = 0.0
     estimated_usd: float = 0.0
     late_usd: float = 0.0
-    """How much of the estimate is for hours that the bill may not show yet."""
+    """The part of the estimate for hours that the bill may not show yet."""
     parts: dict[Part, float] = field(default_factory=dict)
     missing_usd: float = 0.0
     """How much less than estimated was billed."""
@@ -54,7 +54,7 @@ class PodAccount:
         return self.rentals[-1]
 
     def part(self, part: Part) -> float:
-        """Return one part of what was billed."""
+        """Return one part of the billed cost, in USD."""
         return self.parts.get(part, 0.0)
 
     def shares(self) -> list[tuple[Rental, User, float]]:
@@ -115,7 +115,7 @@ class Audit:
 
     @property
     def is_explained(self) -> bool:
-        """Whether there is nothing to look into: no pod of nobody, and none that cost more than its run thinks."""
+        """Whether the bill needs no inquiry: every pod has a known run, and none cost more than its run estimated."""
         odd = (Part.MORE, Part.AFTER, Part.UNKNOWN)
         return all(abs(self.parts.get(part, 0.0)) < CENT for part in odd)
 
@@ -158,7 +158,7 @@ def reconcile(bill: Billing, rentals: Iterable[Rental], *, now: float) -> Audit:
 
 
 def _settle(account: PodAccount, lines: Sequence[PodBill], bill: Billing, now: float) -> None:
-    """Put every line of one pod into its parts, and hold what it cost while runs had it against their estimates."""
+    """Split the lines of one pod into parts, and compare the cost while runs had it with their estimates."""
     _estimate(account, bill, now)
     working = 0.0
     for line in lines:
@@ -177,7 +177,7 @@ def _settle(account: PodAccount, lines: Sequence[PodBill], bill: Billing, now: f
 
 
 def _estimate(account: PodAccount, bill: Billing, now: float) -> None:
-    """Work out what the runs think the pod cost in the hours of the bill: each rental costs evenly over its time."""
+    """Compute the runs' estimate of the pod in the hours of the bill: each rental costs evenly over its time."""
     late = math.floor((now - LATE_SECONDS) / HOUR) * HOUR
     for rental in account.rentals:
         until = rental.until(now)

@@ -15,7 +15,7 @@ BY = ("job", "day", "owner", "author", "run", "node", "gpu")
 
 @dataclass(slots=True, kw_only=True)
 class Group:
-    """One line: what pods, volumes and others cost together, and what runs had estimated of it (USD)."""
+    """One line: the total cost of pods, volumes and others, and the part that runs had estimated (USD)."""
 
     name: str
     pods: int = 0

@@ -18,7 +18,7 @@ Damaged = Callable[[str], object]
 
 @frozen
 class User:
-    """A node that used a pod, and its share of what the pod cost (USD, as its manifest has it)."""
+    """A node that used a pod, and its share of the pod's cost (USD, from its manifest)."""
 
     node: str
     job: str
@@ -28,17 +28,17 @@ class User:
 
 @frozen
 class Rental:
-    """One time that a run had a pod. Moments are seconds since 1970; ``ended`` None: it has not given it back.
+    """One rental of a pod by a run. Moments are seconds since 1970; ``ended`` is None until the run has released it.
 
-    ``usd`` is what the run thinks it cost until then. ``final_state`` is ``deleted``, ``stopped`` or ``running`` (kept
-    on purpose); empty while it is not given back.
+    ``usd`` is the run's estimate until then. ``final_state`` is ``deleted``, ``stopped`` or ``running`` (kept
+    on purpose); empty until it is released.
     """
 
     pod_id: str
     pod_name: str
     run: str
     node: str
-    """Who asked for it."""
+    """The node that the pod was rented for."""
     owner: str = ""
     gpu: str = ""
     began: float = 0.0
@@ -58,7 +58,7 @@ class Rental:
         return now if self.deadline is None else max(self.began, min(now, self.deadline))
 
     def usd_until(self, now: float) -> float:
-        """Return its estimated cost; the cost so far if it goes on."""
+        """Return its estimated cost; the cost so far if it has not ended."""
         if self.ended is not None:
             return self.usd
         return max(0.0, self.until(now) - self.began) / 3600 * self.usd_per_hr
@@ -66,7 +66,7 @@ class Rental:
 
 @dataclass(slots=True)
 class Known:
-    """What runs tell: their rentals, and which nodes asked for which network volume (by its name or id)."""
+    """The records of runs: their rentals, and the nodes that asked for each network volume (by its name or id)."""
 
     rentals: list[Rental] = field(default_factory=list)
     volumes: dict[str, set[str]] = field(default_factory=dict)
@@ -74,9 +74,10 @@ class Known:
 
 
 def read_known(runs_path: Path, *, wanted: Callable[[str], bool], since: float, damaged: Damaged) -> Known:
-    """Return what the runs in a folder of run folders tell; of backends that are ``wanted``, from ``since`` on.
+    """Read the records of a folder of run folders, of backends that are ``wanted``, from ``since`` on.
 
-    A run that ended earlier is left out, unless a pod of it stayed. ``damaged`` is called with what cannot be read.
+    A run that ended earlier is left out, unless a pod of it stayed. ``damaged`` is called with each
+    unreadable part.
     """
     known = Known()
     begin = datetime.fromtimestamp(since, UTC).isoformat()

@@ -1,6 +1,6 @@
 """Clusters: several pods that are rented, driven and released as one. This is the plugin, with its fixtures.
 
-Every collection loads this module, so what only a run needs is loaded where it is first used.
+Every collection loads this module, so modules that only a run needs are imported at their first use.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class ClusterLease(Lease):
         return [member.remote for member in self.members if member.remote is not None]
 
     def is_alive(self) -> bool | None:
-        """Whether RunPod still runs every member; None where it could not be asked."""
+        """Return whether RunPod still runs every member; None if it could not be asked."""
         if self.pod is None:
             return False
         try:
@@ -58,18 +58,18 @@ class ClusterLease(Lease):
         return self._loss
 
     def connection_broke(self) -> None:
-        """See whether a member went, and if so end what runs on the others: nobody may be waiting for the one."""
+        """Check the members, and if one is lost end the commands on the others, which may be waiting for it."""
         if self.is_open and self.is_alive() is False:
             for remote in self.remotes:
                 remote.interrupt()
 
     def lacking(self, cluster: PodInfo) -> str:
-        """Return what is wrong with a cluster as it was read, in words; empty where every member is there."""
+        """Return the defect of a cluster in words; empty if every member is there."""
         ended = next((member for member in cluster.members if member.status not in _THERE), None)
         if ended is not None:
             return f"rank {ended.rank} (pod {ended.id}) ended: {ended.last_status_change or ended.status}"
-        known = {member.rented.id for member in self.members}
-        gone = sorted(known - {member.id for member in cluster.members})
+        expected = {member.rented.id for member in self.members}
+        gone = sorted(expected - {member.id for member in cluster.members})
         return f"{' and '.join(map(self._called, gone))} went away" if gone else ""
 
     def _called(self, pod_id: str) -> str:
@@ -124,7 +124,7 @@ class ClusterLease(Lease):
         return replace(cluster, name=self.name, ssh=members[0].ssh, members=members)
 
     def _wait_for_members(self, deadline: float) -> PodInfo:
-        """Poll until RunPod tells of every member its rank and its address. Raises PodNotReady, PodLost."""
+        """Poll until RunPod reports rank and address of every member. Raise PodNotReady, PodLost."""
         pause = FIRST_POLL
         while True:
             cluster = self._look(0.0)
@@ -171,11 +171,11 @@ class ClusterLease(Lease):
 
     @contextmanager
     def cut_by_stop(self, remote: Remote) -> Iterator[None]:
-        """Let a stop end what is done over the connection to any member. Raises Interrupted."""
+        """Let a stop end work over the connection to any member. Raise Interrupted."""
         with ExitStack() as stack:
-            for other in self.remotes:
-                if other is not remote:
-                    stack.enter_context(self._ending.waking(other.close))
+            for member in self.remotes:
+                if member is not remote:
+                    stack.enter_context(self._ending.waking(member.close))
             stack.enter_context(super().cut_by_stop(remote))
             yield
 

@@ -28,7 +28,7 @@ class Shape:
 
 
 def variables(shape: Shape, rank: int, port: int = MASTER_PORT) -> dict[str, str]:
-    """Return what RunPod documents for a member of a cluster, and the interface that NCCL and Gloo are to use."""
+    """Return the variables that RunPod documents for a member of a cluster, and the interface for NCCL and Gloo."""
     first, interface = shape.addresses[0], shape.interfaces[rank] or USUAL_INTERFACE
     return {
         "PRIMARY_ADDR": first, "MASTER_ADDR": first, "PRIMARY_PORT": str(port), "MASTER_PORT": str(port),
@@ -68,7 +68,7 @@ def accelerate(shape: Shape, script: str, *, processes: int, options: str) -> st
 
 
 def deepspeed(shape: Shape, script: str, *, processes: int, options: str) -> str:
-    """Return the command of every rank: each starts its own part, nobody needs SSH between members."""
+    """Return the command of every rank: each starts its own part, so that members need no SSH among themselves."""
     hosts = "".join(f"{address} slots={processes}\n" for address in shape.addresses)
     launch = _line(
         "deepspeed",
@@ -111,7 +111,7 @@ def options_line(options: Mapping[str, object] | str, name: str) -> str:
 
 
 def checked_processes(processes: object, gpus: int, name: str) -> int:
-    """Return how many processes each member runs: as many as it has GPUs, unless told. Raises UsageError."""
+    """Return the number of processes per member, by default its number of GPUs. Raise UsageError."""
     if processes is None:
         return max(1, gpus)
     if not isinstance(processes, int) or isinstance(processes, bool) or not 1 <= processes <= 1024:

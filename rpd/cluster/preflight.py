@@ -29,7 +29,8 @@ USUAL_INTERFACE = "ens1"
 class Report:
     """The findings of the members: ``text`` for people, ``failure`` empty if all is well.
 
-    ``interfaces`` by rank, empty where it is not known; ``gbps`` is the slowest way that was measured, if one was.
+    ``interfaces`` by rank, empty if unknown; ``gbps`` is the slowest measured connection, None if none was
+    measured.
     """
 
     text: str

@@ -17,7 +17,7 @@ MOST_BYTES = 512 << 20
 
 
 def interface_of(address: str) -> str:
-    """Return the name of the interface that has the address, empty if it cannot be told."""
+    """Return the name of the interface that has the address; empty if it cannot be determined."""
     if address.startswith("127."):
         return "lo"
     try:
@@ -26,8 +26,8 @@ def interface_of(address: str) -> str:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             for _, name in socket.if_nameindex():
                 with contextlib.suppress(OSError):
-                    asked = struct.pack("256s", name.encode()[:15])
-                    answer = fcntl.ioctl(probe.fileno(), 0x8915, asked)  # SIOCGIFADDR
+                    request = struct.pack("256s", name.encode()[:15])
+                    answer = fcntl.ioctl(probe.fileno(), 0x8915, request)  # SIOCGIFADDR
                     if socket.inet_ntoa(answer[20:24]) == address:
                         return name
     except (ImportError, OSError):
@@ -36,7 +36,7 @@ def interface_of(address: str) -> str:
 
 
 def serve(listener: socket.socket, met: set[int], everybody: int) -> threading.Event:
-    """Greet every member that comes, and count what it sends."""
+    """Greet every member that connects, and count the bytes it sends."""
 
     def talk(peer: socket.socket) -> None:
         with peer, contextlib.suppress(OSError, ValueError):

@@ -19,10 +19,11 @@ LONGEST_LINE = 64 << 10
 
 
 class RankLogs:
-    """Takes the output of every rank of one command: ``rank-N.log`` has it as it is, ``write`` gets it by lines.
+    """The logs of one command: ``rank-N.log`` holds a rank's raw output, ``write`` gets the output of all by lines.
 
-    Lines come whole and begin with their rank, so that neither a secret nor a sentence is cut by another rank.
-    ``folder`` None: there are no files (a dry run). ``failed`` hears of a disk that takes nothing more.
+    Lines come complete and begin with their rank, so that another rank splits neither a secret nor a
+    sentence. With ``folder=None`` (a dry run) no files are written. ``failed`` is called when the disk takes
+    nothing more.
     """
 
     def __init__(
@@ -45,11 +46,11 @@ class RankLogs:
         ]
 
     def begin(self, key: str) -> None:
-        """Say which command comes: one that is followed from its first byte again replaces what it wrote before."""
+        """Announce the next command: if it is followed again from its first byte, it replaces its earlier output."""
         if self._folder is None:
             return
         begun = self._folder / _BEGUN
-        # Where any of it fails, lines are there twice at worst.
+        # If any of it fails, lines are there twice at worst.
         with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
             sizes: dict[str, list[int]] = (
                 json.loads(begun.read_text(encoding="utf-8")) if begun.exists() else {}

@@ -30,5 +30,5 @@ def start(options: str) -> str:
 
 
 def wait(address: str, nodes: int, seconds: float) -> str:
-    """Return the command, for the first rank, that waits until every member has joined, and says what there is."""
+    """Return the command, for the first rank, that waits until every member has joined and prints the resources."""
     return f"python3 - {address} {nodes} {seconds:g} <<'RPD_RAY'\n{_WAIT}RPD_RAY"

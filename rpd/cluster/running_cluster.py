@@ -50,10 +50,12 @@ def hold(lease: Lease, make: Callable[[Lease], Pod]) -> RunningCluster:
 
 
 class RunningCluster(Held):
-    """The pods of a cluster, by rank. Made by the fixture ``cluster``, or by ``provision`` for a job with ``cluster``.
+    """The pods of a cluster, by rank.
 
-    What it does, it does on every member, unless ``rank`` names one; ``ranks[1]`` is the pod of rank 1, and does all
-    that a pod does.
+    Made by the fixture ``cluster``, or by ``provision`` for a job with ``cluster``.
+
+    Its methods act on every member unless ``rank`` names one; ``ranks[1]`` is the pod of rank 1, with all
+    methods of a pod.
     """
 
     def __init__(self, lease: ClusterLease, ranks: Sequence[Pod]) -> None:
@@ -79,7 +81,7 @@ class RunningCluster(Held):
 
     @property
     def nodes(self) -> int:
-        """How many members it has."""
+        """The number of members."""
         return len(self.ranks)
 
     @property
@@ -191,7 +193,7 @@ class RunningCluster(Held):
             raise CommandTimeout(masked, error.seconds, name=called) from None
         if not check or ended.first is None:
             return ended.completed
-        if run.steps.salvaging:  # what the code below it expects of one that went well
+        if run.steps.salvaging:  # the code after the call expects the results of a success
             return _stand_in(cmd, dry, self.nodes).completed
         each = ended.completed[ended.first]
         failure = OutOfMemory if is_out_of_memory(each) else CommandFailed
@@ -232,7 +234,10 @@ class RunningCluster(Held):
         return answer
 
     def _run_parts(self, run: NodeRun, commands: Sequence[Command], hear: Output, check: bool) -> Ended:  # noqa: FBT001
-        """Run a command for each rank, each to its log; raise what made them all be ended, if it was no exit code."""
+        """Run a command for each rank, each to its log.
+
+        Raise the error that ended them all, unless it was an exit code.
+        """
         logs = RankLogs(
             run.files.on_disk, self.nodes, redactor=run.redactor, write=hear, failed=run.context.disk.failed
         )
@@ -241,7 +246,7 @@ class RunningCluster(Held):
             Part(pod.attend(run), command, logs.of(rank))
             for rank, (pod, command) in enumerate(zip(self.ranks, commands, strict=True))
         ]
-        # What rank 0 measures is what the node measures, as with most trainings.
+        # The measurements of rank 0 count as the node's, as with most trainings.
         parts[0].metrics = run.series.feed
         if run.node.job.metrics:
             parts[0].output = both(parts[0].output, run.series.hear_output)
@@ -268,8 +273,8 @@ class RunningCluster(Held):
     ) -> tuple[Completed, ...]:
         """Start ``script`` on every member with ``torchrun``: ranks, rendezvous and network interface are set.
 
-        ``nproc_per_node`` is the number of GPUs of a member unless you say otherwise; ``options`` go to torchrun.
-        ``how`` is as for ``run``. Raises what ``run`` does.
+        ``nproc_per_node`` is by default the number of GPUs of a member; ``options`` go to torchrun. ``how``
+        and the errors raised are those of ``run``.
         """
         return self._launch("torchrun", launchers.torchrun, script, nproc_per_node, options, how)
 
@@ -346,7 +351,9 @@ class RunningCluster(Held):
     def put(
         self, local: str | Path, remote: str, *, rank: int | None = None, **how: Any
     ) -> tuple[Staged, ...]:
-        """Send a file or folder to every member, or to ``rank`` alone, as ``Pod.put`` does; return what each has.
+        """Send a file or folder to every member, or to ``rank`` alone, as ``Pod.put`` does.
+
+        Return one Staged for each.
 
         To a network volume, which all members share, it is sent once.
         """
@@ -385,8 +392,8 @@ class RunningCluster(Held):
     def checkpoint(self, remote: str, **how: Any) -> Checkpoint:
         """Keep copies of the folder in which rank 0 saves its progress, as ``Pod.checkpoint`` does.
 
-        Where there is a copy to go on from, it is put on every member, since all of them load it. Commands on each find
-        the folder in ``$RPD_CHECKPOINT``.
+        An earlier copy is put on every member, since all of them load it. Commands on each find the folder in
+        ``$RPD_CHECKPOINT``.
         """
         checkpoint = self.primary.checkpoint(remote, **how)
         for rank, pod in self._for_writing(None, checkpoint.path)[1:]:

@@ -20,9 +20,9 @@ Outcome = tuple[int, object]
 
 
 def side_by_side(acts: Sequence[Callable[[], T]], *, name: str) -> list[T]:
-    """Return what each of ``acts`` returns, all called at once; raise what the first of them raises.
+    """Call all of ``acts`` at once and return their results; raise the first exception.
 
-    Those that go on then are left to their own end.
+    The other calls then run to their own end.
     """
     outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
     _start(acts, outcomes, name)
@@ -49,7 +49,7 @@ def _start(acts: Sequence[Callable[[], object]], outcomes: queue.SimpleQueue[Out
 
 @dataclass(slots=True)
 class Part:
-    """The part of one member in a command: where it runs, what it is, who takes its output and what it measures."""
+    """The part of one member in a command: connection, command, and the receivers of output and metrics."""
 
     remote: Remote
     command: Command
@@ -59,7 +59,7 @@ class Part:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self) -> Completed:
-        """Run it to its end. Raises what ``Remote.run`` does."""
+        """Run it to its end. Raise the errors of ``Remote.run``."""
         try:
             return self.remote.run(self.command, self.output, self.metrics)
         finally:
@@ -76,9 +76,10 @@ class Part:
 
 @frozen
 class Ended:
-    """How a command ended on all members: by rank, None where it was ended because of the ``first`` that failed.
+    """The end of a command on all members: results by rank, None if it was ended because the ``first`` failed.
 
-    ``first`` is the rank that failed before all others, None where none did; ``error`` is what it raised, if it did.
+    ``first`` is the rank that failed before all others, None if none did; ``error`` is the exception it
+    raised, if any.
     """
 
     completed: tuple[Completed | None, ...]
@@ -87,9 +88,10 @@ class Ended:
 
 
 def run_together(parts: Sequence[Part], *, end_others: bool = True) -> Ended:
-    """Run all ``parts``; as soon as one fails, end the others. Returns when none runs any more.
+    """Run all ``parts``; as soon as one fails, end the others. Return when all have ended.
 
-    With ``end_others=False`` they go on after an exit code other than 0; an error (a lost pod) ends them all the same.
+    With ``end_others=False`` they continue after an exit code other than 0; an error (a lost pod) still ends
+    them.
     """
     outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
     _start([part.run for part in parts], outcomes, "rpd-rank")
@@ -102,7 +104,7 @@ def run_together(parts: Sequence[Part], *, end_others: bool = True) -> Ended:
             completed[place] = outcome
         failed = outcome if isinstance(outcome, BaseException) else None
         if first is not None or (isinstance(outcome, Completed) and outcome.ok):
-            # What was ended because of the first has no word of its own; a lost member has the last one.
+            # Errors of commands ended because of the first do not count, except for a lost member.
             if failed is not None and not isinstance(failed, Interrupted) and error is None:
                 error = failed
                 for part in parts:

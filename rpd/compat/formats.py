@@ -8,7 +8,7 @@ from rpd.hooks import PluginManager
 
 
 def register_formats(manager: PluginManager, texts: Sequence[str]) -> None:
-    """Register what reads other file formats, if one of the paths or patterns is such a file."""
+    """Register readers of other file formats, if one of the paths or patterns is such a file."""
     if any(text.partition("::")[0].endswith((".yaml", ".yml")) for text in texts):
         from rpd.compat.runpod_deploy.plugin import RunpodDeployFormat  # few name one
 

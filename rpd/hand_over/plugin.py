@@ -40,9 +40,9 @@ class HandingOver:
 
     @hookimpl(trylast=True)
     def rpd_run_finished(self, summary: RunSummary) -> None:
-        """Hand over the rest, and wait a little, behind the screen, for what is under way."""
+        """Hand over the rest, and wait a little, behind the screen, for transfers in progress."""
         for report in summary.reports:
-            # What was passed over as unchanged was handed over when it passed.
+            # A node passed over as unchanged was handed over when it passed.
             if report.folder and report.result.word != "cached":
                 self._put(report)
         self._waiting.put(None)

@@ -21,7 +21,7 @@ START_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """One GPU type to measure on, as many as the job has, and what that costs an hour (USD)."""
+    """One GPU type to measure on: as many as the job has, and their price (USD per hour)."""
 
     gpu_id: str
     count: int

@@ -22,7 +22,7 @@ _T = {1: 6.31, 2: 2.92, 3: 2.35, 4: 2.13, 5: 2.02, 6: 1.94, 7: 1.89}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """Steps a second, with an interval that holds the truth nine times out of ten if the job goes on as it began."""
+    """Steps per second, with an interval that holds the true value nine times out of ten at an unchanged pace."""
 
     mean: float
     low: float
@@ -43,9 +43,9 @@ def longest(series: Mapping[str, Points]) -> Points:
 
 
 def speed_of(points: Points) -> Speed | None:
-    """Return how fast steps come; None where the points do not tell.
+    """Return the speed of steps; None if the points are too few to tell.
 
-    The time is cut into blocks of equal length; each has a speed of its own, and their spread makes the interval.
+    The time is cut into blocks of equal length; each has its own speed, and their spread makes the interval.
     """
     if len(points) < 3:
         return None
@@ -90,7 +90,7 @@ def _rates(points: Points) -> list[float]:
 
 
 def forecast(speed: Speed, *, steps: float, overhead: float, usd_per_hr: float) -> Forecast:
-    """Return what ``steps`` steps take at that speed, and ``overhead`` seconds (booting, staging, starting) besides."""
+    """Return time and cost of ``steps`` steps at that speed plus ``overhead`` seconds (boot, staging, start)."""
     seconds = tuple(overhead + steps / each for each in (speed.mean, speed.high, speed.low))
     likely, least, most = seconds
     per_second = usd_per_hr / 3600

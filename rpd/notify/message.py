@@ -12,7 +12,7 @@ LONGEST = 1000
 
 
 class Kind(StrEnum):
-    """What happened."""
+    """The kind of a message."""
 
     FINISHED = "finished"
     FAILED = "failed"

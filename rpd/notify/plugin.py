@@ -56,7 +56,7 @@ class Notices:
 
     @hookimpl(trylast=True)
     def rpd_run_finished(self, summary: RunSummary) -> None:
-        """Tell how it ended and which pods are left, and wait a little, behind the screen, for what is on its way."""
+        """Announce outcome and remaining pods, and wait a little, behind the screen, for messages on their way."""
         counts = (
             ", ".join(f"{count} {each}" for each in Outcome if (count := summary.count(each)))
             or "nothing ran"
@@ -114,7 +114,7 @@ class _Line:
         self._thread: threading.Thread | None = None
 
     def put(self, message: Message) -> None:
-        """Have a notice sent."""
+        """Queue a message; start the sending thread at the first one."""
         self._waiting.put(message)
         if self._thread is None:
             self._thread = threading.Thread(

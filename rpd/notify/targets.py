@@ -32,7 +32,7 @@ class Target(Protocol):
 
 
 class Webhook:
-    """An address that takes a POST: one of your own gets JSON, Slack and Discord what they expect."""
+    """An address that takes a POST: Slack and Discord get their own formats, any other address JSON."""
 
     def __init__(self, url: str) -> None:
         self._url = url

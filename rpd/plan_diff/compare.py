@@ -29,7 +29,7 @@ class Status(StrEnum):
 
 @frozen
 class Passed:
-    """When a node passed: what it depended on then (empty: not on record), and where its files are."""
+    """A node's last pass: its fingerprint then (empty: not on record), and the folder of its files."""
 
     fingerprint: Fingerprint
     finished: str = ""
@@ -38,7 +38,7 @@ class Passed:
 
 @frozen
 class Planned:
-    """One node: its id, what becomes of it and why."""
+    """One node: its id, its fate and the reasons."""
 
     id: str
     status: Status

@@ -59,7 +59,7 @@ def text(words: str) -> str:
 
 
 def code_text(words: str) -> str:
-    """Return words as code; entities do not work there, so what would end it is replaced."""
+    """Return words as code; characters that would end it are replaced, because entities do not work there."""
     return f"`{_one_line(words).replace('`', chr(0x2019)).replace('|', chr(0x2758))}`"
 
 

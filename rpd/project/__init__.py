@@ -1,1 +1,1 @@
-"""THE PROJECT FOLDER: which files are staged, and what state they are in."""
+"""THE PROJECT FOLDER: the staged files, and the state of the code in git."""

@@ -29,8 +29,9 @@ LARGEST_DIFF = 16 << 20
 class Sources:
     """Source records of a run, one for each project folder; diffs are saved in the run folder. Thread-safe.
 
-    Secrets in a diff are masked; a notice tells what a diff leaves out, and that one could not be saved. git is
-    called with the environment of the moment this object is made: jobs may change theirs.
+    Secrets in a diff are masked; a notice names the files that a diff leaves out, or says that it could not
+    be saved. git is called with the environment of the moment this object is made, since jobs may change
+    theirs.
     """
 
     def __init__(self, run_folder: Path, redactor: Redactor, events: Events) -> None:
@@ -42,7 +43,7 @@ class Sources:
         self._known: dict[Path, SourceRecord] = {}
 
     def of(self, project: Path) -> SourceRecord:
-        """Return what is known of the code in ``project``; fields are empty where it is not under git."""
+        """Return the record of the code in ``project``; its fields are empty outside git."""
         with self._lock:
             if project not in self._known:
                 self._known[project] = self._read(project)
@@ -101,7 +102,7 @@ class Git:
     def __call__(
         self, folder: Path, *arguments: str, stdin: bytes = b"", more: Mapping[str, str] | None = None
     ) -> bytes | None:
-        """Return what ``git arguments`` prints in ``folder``, None where there is no git or it fails."""
+        """Return the output of ``git arguments`` in ``folder``; None if git is missing or fails."""
         if self._program is None:
             return None
         import subprocess
@@ -122,7 +123,7 @@ class Git:
 
 @frozen
 class _Changes:
-    """What a project folder has that its commit does not, without what rpd itself writes there."""
+    """The changes of a project folder since its commit, without rpd's own output."""
 
     sha: str
     branch: str
@@ -133,7 +134,7 @@ class _Changes:
 
     @classmethod
     def of(cls, project: Path, runs_path: Path, git: Git, redactor: Redactor) -> _Changes | None:
-        """Return the changes, None where the folder is not under git or has no commit."""
+        """Return the changes; None if the folder is not under git or has no commit."""
         below = ["--", ".", *_not_ours(project, runs_path)]
         sha, branch = _head(project, git)
         tracked = git(project, "diff", "HEAD", "--name-only", "--relative", "-z", *below) if sha else None
@@ -189,7 +190,7 @@ def _size(path: Path) -> int:
 
 
 def _why_not(path: Path, name: str, size: int, redactor: Redactor, *, may_be_large: bool) -> str:
-    """Return why a changed file stays out of the diff, empty where it belongs in it."""
+    """Return why a changed file stays out of the diff; empty if it belongs in it."""
     if is_key_path(name):
         return "may hold secrets"
     if size > (LARGEST_DIFF if may_be_large else LARGEST_FILE):
@@ -260,13 +261,13 @@ def _head(project: Path, git: Git) -> tuple[str, str]:
 
 
 def author(project: Path, git: Git) -> str:
-    """Return whom git would name as the author of a commit in ``project``, as ``Name <address>``; empty: nobody."""
+    """Return the author whom git would name in a commit in ``project``, as ``Name <address>``; empty if unset."""
     answer = git(project, "-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT") or b""
     return tidy(answer.decode(errors="replace").rpartition(">")[0] + ">") if b">" in answer else ""
 
 
 def state(project: Path) -> tuple[str, str, bool]:
-    """Return commit and branch of a project folder, and whether it has changes; empty where there is no commit."""
+    """Return commit and branch of a project folder, and whether it has changes; empty without a commit."""
     git = Git()
     sha, branch = _head(project, git)
     status = git(project, "status", "--porcelain", "--", ".") if sha else None

@@ -1,4 +1,4 @@
-"""The fingerprint of a node: what its result depends on, part by part, each as a hash."""
+"""The fingerprint of a node: everything its result depends on, part by part, each as a hash."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ _SENT_WITH_IGNORED = "sent-with-ignored "
 
 @frozen
 class Sent:
-    """What was sent from ``path`` (relative to the root folder), and by which rules; ``part`` names it."""
+    """One upload from ``path`` (relative to the root folder) and its rules.
+
+    ``part`` is its key in the fingerprint.
+    """
 
     part: str
     path: str
@@ -35,7 +38,7 @@ class Sent:
 
 
 def sent_key(path: str, exclude: Sequence[str], *, ignored: bool = False) -> str:
-    """Return the part for what was sent from a path relative to the root folder; ``exclude`` left files of it out."""
+    """Return the part for an upload of a path relative to the root folder; ``exclude`` left files of it out."""
     return (_SENT_WITH_IGNORED if ignored else _SENT) + json.dumps([path, *exclude])
 
 
@@ -53,7 +56,8 @@ def fingerprint(
 ) -> Fingerprint:
     """Return the fingerprint of ``node`` next to a lock file, with the values of all variables.
 
-    ``sent`` holds the sha256 of what went to its pods, by ``sent_key``; ``digest`` is that of its image, if known.
+    ``sent`` holds the sha256 of the files sent to its pods, by ``sent_key``; ``digest`` is that of its image,
+    if known.
     """
     gpu = node.params.get("gpu", node.job.gpu)
     return {
@@ -102,14 +106,14 @@ def _variables(node: Node, values: Mapping[str, Any]) -> list[str]:
 
 @lru_cache(maxsize=1024)
 def _source(function: Callable[..., Any]) -> str:
-    """Return the text of a function, from its ``def`` on; its name where there is no text.
+    """Return the source text of a function, from its ``def`` on; its name if the text is not to be found.
 
-    Decorators are left out: they say which nodes there are and what pods they get, which has parts of its own, and a
-    sweep that grows must not be paid for again.
+    Decorators are left out: they declare the nodes and their pods, which are parts of the fingerprint
+    already, and a sweep that grows must not be paid for again.
     """
-    made: str | None = getattr(function, SOURCE_ATTRIBUTE, None)
-    if made is not None:
-        return made
+    generated: str | None = getattr(function, SOURCE_ATTRIBUTE, None)
+    if generated is not None:
+        return generated
     try:
         import textwrap
 

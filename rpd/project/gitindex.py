@@ -48,7 +48,7 @@ def _names(data: bytes) -> Iterator[bytes]:
         at += _FIXED_BYTES + (2 if flags & _EXTENDED else 0)
         kept = 0
         if version == 4:
-            # Each name is what it shares with the one before, and the rest.
+            # Each name is the length of the prefix shared with the previous name, and the rest.
             dropped, at = _offset(data, at)
             kept = len(name) - dropped
         end = data.index(b"\0", at)

@@ -1,10 +1,11 @@
-"""Which local files are staged: what git would not ignore, in one fixed order.
+"""The staged local files: those that git would not ignore, in one fixed order.
 
-Rules are read from ``.gitignore`` files (those of the repository above the folder too), ``.git/info/exclude``, then
-``.rpdignore`` files, which have the last word in their folder. A rule in a deeper folder wins over one above it;
-nothing below an ignored folder is looked at. What git tracks it does not ignore, whatever its rules say; ``.rpdignore``
-and ``exclude`` leave that out too. No git is needed, nor a repository. Files of keys and passwords, tracked or not, are
-left out where no rule speaks of them. Run folders are never among them.
+Rules are read from ``.gitignore`` files (including those of the repository above the folder),
+``.git/info/exclude``, then ``.rpdignore`` files, which have the last word in their folder. A rule in a deeper
+folder wins over one above it; nothing below an ignored folder is looked at. Files that git tracks are never
+ignored by its rules; ``.rpdignore`` and ``exclude`` apply to them too. Neither git nor a repository is
+needed. Files of keys and passwords, tracked or not, are left out unless a rule names them. Run folders are
+never staged.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ RULE_FILES = (".gitignore", ".rpdignore")
 
 
 class Kind(StrEnum):
-    """What a staged path is."""
+    """The kind of a staged path."""
 
     FILE = "file"
     FOLDER = "folder"
@@ -55,9 +56,9 @@ _FILE = Kind.FILE
 class StagedFile:
     """One path to be sent: ``name`` is relative with ``/``, ``mode`` its permission bits, ``size`` in bytes.
 
-    ``place`` is where it lies here.
+    ``place`` is its local path.
 
-    ``stamp`` changes whenever the file does (times in ns, inode); it says nothing on another machine.
+    ``stamp`` changes whenever the file does (times in ns, inode); it means nothing on another machine.
     """
 
     name: str
@@ -71,36 +72,36 @@ class StagedFile:
 
     @property
     def path(self) -> Path:
-        """Where it lies here."""
+        """The local path."""
         return Path(self.place)
 
     def is_now(self, status: os.stat_result) -> bool:
-        """Whether a file is still as it was listed, by what is known of it now."""
+        """Return whether a file is unchanged since it was listed, judging by its current ``status``."""
         return (status.st_size, _stamp(status)) == (self.size, self.stamp)
 
 
 @frozen
 class Staging:
-    """What is staged of a folder, and the key files in it that are not (see ``keyfiles``)."""
+    """The staged files of a folder, and the key files in it that are not staged (see ``keyfiles``)."""
 
     files: list[StagedFile]
     withheld: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
-    """What rules leave out, of a folder (``name/``) its own name alone."""
+    """The names that rules leave out; for a folder (``name/``) only its own name."""
 
 
 def staged_files(root: Path, exclude: Sequence[str] = ()) -> list[StagedFile]:
-    """Return what is staged of ``root``, as ``staging`` does."""
+    """Return the staged files of ``root``, as ``staging`` does."""
     return staging(root, exclude).files
 
 
 def staging(root: Path, exclude: Sequence[str] = (), *, ignored: bool = False) -> Staging:
-    """Return what is staged of ``root``, a folder or one file, sorted by name; folders before what is in them.
+    """List the staged files of ``root``, a folder or one file, sorted by name; folders come before their contents.
 
-    ``exclude`` holds further rules in the syntax of ``.gitignore``, relative to ``root``. With ``ignored`` the rules of
-    git do not count. Symbolic links are kept as links; sockets, devices and the like are left out, and so are files of
-    keys and passwords unless a rule (``!NAME``) says that they are to be sent. Raises UsageError if ``root`` does not
-    exist.
+    ``exclude`` holds further rules in the syntax of ``.gitignore``, relative to ``root``. With ``ignored``
+    the rules of git do not count. Symbolic links are kept as links; sockets, devices and the like are left
+    out, and so are files of keys and passwords unless a rule (``!NAME``) asks for them. Raise UsageError if
+    ``root`` does not exist.
     """
     if not os.path.lexists(root):
         where = f" (relative to {Path.cwd()})" if not root.is_absolute() else ""
@@ -156,8 +157,8 @@ def content_digest(path: Path) -> str:
 class _Rules:
     """The rules of one file; ``base`` is its folder, as a prefix of the names it decides on.
 
-    For a folder above the root, ``above`` is what leads from there to the root, and ``base`` is empty. ``is_git``: they
-    do not hold for what git tracks.
+    For a folder above the root, ``above`` is the path from there to the root, and ``base`` is empty.
+    ``is_git``: they do not hold for tracked files.
     """
 
     base: str
@@ -166,7 +167,7 @@ class _Rules:
     above: str = ""
 
     def decide(self, name: str) -> bool | None:
-        """Whether ``name`` (with a final ``/`` for a folder) is ignored; None if no rule speaks of it."""
+        """Return whether ``name`` (with a final ``/`` for a folder) is ignored; None if no rule matches it."""
         return self.spec.check_file(self.above + name[len(self.base) :]).include
 
 
@@ -183,7 +184,7 @@ def _decided(rules: Sequence[_Rules], name: str, *, is_tracked: bool) -> bool | 
 
 @mutable
 class _Walk:
-    """One walk over a tree: what git tracks in it, rules with the last word, and what was found so far.
+    """One walk over a tree: its tracked files, the rules with the last word, and the result so far.
 
     Paths are strings here: there may be thousands, and making a Path takes longer than looking at the file.
     """
@@ -197,10 +198,10 @@ class _Walk:
     left_out: list[str] = fresh(factory=list)
 
     def folder(self, place: str, prefix: str, rules: tuple[_Rules, ...], own: StagedFile | None) -> None:
-        """Add what is staged of the folder at ``place``, whose entries are called ``prefix`` and their name.
+        """Add the staged contents of the folder at ``place``; the names of its entries begin with ``prefix``.
 
-        ``own`` is the folder itself, None for the root: a run folder is sent by its name only. What vanishes
-        meanwhile is not there.
+        ``own`` is the folder itself, None for the root: a run folder is sent only if it is the root. Entries
+        that vanish meanwhile are left out.
         """
         try:
             with os.scandir(place) as scanned:
@@ -257,7 +258,7 @@ def _holds_keys(entry: os.DirEntry[str], is_file: bool, is_folder: bool) -> bool
 
 
 def _named(path: Path) -> StagedFile:
-    """Return the file that was named itself: a link means what it leads to. Raises UsageError."""
+    """Return the file that the user named; a link is followed. Raise UsageError if it cannot be read."""
     try:
         return _staged(path.name, str(path), path.stat())
     except OSError as error:
@@ -328,7 +329,7 @@ def _repository(root: Path) -> Path | None:
 
 
 def _tracked(root: Path, repository: Path) -> frozenset[str]:
-    """Return what git tracks below ``root``, relative to it, and the folders (with a final ``/``) that hold it."""
+    """Return the tracked files below ``root``, relative to it, and their folders (with a final ``/``)."""
     prefix = "".join(f"{part}/" for part in root.absolute().relative_to(repository).parts)
     below = [name[len(prefix) :] for name in tracked_files(repository) if name.startswith(prefix)]
     return frozenset(below).union(f"{folder}/" for name in below for folder in _folders(name))

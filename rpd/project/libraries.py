@@ -15,10 +15,10 @@ _OURS = str(Path(__file__).resolve().parents[1]) + os.sep
 
 
 def is_library(file: str, rootdir: Path) -> bool:
-    """Whether ``file`` is not the user's: rpd, the standard library, or an installed package, wherever those lie."""
+    """Return whether ``file`` is library code (rpd, the standard library, installed packages) and not the user's."""
     if file.startswith((_OURS, "<frozen")) or any(name in file for name in _PACKAGE_FOLDERS):
         return True
-    # Where packages are installed into the project itself, that folder is the user's all the same.
+    # If packages are installed into the project itself, that folder still is the user's.
     root = f"{rootdir}{os.sep}"
     return any(file.startswith(folder) and not root.startswith(folder) for folder in _folders())
 

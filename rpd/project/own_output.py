@@ -26,7 +26,7 @@ class OwnOutput:
         return cls((*paths, *_redirected()))
 
     def below(self, folder: Path) -> tuple[str, ...]:
-        """Return what of it lies below ``folder``, as rules in the syntax of ``.gitignore`` for that folder."""
+        """Return the output below ``folder``, as rules in the syntax of ``.gitignore`` for that folder."""
         rules = self._known.get(folder)
         if rules is None:
             rules = self._known[folder] = tuple(self._rules(Path(os.path.realpath(folder))))

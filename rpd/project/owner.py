@@ -30,7 +30,7 @@ def stamp(run_id: str) -> dict[str, str]:
 
 @lru_cache(maxsize=16)
 def tidy(name: str) -> str:
-    """Return the name of an owner in one line, without what no terminal and no API takes."""
+    """Return the name of an owner in one line, without characters that terminals and APIs reject."""
     return _UNSENDABLE.sub(" ", plain(name)).strip()[:LONGEST]
 
 

@@ -1,4 +1,4 @@
-"""What of a folder is not sent, or leads nowhere once it was: what a person should hear before a pod is paid for."""
+"""Files of a folder that are not sent, or links that break once sent: the things to know before a pod is paid for."""
 
 from __future__ import annotations
 
@@ -31,12 +31,15 @@ class LeftOut:
         return tuple(name for name in self.ignored if not _NOISE.search(name))
 
     def besides(self, folder: Path, sent: Collection[Path]) -> LeftOut:
-        """Return it without what was sent by its own name after all; ``folder`` is where its names begin."""
+        """Return a copy without the names in ``sent``, which were sent separately.
+
+        Names are relative to ``folder``.
+        """
         ignored = tuple(name for name in self.ignored if folder / name not in sent)
         return LeftOut(ignored=ignored, dangling=self.dangling)
 
     def sentence(self, *, every: bool = False) -> str:
-        """Return one sentence, empty where there is nothing to tell; ``every`` names all of it."""
+        """Return one sentence, empty if nothing is left out; ``every`` lists all names."""
         names = self.ignored if every else self.missed
         links = [f"{name} -> {target}" for name, target in self.dangling]
         parts = []
@@ -80,7 +83,7 @@ def _listed(names: Sequence[str], *, every: bool) -> str:
 
 
 def dangling_links(root: Path, files: Sequence[StagedFile]) -> tuple[tuple[str, str], ...]:
-    """Return the links among ``files`` that lead out of ``root``, or to what is not among them, with their targets."""
+    """Return the links among ``files`` whose target is outside ``root`` or is not sent, with their targets."""
     whole = os.path.realpath(root)
     sent = {file.name for file in files}
     return tuple(

@@ -18,7 +18,7 @@ _LARGEST = 5
 
 @frozen
 class Weight:
-    """What ``put`` of a folder or file sends: files and links, bytes in all, the five largest (name, bytes)."""
+    """The weight of a ``put``: number of files and links, bytes in all, the five largest (name, bytes)."""
 
     files: int
     bytes: int
@@ -38,7 +38,7 @@ class Weight:
 
 
 class Scales:
-    """Weighs each folder once, without what this process writes there. Thread-safe."""
+    """Scales that weigh each folder once, without the files that this process writes there. Thread-safe."""
 
     def __init__(self, own: OwnOutput | None = None) -> None:
         self._own = own or OwnOutput()
@@ -47,14 +47,17 @@ class Scales:
         self._announced: set[tuple[Path, tuple[str, ...]]] = set()
 
     def weigh(self, local: Path, exclude: tuple[str, ...] = (), *, ignored: bool = False) -> Weight:
-        """Return what would be sent of ``local``, with ``ignored`` what git ignores too. Raises UsageError."""
+        """Return the weight of an upload of ``local``; with ``ignored`` including files that git ignores.
+
+        Raise UsageError.
+        """
         key = (local, exclude, ignored)
         with self._lock:
-            known = self._known.get(key)
-            if known is None:
+            weight = self._known.get(key)
+            if weight is None:
                 rules = (*exclude, *self._own.below(local))
-                known = self._known[key] = _weigh(local, rules, ignored=ignored)
-            return known
+                weight = self._known[key] = _weigh(local, rules, ignored=ignored)
+            return weight
 
     def news(self, local: Path, withheld: tuple[str, ...]) -> str:
         """Return a notice about key files that are not sent from a folder; empty if it was reported before."""

@@ -45,7 +45,7 @@ AGGREGATES: Mapping[str, Callable[[Numbers], float | None]] = {
 
 @frozen
 class Answer:
-    """A table: names of columns, and rows with None where there is no value."""
+    """A table: names of columns, and rows with None for missing values."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]

@@ -1,4 +1,4 @@
-"""SQL over past nodes in DuckDB, where that is installed: the tables of ``sql``, with types of their own."""
+"""SQL over past nodes in DuckDB, if that is installed: the tables of ``sql``, with typed columns."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _TYPES = {int: "BIGINT", float: "DOUBLE", bool: "BOOLEAN", str: "VARCHAR"}
 
 
 def answer(rows: Iterable[Row], query: str, events: Iterable[Mapping[str, Any]] = ()) -> Answer:
-    """Return what ``query`` selects from the tables made of ``rows`` and ``events``.
+    """Run ``query`` on the tables made of ``rows`` and ``events`` and return its result.
 
-    Raises UsageError with DuckDB's own words, and where it is not installed.
+    Raise UsageError with DuckDB's own words, and if it is not installed.
     """
     try:
         import duckdb

@@ -32,7 +32,7 @@ Value = Callable[[Row], Any]
 
 
 def names_in(text: str) -> set[str]:
-    """Return the names in an expression, as they were typed; none where it is none."""
+    """Return the names in an expression, as they were typed; empty if it does not parse."""
     try:
         tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -44,11 +44,11 @@ class Expression:
     """A condition on rows."""
 
     def __init__(self, text: str, columns: Sequence[str]) -> None:
-        """Read ``text``. Raises UsageError with the column of what is wrong, and for names that are no column."""
+        """Read ``text``. Raise UsageError with the column of a mistake, and for names that are no column."""
         self._text = text
         self._columns = columns
         self.names: list[str] = []
-        """The columns it looks at, in order."""
+        """The columns it uses, in order."""
         if len(text) > LONGEST:
             raise UsageError(f"the expression is longer than {LONGEST} characters")
         try:
@@ -59,7 +59,7 @@ class Expression:
         self._value = self._read(tree.body)
 
     def matches(self, row: Row) -> bool:
-        """Whether the row is one that is asked for. What a row has no value for is neither less nor greater."""
+        """Return whether the row matches. A missing value is neither less nor greater than anything."""
         return bool(self._value(row))
 
     def _wrong(self, node: ast.AST, what: str) -> UsageError:
@@ -131,7 +131,7 @@ def _compared(compare: Callable[[Any, Any], Any], left: Any, right: Any) -> bool
 
 
 def _computed(compute: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
-    """Compute with two numbers; None where one of them is none, or there is no result."""
+    """Compute with two numbers; return None if one is not a number, or the result is undefined."""
     numbers = all(isinstance(each, int | float) for each in (left, right))
     try:
         return compute(left, right) if numbers else None

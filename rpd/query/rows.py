@@ -114,7 +114,7 @@ def read_rows(
 ) -> Iterator[dict[str, Any]]:
     """Yield the nodes of all runs, those of the newest first, one run in memory at a time.
 
-    ``events`` counts the events of each node. What cannot be read is left out and handed to ``damaged``. Raises
+    ``events`` counts the events of each node. Unreadable parts are left out and handed to ``damaged``. Raise
     UsageError for a run that does not exist.
     """
     for folder in scope.folders():
@@ -217,12 +217,12 @@ def is_event(name: str) -> bool:
 
 
 def value_of(row: Row, name: str) -> Any:
-    """Return the value of a column; None where the row has none. What never happened, happened 0 times."""
+    """Return the value of a column; None if the row has none, except that an event without one happened 0 times."""
     return row.get(name, 0 if is_event(name) else None)
 
 
 class Rows:
-    """The rows of a question: those of its columns that it names, so that many nodes take little memory.
+    """The rows of a question, reduced to the columns that it names, so that many nodes take little memory.
 
     ``wanted`` are names as they were typed, or None for every column.
     """

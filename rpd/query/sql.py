@@ -35,9 +35,9 @@ def wants_events(query: str) -> bool:
 
 
 def answer(rows: Iterable[Row], query: str, events: Iterable[Mapping[str, Any]] = ()) -> Answer:
-    """Return what ``query`` selects from the tables made of ``rows`` and ``events``.
+    """Run ``query`` on the tables made of ``rows`` and ``events`` and return its result.
 
-    Raises UsageError with SQLite's own words.
+    Raise UsageError with SQLite's own words.
     """
     with closing(sqlite3.connect(":memory:")) as connection:
         for name, columns in TABLES.items():
@@ -87,7 +87,7 @@ def table_rows(
 
 
 def _event_row(event: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return run, node, at, event, and what else it says as JSON."""
+    """Return run, node, at, event, and the remaining fields as JSON."""
     named = ("run", "node", "at", "event")
     detail = {name: value for name, value in event.items() if name not in named}
     return (*(str(event.get(name, "")) for name in named), json.dumps(detail, default=str))

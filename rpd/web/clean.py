@@ -20,7 +20,7 @@ _EXACT = 2**53
 
 
 class Clean:
-    """Masks secrets, drops what acts on a screen, and leaves nothing that JSON cannot hold.
+    """Masks secrets, drops control characters, and converts values that JSON cannot hold.
 
     ``redactor`` knows the secrets.
     """
@@ -40,14 +40,15 @@ class Clean:
         return known
 
     def _made(self, text: str) -> str:
-        # Masked once more after the control characters are gone: one in its middle could have hidden a secret.
+        # Masked again once the control characters are gone: one in the middle of a secret could have hidden
+        # it.
         shown = (
             self._redactor.text(plain(self._redactor.text(text))).encode("utf-8", "replace").decode("utf-8")
         )
         return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]} …"
 
     def value(self, value: Any) -> Scalar:
-        """Return a value as JSON can hold it: a scalar; what is none as text, NaN and infinity too."""
+        """Return a value as JSON can hold it: a scalar; anything else as text, including NaN and infinity."""
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, int):

@@ -110,7 +110,7 @@ class Document:
         }
 
     def studies(self, folder: str, run: int) -> list[Table]:
-        """Return the studies of a run: what each aims at first, and the keys of its trials but those that confirm."""
+        """Return the studies of a run: each with its first objective, and the keys of its trials proper."""
         return [
             {
                 "run": run,
@@ -208,7 +208,7 @@ class Document:
         return fields
 
     def _key(self, run: int, node_id: str) -> str:
-        """Return by what the page tells nodes apart: the name of the folder, unless that holds a secret."""
+        """Return the key that distinguishes nodes on the page: the name of the folder, unless that holds a secret."""
         name = folder_name(node_id)
         shown = name if self.clean.text(name) == name else hashlib.sha256(name.encode()).hexdigest()[:12]
         return f"{run}/{shown}"
@@ -322,7 +322,7 @@ class Document:
 
 
 class _Facts:
-    """What the journal of a node tells of its pod and its money while there is no manifest."""
+    """The pod and the costs of a node according to its journal, while there is no manifest."""
 
     def __init__(self) -> None:
         self.offer = self.doing = ""
@@ -330,7 +330,7 @@ class _Facts:
         self._since: float | None = None
 
     def take(self, event: Mapping[str, Any]) -> None:
-        """Take the next event."""
+        """Take in the next event."""
         match event["event"]:
             case "created" | "adopted":
                 self.offer = str(event.get("offer", "")).partition(" in ")[0] or self.offer
@@ -357,7 +357,7 @@ class _Facts:
 
 
 def planned(run_folder: Path) -> list[str]:
-    """Return the ids of all nodes of a run, as its journal tells them; empty where it does not."""
+    """Return the ids of all planned nodes of a run, from its journal; empty if they are not recorded."""
     return list(filter(None, journal.planned_ids(journal.read(run_folder / journal.FILE_NAME))))
 
 

@@ -55,7 +55,10 @@ def absolute(folder: Path, name: str) -> str:
 
 
 def from_file(page: Path) -> Address:
-    """Return what makes addresses relative to a file that is a page; absolute ones where that is no file."""
+    """Return a function that makes addresses relative to the page.
+
+    Absolute ones if the page is not a regular file.
+    """
     if page.exists() and not page.is_file():
         return absolute
 

@@ -64,7 +64,7 @@ def dumps(
     ranking: Ranking | None = None,
     whole: bool = True,
 ) -> str:
-    """Return the page of these runs, links being relative to where ``path`` lies; ``ranking`` orders its table.
+    """Return the page of these runs, with links relative to the folder of ``path``; ``ranking`` orders its table.
 
     Without ``whole`` the runs are parts of runs, and nodes without a report are left out.
     """
@@ -77,7 +77,10 @@ def dumps(
 
 
 def _info(summary: RunSummary) -> RunInfo:
-    """Return what the run file tells; of a dry run, or where the file could not be written, what the summary does."""
+    """Return the run file.
+
+    In a dry run, or if the file could not be written, its equivalent made from the summary.
+    """
     if summary.folder:
         try:
             return run_file.read(Path(summary.folder) / run_file.FILE_NAME)

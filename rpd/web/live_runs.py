@@ -119,7 +119,7 @@ class LiveRun:
         }
 
     def changes(self) -> Table | None:
-        """Return the nodes that changed, with the run; None where nothing did."""
+        """Return the changed nodes, with the run; None if nothing changed."""
         before = (self._run, len(self._notes))
         nodes = self._look({})
         if not nodes and before == (self._run, len(self._notes)):
@@ -175,7 +175,8 @@ class LiveRun:
         path = files.folder / manifest.FILE_NAME
         stamp = _stamp(path)
         if stamp == (-1,):
-            # Not over: its journal and what it measures tell; while it is at work, its time and money go on.
+            # Not over: its state comes from its journal and measurements; while it works, time and money keep
+            # growing.
             stamp = (int(is_running), *_stamp(files.journal, files.telemetry, files.series))
             if self._stamps.get(name) == stamp and not (is_running and stamp[1] != -1):
                 return None
@@ -201,7 +202,7 @@ def _address(folder: Path, name: str) -> str:
 
 
 def _who(files: NodeFiles) -> str:
-    """Return the id of the node in a folder, by its journal; empty where that does not tell."""
+    """Return the id of the node in a folder, from its journal; empty if it is not recorded."""
     return next((str(event["node"]) for event in journal.read(files.journal) if event.get("node")), "")
 
 
@@ -219,7 +220,7 @@ class LiveLog:
         self._line = ""
 
     def look(self) -> list[tuple[str, str]]:
-        """Return what is new: ``begin`` if it starts over, ``text`` of whole lines, and the last line as ``rest``."""
+        """Return the news: ``begin`` if the log starts over, ``text`` of complete lines, last line as ``rest``."""
         events: list[tuple[str, str]] = []
         try:
             with open_regular(self._path) as file:

@@ -29,23 +29,24 @@ def is_run_folder(folder: Path) -> bool:
 
 
 def read_run(folder: Path, notes: list[str]) -> PastRun:
-    """Return a run with the reports that can be read; what cannot is added to ``notes``."""
+    """Return a run with the readable reports; problems with the others are added to ``notes``."""
     info = read_info(folder, notes)
     reports = history.reports(folder, damaged=lambda error: notes.append(f"left out: {error}"))
     return PastRun(info=info, state=Driver(folder).state(info, notes), reports=tuple(reports))
 
 
 class Driver:
-    """Whether a run goes on; its journal is read again only where the process that is known is gone."""
+    """The state of a run; its journal is read again only once the known process is gone."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._started: Event | None = None
 
     def state(self, info: RunInfo, notes: list[str]) -> RunState:
-        """Return the state of the run as it is now.
+        """Return the current state of the run.
 
-        A run that another machine drives goes on as long as its files grow: nobody here can ask for the process.
+        A run that another machine drives counts as running while its files grow, since its process cannot be
+        checked here.
         """
         if info.damage:
             return RunState.DAMAGED
@@ -77,7 +78,7 @@ def _last_change(folder: Path) -> float:
 
 
 def read_info(folder: Path, notes: list[str]) -> RunInfo:
-    """Return what the run file tells; where it is damaged, what can be known without it."""
+    """Return the run file; if it is damaged, the facts that are known without it."""
     info = history.run_in(folder)
     if info is None:
         return RunInfo(

@@ -1,4 +1,4 @@
-"""Samples: the measurements of a node, thinned out to what a chart can show."""
+"""Samples: the measurements of a node, thinned out to the resolution of a chart."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ MOST_SERIES = 60
 
 
 def strip(path: Path, buckets: int) -> dict[str, Any] | None:
-    """Return how busy the GPUs of a node's pods were, in at most ``buckets`` pieces of equal length.
+    """Return the utilisation of the GPUs of a node's pods, in at most ``buckets`` pieces of equal length.
 
-    ``from`` and ``to`` are seconds since 1970; ``util`` is the mean of all GPUs in percent and ``mem`` the memory of
-    the fullest one in percent, None where nothing was measured; ``mean_util`` (percent), ``peak_mb`` and ``total_mb``
-    are of the whole time, ``idle_seconds`` how long the GPUs did nothing. None where there is no GPU sample.
+    ``from`` and ``to`` are seconds since 1970; ``util`` is the mean of all GPUs in percent and ``mem`` the
+    memory of the fullest one in percent, None for a piece without samples; ``mean_util`` (percent),
+    ``peak_mb`` and ``total_mb`` are of the whole time, ``idle_seconds`` is the time in which the GPUs were
+    idle. None without GPU samples.
     """
     taken = telemetry.read(path)
     if not taken:
@@ -55,7 +56,7 @@ def strip(path: Path, buckets: int) -> dict[str, Any] | None:
 
 
 def curves(path: Path, points: int, clean: Clean) -> dict[str, list[list[float]]]:
-    """Return what a node logged while it ran: name of a series to its ``[steps, values]``, ``points`` at most of each.
+    """Return the series that a node logged: from name to ``[steps, values]``, with ``points`` at most each.
 
     NaN and infinities are left out: a picture has no place for them.
     """

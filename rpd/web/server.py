@@ -68,7 +68,7 @@ class Page:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let nobody in who does not know the token, nor a page of another site that asks by another name."""
+        """Refuse requests without the token, and those made by a page of another site or under another host name."""
         token = request.path.split("/")[1]
         is_known = hmac.compare_digest(token.encode(errors="replace"), self._token.encode())
         is_own = _host(request.headers.get("Host", "")) in _HOSTS and _is_same(request)
@@ -129,7 +129,7 @@ class Page:
     async def _stream(
         self, request: web.Request, look: Callable[[], list[tuple[str, Any]]], seconds: float
     ) -> web.StreamResponse:
-        """Send what ``look`` finds, as server-sent events, until the reader or the server goes."""
+        """Send the results of ``look``, as server-sent events, until the reader or the server goes."""
         response = web.StreamResponse(headers={**_HEADERS, "Content-Type": "text/event-stream"})
         await response.prepare(request)
         quiet = 0.0
@@ -201,7 +201,7 @@ def _host(header: str) -> str:
 
 
 def _is_same(request: web.Request) -> bool:
-    """Whether no page of another site asks, by what browsers tell of that."""
+    """Return whether the request comes from this site, according to the headers that browsers send."""
     site, mode = request.headers.get("Sec-Fetch-Site", ""), request.headers.get("Sec-Fetch-Mode", "")
     if site in ("cross-site", "same-site") and mode != "navigate":
         return False
@@ -217,9 +217,9 @@ async def serve(
     token: str = "",
     look_seconds: float = LOOK_SECONDS,
 ) -> None:
-    """Serve until it is cancelled; ``ready`` hears the address once it can be opened.
+    """Serve until cancelled; ``ready`` is called with the address once it can be opened.
 
-    Raises UsageError for a port that is taken.
+    Raise UsageError for a port that is taken.
     """
     token = token or secrets.token_urlsafe(16)
     runner = web.AppRunner(

@@ -1,4 +1,4 @@
-"""The studies of a run as a page needs them: what each aims at, and which nodes are its trials."""
+"""The studies of a run as a page needs them: the objective of each, and the nodes that are its trials."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Past runs of runpod-deploy as run folders of rpd: ``rpd runs``, ``query``, ``show`` and ``estimate`` know them then.
+"""Past runs of runpod-deploy as run folders of rpd, for ``rpd runs``, ``query``, ``show`` and ``estimate``.
 
-Each run of theirs left ``runpod_deploy_pull_manifest.json`` in a folder named by the moment it began. A run folder
-that stands for one has the same name every time it is made, so that importing again adds only what is new.
+Each of its runs left ``runpod_deploy_pull_manifest.json`` in a folder named after its start. The run folder
+made from it always gets the same name, so that importing again adds only new runs.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _STATES = {"EXITED": "stopped", "TERMINATED": "deleted"}
 
 @frozen
 class Imported:
-    """What became of one manifest: the run folder it is now (``is_new``: made just now), or why there is none."""
+    """The import of one manifest: its run folder (``is_new``: made just now), or the problem that prevented it."""
 
     source: Path
     run_id: str = ""
@@ -58,7 +58,7 @@ class Imported:
 
 
 def import_runs(folder: Path, rootdir: Path, runs_path: Path) -> Iterator[Imported]:
-    """Make a run folder below ``runs_path`` of each manifest below ``folder``. Raises UsageError if there is none."""
+    """Make a run folder below ``runs_path`` of each manifest below ``folder``. Raise UsageError without any."""
     manifests = sorted(_manifests(folder))
     if not manifests:
         raise UsageError(
@@ -79,7 +79,7 @@ def _manifests(folder: Path) -> Iterator[Path]:
 
 
 def _imported(path: Path, rootdir: Path, runs_path: Path) -> Imported:
-    """Raises ValueError for what is no manifest, and OSError."""
+    """Import one manifest. Raise ValueError for a file that is no manifest, and OSError."""
     with path.open("rb") as file:
         raw = file.read(_MOST_BYTES + 1)
     if len(raw) > _MOST_BYTES:
@@ -109,7 +109,7 @@ def _imported(path: Path, rootdir: Path, runs_path: Path) -> Imported:
 
 
 class _Theirs:
-    """One manifest of theirs; what is missing or of another type in it is empty here."""
+    """One manifest of runpod-deploy; missing fields and those of an unexpected type are empty here."""
 
     def __init__(self, value: Mapping[str, Any], folder: Path) -> None:
         self._value = value
@@ -252,7 +252,7 @@ class _Theirs:
         return {**plain, **{name: value for name, value in groups.items() if name not in BUILT_IN}}
 
     def run(self, run_id: str, rootdir: Path, report: NodeReport) -> RunInfo:
-        """Return what ``run.toml`` says."""
+        """Return the contents of ``run.toml``."""
         info = RunInfo(
             id=run_id,
             rpd=BACKEND,

@@ -178,7 +178,7 @@ class Spec:
 
 
 def looks_like_one(path: Path) -> bool:
-    """Return whether a YAML file seems to be such a configuration, by its first keys; other YAML lies about, too."""
+    """Return whether the first keys of a YAML file look like such a configuration; projects hold other YAML too."""
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
             head = file.read(65_536)
@@ -189,7 +189,7 @@ def looks_like_one(path: Path) -> bool:
 
 
 def read_spec(path: Path) -> Spec:
-    """Return what the file says. Raises CollectionError with every problem of the file, each with its line and key."""
+    """Read the file. Raise CollectionError with every problem of the file, each with its line and key."""
     problems = Problems(path)
     root = read(path, problems)
     reader = _Reader(path, problems)
@@ -229,7 +229,7 @@ class _Reader:
         environment = self._section(keys, "remote_env", "source_files", "exports")
         ssh = self._section(keys, "ssh", "key_path")
         on_success, on_failure = self._lifecycle(keys)
-        # They mean nothing to rpd, and are wrong all the same where they are.
+        # rpd has no use for them, but a wrong value is still a mistake in the file.
         for section, name in ((keys, "run_id_prefix"), (keys, "state_file"), (ssh, "key_path")):
             if name in section:
                 section[name].text()

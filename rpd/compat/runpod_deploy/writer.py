@@ -59,7 +59,7 @@ _AS_MARKS = (
 
 @frozen
 class Notice:
-    """What a deploy file does otherwise than its configuration, or leaves out, and why."""
+    """One difference between a deploy file and its configuration, or an omission, and the reason."""
 
     line: int
     key: str
@@ -71,7 +71,7 @@ class Notice:
 
 @frozen
 class Written:
-    """A deploy file: its lines (with the lines of the configuration they come from), its job, and what is different."""
+    """A deploy file: its lines (with the lines of the configuration they come from), its job, and the differences."""
 
     lines: Lines
     job: str
@@ -137,12 +137,12 @@ class _Writer:
                 )
 
     def _value(self, text: Text) -> str:
-        """Return the Python expression of a text; what its templates name is known when the function runs."""
+        """Return the Python expression of a text; the names in its templates are known when the function runs."""
         spec = self._spec
-        known = _filled(text.text, {"job_name": spec.name.text, "volume_mount": spec.storage.mount})
-        beside = self._relative(str(spec.path.parent))
-        built_in = {**_BUILT_IN_VALUES, "config_dir": "HERE" if beside == "." else "CONFIG_DIR"}
-        return template(known, TEMPLATE, lambda name: built_in.get(name, name))
+        filled = _filled(text.text, {"job_name": spec.name.text, "volume_mount": spec.storage.mount})
+        folder = self._relative(str(spec.path.parent))
+        built_in = {**_BUILT_IN_VALUES, "config_dir": "HERE" if folder == "." else "CONFIG_DIR"}
+        return template(filled, TEMPLATE, lambda name: built_in.get(name, name))
 
     def _arguments(self, *texts: Text, first: Sequence[str] = ()) -> list[str]:
         """Return the fixtures that a function with these texts has to ask for."""
@@ -443,7 +443,7 @@ class _Writer:
             place = self._value(Text(text=str(Path(source).expanduser()), line=push.source.line))
         is_file = self._is_file(push)
         named = {"exclude": _list(excludes)} if excludes else {}
-        # rsync leaves alone on the pod what it does not send; that matters where the tree is there before.
+        # rsync keeps files on the pod that it does not send; that matters if the tree exists before.
         kept = [made for made in excludes if made not in _CACHES] if push.delete and self._is_kept else []
         named |= {"keep": _list(kept)} if kept else {}
         named |= {} if push.delete or is_file else {"delete": "False"}
@@ -624,7 +624,7 @@ def _path(expression: str) -> str:
 
 
 def _sends_contents(push: Push) -> bool:
-    """Whether rsync puts what is in a folder into the destination, rather than the folder."""
+    """Return whether rsync puts the contents of a folder into the destination, rather than the folder."""
     return push.source.text.endswith(("/", "/.")) or push.source.text in (".", "..")
 
 

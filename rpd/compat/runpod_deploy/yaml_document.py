@@ -14,14 +14,14 @@ MOST_BYTES = 4_000_000
 
 
 class Problems:
-    """What is wrong with one file, in the order in which it was found; reading goes on after each."""
+    """The problems of one file, in the order in which they were found; reading continues after each."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._mistakes: dict[str, int] = {}
 
     def add(self, line: int, key: str, text: str) -> None:
-        """Note a problem with the value of ``key``; ``text`` says what was expected and what to write instead."""
+        """Record a problem with the value of ``key``; ``text`` says what was expected and what to write instead."""
         where = f"{self._path.name}:{line}: {key}: " if key else f"{self._path.name}:{line}: "
         self._mistakes.setdefault(f"{where}{text}", line)
 
@@ -58,7 +58,7 @@ class Value:
         return self._key
 
     def wrong(self, text: str) -> None:
-        """Note that the value is not what it should be."""
+        """Record that the value is wrong."""
         self._problems.add(self.line, self._key, text)
 
     def text(self, *, default: str = "") -> str:
@@ -136,7 +136,7 @@ class Value:
         return self._is("map")
 
     def peek(self) -> Mapping[str, Value]:
-        """Return the entries of a mapping by key, without a word of what is wrong with them."""
+        """Return the entries of a mapping by key, without reporting problems."""
         return {
             str(key.value): Value(node, f"{self._key}.{key.value}", self._problems, self._construct)
             for key, node in self._node.value

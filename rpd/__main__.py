@@ -74,7 +74,7 @@ def _may_have_files() -> bool:
 def _open_files() -> Iterator[IOBase]:
     from io import IOBase
 
-    gc.unfreeze()  # what is frozen is not among the objects
+    gc.unfreeze()  # frozen objects are not among those that get_objects lists
     kinds: dict[type, bool] = {}
     for each in gc.get_objects():
         kind = type(each)

@@ -218,7 +218,7 @@ class Events:
 
 
 def _checked(hook: str, answer: T, kind: type | tuple[type, ...], expected: str) -> T:
-    """Return the answer of a hook, if it is None or of that ``kind``. Raises UsageError."""
+    """Return the answer of a hook, if it is None or of that ``kind``. Raise UsageError."""
     if answer is None or isinstance(answer, kind):
         return answer
     raise UsageError(f"{hook}: expected {expected} or None, got {answer!r}")

@@ -418,7 +418,7 @@ def _guarded(function: Callable[..., Any], failed: Failed) -> Callable[..., None
 
 
 def _guarded_wrapper(function: Callable[..., Any], failed: Failed) -> Callable[..., Any]:
-    """Guard both halves of a wrapper: if one raises, the wrapped function is called all the same."""
+    """Guard both halves of a wrapper: if one raises, the wrapped function is still called."""
 
     def call(*arguments: Any, **keywords: Any) -> Generator[None, Any, Any]:
         wrapper = function(*arguments, **keywords)
@@ -477,7 +477,7 @@ def make_plugin_manager(blocked: Sequence[str] = ()) -> PluginManager:
 
 
 def load_named_plugins(manager: PluginManager, names: Sequence[str]) -> None:
-    """Import and register the modules in ``names`` (``-p``, ``RPD_PLUGINS``). Raises UsageError."""
+    """Import and register the modules in ``names`` (``-p``, ``RPD_PLUGINS``). Raise UsageError."""
     for name in names:
         if manager.is_blocked(name) or manager.has_plugin(name):
             continue
@@ -498,7 +498,7 @@ def load_entry_points(manager: PluginManager) -> None:
 
 
 def _loaded(name: str, load: Callable[[], Any]) -> Any:
-    """Return the plugin that ``load`` imports. Raises UsageError whatever the plugin raises."""
+    """Return the plugin that ``load`` imports. Raise UsageError whatever the plugin raises."""
     try:
         return load()
     except KeyboardInterrupt:
@@ -562,7 +562,7 @@ def _names_in(place: str) -> Sequence[str]:
 
 
 def register(manager: PluginManager, plugin: object, name: str) -> None:
-    """Register ``plugin``. Raises UsageError for a hook that does not exist or takes other arguments."""
+    """Register ``plugin``. Raise UsageError for a hook that does not exist or takes other arguments."""
     _check_hook_names(plugin, name)
     try:
         manager.register(plugin, name)

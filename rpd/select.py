@@ -71,7 +71,7 @@ class ExpressionError(ValueError):
 
 
 def compile_expression(text: str) -> Expression:
-    """Return the expression that ``text`` is. Raises ExpressionError."""
+    """Return the expression that ``text`` is. Raise ExpressionError."""
     parser = _Parser(_tokens(text))
     return Expression(matches=parser.expression(), names=frozenset(parser.names))
 
@@ -288,7 +288,7 @@ def select(
 ) -> Selection:
     """Split ``nodes`` by ``-k``, ``-m`` and ``--deselect`` (prefixes of ids); an empty expression filters nothing.
 
-    ``known_marks`` are the names ``markexpr`` may use, None: any. Raises UsageError that names the column.
+    ``known_marks`` are the names ``markexpr`` may use, None: any. Raise UsageError that names the column.
     """
     tests: list[Callable[[Node], bool]] = []
     if deselect:

@@ -41,7 +41,7 @@ class Latch:
         return self._is_set
 
     def set(self) -> None:
-        """Let all go on that wait."""
+        """Wake all threads that wait for it."""
         self._is_set = True
         self.wake()
 

@@ -48,7 +48,7 @@ class RunResult:
     reports: tuple[NodeReport, ...] = ()
 
     def report(self, name: str) -> NodeReport:
-        """Return the report of the node of that id, or name after ``::``. Raises LookupError."""
+        """Return the report of the node of that id, or name after ``::``. Raise LookupError."""
         for report in self.reports:
             if name in (report.node.id, report.node.id.rpartition("::")[2]):
                 return report
@@ -148,7 +148,7 @@ def _whole(file: IO[bytes]) -> str:
 
 
 class RpdRun:
-    """Runs ``rpd`` in a process of its own, as a user does: signals, environment and imports are the real ones."""
+    """Runs ``rpd`` in a separate process, as a user does: signals, environment and imports are the real ones."""
 
     start_process: StartProcess = staticmethod(start_interpreter)
 

@@ -35,7 +35,7 @@ def _unheard(_error: Exception) -> None:
 class Repeater:
     """Calls ``act`` every ``seconds`` on its own thread, from ``start`` to ``stop``.
 
-    ``act`` ends it by returning False. Its first exception goes to ``failed``; the calls go on all the same.
+    ``act`` ends it by returning False. Its first exception goes to ``failed``; the calls continue.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ from typing import Any
 def read_text(path: Path, *, errors: str = "strict") -> str:
     """Return the text of a UTF-8 file, without the byte order mark that some editors put before it.
 
-    Raises OSError and UnicodeDecodeError.
+    Raise OSError and UnicodeDecodeError.
     """
     try:
         return path.read_text(encoding="utf-8-sig", errors=errors)
@@ -20,7 +20,7 @@ def read_text(path: Path, *, errors: str = "strict") -> str:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """Return the table that ``text`` is. Raises ValueError whatever is wrong with it."""
+    """Return the table that ``text`` is. Raise ValueError whatever is wrong with it."""
     if not text.strip():  # a file that only marks the root of a project
         return {}
     import tomllib  # a project without settings must not pay for it

@@ -91,7 +91,7 @@ class Nodes(Sequence[Node]):
         ]
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return the rows as a DataFrame. Raises RpdError where pandas is not installed."""
+        """Return the rows as a DataFrame. Raise RpdError where pandas is not installed."""
         return tables.to_pandas(self.rows())
 
     def raise_for_errors(self) -> None:
@@ -188,7 +188,7 @@ class Forecast:
         ]
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return the rows as a DataFrame. Raises RpdError where pandas is not installed."""
+        """Return the rows as a DataFrame. Raise RpdError where pandas is not installed."""
         return tables.to_pandas(self.rows())
 
     def _foot(self) -> str:
@@ -276,7 +276,7 @@ class Prices:
         ]
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return the rows as a DataFrame. Raises RpdError where pandas is not installed."""
+        """Return the rows as a DataFrame. Raise RpdError where pandas is not installed."""
         return tables.to_pandas(self.rows())
 
     def _foot(self) -> str:
@@ -442,7 +442,7 @@ def prices(
     """Return the GPU types, their prices and their stock for pods of ``count`` GPUs.
 
     ``live`` asks RunPod if there is a key; else, and without ``live``, they are those shipped with rpd. ``spot`` asks
-    for the prices of spot pods, ``refresh`` passes over answers of the last hour. Raises ProviderError, UsageError.
+    for the prices of spot pods, ``refresh`` passes over answers of the last hour. Raise ProviderError, UsageError.
     """
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise UsageError(f"count: expected a whole number from 1, got {count!r}")

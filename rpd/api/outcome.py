@@ -49,7 +49,7 @@ class RunOutcome:
         return self.summary.estimated_usd if self.summary else 0.0
 
     def report(self, name: str) -> NodeReport:
-        """Return the report of the node of that id, or of that name after ``::``. Raises LookupError."""
+        """Return the report of the node of that id, or of that name after ``::``. Raise LookupError."""
         return self.reports.report(name)
 
     def rows(self) -> list[dict[str, Any]]:
@@ -57,7 +57,7 @@ class RunOutcome:
         return self.reports.rows()
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return the rows as a DataFrame. Raises RpdError where pandas is not installed."""
+        """Return the rows as a DataFrame. Raise RpdError where pandas is not installed."""
         return self.reports.to_pandas()
 
     def raise_for_outcome(self) -> None:

@@ -155,8 +155,8 @@ class Runs(Sequence[Run]):
 
     def run(self, name: str) -> Run:
         """Return the run whose id is, or alone begins with, ``name``. Raises UsageError."""
-        wanted = lookup.run_named([run.info for run in self._runs], name)
-        return next(run for run in self._runs if run.id == wanted.id)
+        info = lookup.run_named([run.info for run in self._runs], name)
+        return next(run for run in self._runs if run.id == info.id)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a flat dict for each run."""

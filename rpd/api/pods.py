@@ -52,7 +52,7 @@ class PodView:
         return self.pod.id
 
     def release(self) -> None:
-        """Delete it, and return once RunPod says that it is gone. Raises ReleaseError, ProviderError."""
+        """Delete it, and return once RunPod says that it is gone. Raise ReleaseError, ProviderError."""
         with _account(_config(self.root)) as provider:
             pod_release.delete(provider, self.pod)
 
@@ -113,7 +113,7 @@ def _config(root: str | PathLike[str] | None) -> Config:
 
 @contextmanager
 def _account(config: Config) -> Iterator[WholeAccount]:
-    """Give the provider of the user's key; without one, the emulator of the newest run. Raises AuthError."""
+    """Give the provider of the user's key; without one, the emulator of the newest run. Raise AuthError."""
     try:
         find_key()
     except AuthError:

@@ -59,14 +59,14 @@ class Reports(Sequence[NodeReport]):
         return len(self._rows)
 
     def _report(self, row: Row) -> NodeReport:
-        """Return the report of a row. Raises RpdError where the manifest cannot be read any more."""
+        """Return the report of a row. Raise RpdError where the manifest cannot be read any more."""
         key = f"{row['folder']}\n{row['node']}"
         if key in self._known:
             return self._known[key]
         return manifest.read(Path(row["folder"], manifest.FILE_NAME))
 
     def report(self, name: str) -> NodeReport:
-        """Return the report of the node of that id, or of that name after ``::``. Raises LookupError."""
+        """Return the report of the node of that id, or of that name after ``::``. Raise LookupError."""
         for row in self._rows:
             if name in (row["node"], row["node"].rpartition("::")[2]):
                 return self._report(row)
@@ -105,7 +105,7 @@ class Reports(Sequence[NodeReport]):
         return [dict(row) for row in self._rows]
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return the rows as a DataFrame. Raises RpdError where pandas is not installed."""
+        """Return the rows as a DataFrame. Raise RpdError where pandas is not installed."""
         return tables.to_pandas(self._rows)
 
     @cached_property
@@ -164,7 +164,7 @@ def reports_of(reports: Sequence[NodeReport], run: str) -> Reports:
 
 
 def moment_of(since: Since | None) -> str:
-    """Return a moment as runs have it: UTC, ISO 8601; empty for None. Raises UsageError."""
+    """Return a moment as runs have it: UTC, ISO 8601; empty for None. Raise UsageError."""
     if since is None:
         return ""
     if isinstance(since, datetime):

@@ -116,7 +116,8 @@ class Running:
         if self._is_over and not self._is_ready:
             self.result()
 
-    # --- what a program asks ------------------------------------------------------------------------------------------
+    # --- for the program
+    # ----------------------------------------------------------------------------------------------
 
     @property
     def done(self) -> bool:

@@ -162,7 +162,7 @@ def _by_flag(command: str) -> Mapping[str, str]:
 
 
 def words_of(command: str, given: Mapping[str, Any]) -> list[str]:
-    """Return the words of a command line that mean these settings. Raises UsageError that names the setting."""
+    """Return the words of a command line that mean these settings. Raise UsageError that names the setting."""
     words: list[str] = []
     for name, value in given.items():
         check_name(command, name)
@@ -242,7 +242,7 @@ def _variable(name: str, key: object, value: Any) -> str:
 
 
 def _text(name: str, setting: Setting, value: Any) -> str:
-    """Return a value as the text of a flag, checked as that is. Raises UsageError."""
+    """Return a value as the text of a flag, checked as that is. Raise UsageError."""
     text = _plain(name, value)
     if setting.parse is not None:
         try:

@@ -84,8 +84,8 @@ def _main(argv: list[str], *, owns_process: bool) -> int:
         manager.register(Trace(config, manager), "trace")
     act: Act = getattr(import_module(chosen.module), chosen.function)
     if owns_process:
-        # What is loaded stays. Otherwise the first collection comes at the end of loading, walks over all of it (a
-        # tenth of a small dry run) and finds nothing.
+        # Loaded modules stay. Otherwise the first collection comes at the end of loading, walks over all of
+        # it (a tenth of a small dry run) and finds nothing.
         gc.freeze()
     code = act(config, manager)
     manager.raise_defect()
@@ -93,7 +93,7 @@ def _main(argv: list[str], *, owns_process: bool) -> int:
 
 
 def _here() -> Path:
-    """Return the current folder. Raises UsageError if it is gone."""
+    """Return the current folder. Raise UsageError if it is gone."""
     try:
         return Path.cwd()
     except FileNotFoundError:

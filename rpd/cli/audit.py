@@ -64,7 +64,7 @@ def main(config: Config, manager: PluginManager) -> int:
 
 
 def _folders(args: Sequence[str], invocation_dir: Path) -> list[Path]:
-    """Return the folders of run folders that the command line names, else this project's. Raises UsageError."""
+    """Return the folders of run folders that the command line names, else this project's. Raise UsageError."""
     named = [invocation_dir / Path(text).expanduser() for text in args]
     for folder in named:
         if not folder.is_dir():

@@ -276,7 +276,7 @@ COMMANDS = {
 
 
 def command(name: str) -> Command:
-    """Return the command of that name. Raises UsageError that names the command to type instead."""
+    """Return the command of that name. Raise UsageError that names the command to type instead."""
     entry = COMMANDS.get(name)
     if entry is None:
         from rpd.cli.command_hints import instead_of  # only a mistake needs it
@@ -314,7 +314,7 @@ def overview() -> str:
 
 
 def configure(name: str, argv: Sequence[str], cwd: Path) -> tuple[Config, PluginManager]:
-    """Return the Config and the plugins of the command ``name``. Raises UsageError."""
+    """Return the Config and the plugins of the command ``name``. Raise UsageError."""
     # Not at the top: help and version need no parser, no settings and no plugins.
     from rpd.pipeline import setup
 

@@ -8,7 +8,7 @@ from rpd.errors import UsageError
 
 
 def confirmed(question: str, why: str, *, yes: bool) -> bool:
-    """Ask, unless ``yes`` (``--yes``). Raises UsageError, saying ``why`` it asks, without a terminal to ask on."""
+    """Ask, unless ``yes`` (``--yes``). Raise UsageError, saying ``why`` it asks, without a terminal to ask on."""
     if yes:
         return True
     if not sys.stdin.isatty():

@@ -70,7 +70,7 @@ def main(config: Config, manager: PluginManager) -> int:
 
 
 def _skipped(skip: Iterable[Sequence[str]]) -> frozenset[str]:
-    """Return the names of the checks to leave out. Raises UsageError for one that is none."""
+    """Return the names of the checks to leave out. Raise UsageError for one that is none."""
     skipped = frozenset(name for names in skip for name in names)
     for name in sorted(skipped.difference(CHECKS)):
         close = closest(name, CHECKS)
@@ -85,7 +85,8 @@ def _findings(config: Config, manager: PluginManager, skipped: frozenset[str]) -
     yield collected
     with_pods = [node for node in nodes if uses_pod(node)]
     try:
-        # Without the check of the key no API is called: the shipped table says what RunPod rents.
+        # Without the check of the key no API is called: the shipped table lists RunPod's GPU types and data
+        # centres.
         with nullcontext(Source(live=None)) if "key" in skipped else price_source(config, tell) as source:
             yield from _platform(config, source, with_pods)
     except (AuthError, UsageError) as error:

@@ -13,7 +13,7 @@ from rpd.hooks import PluginManager
 
 
 def main(config: Config, manager: PluginManager) -> int:
-    """Write a deploy file for each configuration, and print what differs in it and why."""
+    """Write a deploy file for each configuration, and print the differences and their reasons."""
     own: ImportOptions = config.own
     del manager
     if own.their_runs is not None:

@@ -36,7 +36,7 @@ _STEPS = ("steps", "max_steps", "num_steps", "total_steps", "iterations", "max_i
 
 
 def measure(config: Config, nodes: Sequence[Node], seconds: float, steps: int | None) -> int:
-    """Measure each job, print the forecast, and return the exit code of the run that measured. Raises UsageError."""
+    """Measure each job, print the forecast, and return the exit code of the run that measured. Raise UsageError."""
     jobs = _jobs(nodes)
     with price_source(config, tell) as source:
         if source.live is None:

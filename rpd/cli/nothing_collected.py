@@ -1,4 +1,4 @@
-"""The reasons why nothing was collected or selected, and what to do next."""
+"""The reasons why nothing was collected or selected, and the next step for the user."""
 
 from __future__ import annotations
 

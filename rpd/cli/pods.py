@@ -294,7 +294,7 @@ def stop(config: Config, manager: PluginManager) -> int:
 
 
 def _find(provider: WholeAccount, listed: Sequence[PodInfo], wanted: str, known: Claims) -> PodInfo:
-    """Return the pod that ``wanted`` names. Raises UsageError, or why not all pods can be seen where it may be one."""
+    """Return the pod that ``wanted`` names. Raise UsageError, or why not all pods can be seen where it may be one."""
     try:
         return orphans.find(listed, wanted, known)
     except UsageError:

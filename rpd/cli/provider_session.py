@@ -51,7 +51,8 @@ def own_account(config: Config, nothing: Mapping[str, object]) -> Iterator[Whole
 def code_after(provider: WholeAccount, code: int = ExitCode.OK) -> int:
     """Return the exit code of a command that ends with ``code``: an account that was seen in part only is a failure.
 
-    What could not be looked at is printed to stderr; what the role of the key does not show is no failure.
+    The kinds that could not be listed are printed to stderr; those that the role of the key hides are no
+    failure.
     """
     for kind, error in provider.unseen.items():
         note(f"rpd: {'error: ' if kind in provider.failures else ''}{kind} cannot be listed: {error}")
@@ -70,7 +71,7 @@ def _say_over(text: str, nothing: Mapping[str, object], *, as_json: bool) -> Non
 def provider_of(config: Config, wanted: Sequence[str]) -> Iterator[WholeAccount]:
     """Give the provider of the user's key; without one, the emulator on which the first of the pods ``wanted`` lives.
 
-    Raises RpdError where that was a local run which is over, also if the key's account is found not to know the pods.
+    Raise RpdError where that was a local run which is over, also if the key's account is found not to know the pods.
     """
     local = None if _has_key() else connect_to_node.local_backend_of(config.runs_path, wanted[0])
     try:

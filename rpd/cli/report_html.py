@@ -20,7 +20,7 @@ from rpd.web.run_folders import read_run
 
 
 def write_page(config: Config) -> int:
-    """Write the page that ``--html`` asks for. Raises UsageError."""
+    """Write the page that ``--html`` asks for. Raise UsageError."""
     assert config.output.html is not None
     path = report_path("--html", config.output.html, config.invocation_dir)
     notes: list[str] = []

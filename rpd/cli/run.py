@@ -63,7 +63,7 @@ def _resume(invocation_dir: Path, resumed: Resumed) -> int:
 
 
 def _confirm(worst_case_usd: float, limit_usd: float) -> bool:
-    """Ask whether a run that may cost much may start. Raises UsageError without a terminal to ask on."""
+    """Ask whether a run that may cost much may start. Raise UsageError without a terminal to ask on."""
     if not sys.stdin.isatty():
         raise UsageError(
             f"this run may cost up to ${worst_case_usd:.2f}, more than confirm_above_usd (${limit_usd:.2f}): pass "

@@ -96,7 +96,7 @@ def _of_run(run: Overview, name: str) -> str:
 
 
 def _nodes(scope: Scope, filters: Filters, damaged: Damaged) -> Sequence[Row]:
-    """Return the nodes that have the wanted values. Raises UsageError for a name that is no column."""
+    """Return the nodes that have the wanted values. Raise UsageError for a name that is no column."""
     names = {*_NODE_COLUMNS, *(name for name, _ in filters)}
     rows = Rows(read_rows(scope, events=any(map(is_event, names)), damaged=damaged), names)
     if not rows.rows:
@@ -241,7 +241,7 @@ def report(config: Config, manager: PluginManager) -> int:
 
 
 def sorted_reports(sort: str, reports: tuple[NodeReport, ...]) -> list[NodeReport]:
-    """Return the reports as ``--sort`` says. Raises UsageError for a name that no report has."""
+    """Return the reports as ``--sort`` says. Raise UsageError for a name that no report has."""
     if not sort:
         return list(reports)
     ranking = Ranking.parse(sort)
@@ -251,7 +251,7 @@ def sorted_reports(sort: str, reports: tuple[NodeReport, ...]) -> list[NodeRepor
 
 
 def _over(reports: Sequence[NodeReport], named: Sequence[str]) -> list[str]:
-    """Return the parameters that means are over: those named, else the seeds. Raises UsageError for an unknown one."""
+    """Return the parameters that means are over: those named, else the seeds. Raise UsageError for an unknown one."""
     there = dict.fromkeys(name for report in reports for name in report.node.parameters)
     for name in named:
         if name not in there:

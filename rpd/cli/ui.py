@@ -44,7 +44,7 @@ def main(config: Config, manager: PluginManager) -> int:
 
 
 def _runs(runs_path: Path, args: Sequence[str], invocation_dir: Path) -> LiveRuns:
-    """Return the runs to serve. Raises UsageError for a path that has none."""
+    """Return the runs to serve. Raise UsageError for a path that has none."""
     if not args:
         return LiveRuns(runs_path, is_run=False)
     place = invocation_dir / Path(args[0]).expanduser()

@@ -50,7 +50,7 @@ def main(config: Config, manager: PluginManager) -> int:
 
 
 def _volumes(provider: Provider) -> Sequence[NetworkVolume]:
-    """Return the network volumes of the account. Raises UsageError for a provider that lists none."""
+    """Return the network volumes of the account. Raise UsageError for a provider that lists none."""
     volumes = provider.volumes()
     if volumes is None:
         raise UsageError(f"{provider.name} has no network volumes")
@@ -145,7 +145,7 @@ def _costs(volume: NetworkVolume) -> str:
 
 
 def _place(provider: Provider, wanted: str | None, tier: Tier | None) -> str:
-    """Return the data centre to make a volume in. Raises UsageError for one that has no such volumes."""
+    """Return the data centre to make a volume in. Raise UsageError for one that has no such volumes."""
     by_id = {place.id: place.tiers for place in provider.places() or ()}
     need = (tier or Tier.STANDARD).value
     fit = sorted(name for name, tiers in by_id.items() if (need in tiers if tier else tiers))

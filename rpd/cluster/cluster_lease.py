@@ -156,7 +156,7 @@ class ClusterLease(Lease):
         return ""
 
     def _check_network(self) -> None:
-        """Let every member reach every other before a job needs that. Raises PodNotReady, ConnectionLost."""
+        """Let every member reach every other before a job needs that. Raise PodNotReady, ConnectionLost."""
         wanted = self.request.cluster
         if wanted is None or not wanted.preflight:
             return
@@ -215,7 +215,7 @@ class MemberView(PodView):
         self._cluster: PodInfo | None = None
 
     def look(self, pod_id: str, *, max_age: float = 0.0) -> PodInfo | None:
-        """Return the member, None if it is gone. Raises ProviderError."""
+        """Return the member, None if it is gone. Raise ProviderError."""
         with self._members_lock:
             if time.monotonic() - self._members_at > max(GAP_SECONDS, max_age):
                 self._cluster = self._provider().get(self._whole.rented.id)
@@ -242,7 +242,7 @@ class MemberLease(Lease):
         self._place = rank
 
     def become_ready(self) -> None:
-        """Wait until it runs commands. Raises PodNotReady, PodLost, ConnectionLost, Interrupted, UnusableImage."""
+        """Wait until it runs commands. Raise PodNotReady, PodLost, ConnectionLost, Interrupted, UnusableImage."""
         self.remote = self._wait_until_ready()
         if self._whole.final_state:  # another member made them all be given back meanwhile
             self.remote.close()

@@ -88,7 +88,7 @@ def _line(*words: str) -> str:
 
 
 def script_line(script: str | Sequence[str], name: str) -> str:
-    """Return the script and its arguments as they stand in a command. Raises UsageError for none."""
+    """Return the script and its arguments as they stand in a command. Raise UsageError for none."""
     line = script if isinstance(script, str) else shlex.join(script) if _are_texts(script) else ""
     if not line.strip():
         raise UsageError(
@@ -102,7 +102,7 @@ def _are_texts(words: object) -> bool:
 
 
 def options_line(options: Mapping[str, object] | str, name: str) -> str:
-    """Return options of the launcher as they stand in its command line. Raises UsageError."""
+    """Return options of the launcher as they stand in its command line. Raise UsageError."""
     if isinstance(options, str):
         return options
     if not isinstance(options, Mapping):

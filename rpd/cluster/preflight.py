@@ -40,7 +40,7 @@ class Report:
 
 
 def check(remotes: Sequence[Remote], addresses: Sequence[str]) -> Report:
-    """Let every member look for every other. Raises ConnectionLost, PodLost."""
+    """Let every member look for every other. Raise ConnectionLost, PodLost."""
     acts = [partial(_ask, remote, rank, addresses) for rank, remote in enumerate(remotes)]
     return read(side_by_side(acts, name="rpd-preflight"), len(remotes))
 

@@ -77,7 +77,8 @@ class RunningCluster(Held):
     def __getitem__(self, rank: int) -> Pod:
         return self.ranks[rank]
 
-    # --- what it is -------------------------------------------------------------------------------------------------
+    # --- properties
+    # -------------------------------------------------------------------------------------------------
 
     @property
     def nodes(self) -> int:
@@ -159,7 +160,7 @@ class RunningCluster(Held):
         ``NCCL_SOCKET_IFNAME``. Its output goes to ``rank-N.log``, and with its rank to the log of the node. As soon as
         one rank fails, the others are ended. With ``check=False`` all of them may end as they like.
 
-        Raises CommandFailed (with the rank that failed first), OutOfMemory, CommandTimeout, BudgetExceeded,
+        Raise CommandFailed (with the rank that failed first), OutOfMemory, CommandTimeout, BudgetExceeded,
         ConnectionLost, PodLost, Interrupted, UsageError.
         """
         run = current_run()

@@ -132,7 +132,7 @@ class Namesakes:
 
     def alias(self, name: str, file: str) -> str | None:
         """Return the name under which ``file`` gets the module ``name``; None for ``name`` itself."""
-        # A copy: jobs import on threads of their own, while folders of another project come and go.
+        # A copy: jobs import on their own threads, while folders of another project come and go.
         folders = dict(self._named.get(name.partition(".")[0], {}))
         if not folders or not self._is_users(file):
             return None
@@ -205,7 +205,8 @@ class Namesakes:
                 raise
             raise ModuleNotFoundError(f"No module named {name!r}", name=name) from None
 
-    # --- what is whose ----------------------------------------------------------------------------------------------
+    # --- owners
+    # -------------------------------------------------------------------------------------------------------
 
     def _is_users(self, file: str) -> bool:
         is_users = self._is_user.get(file)

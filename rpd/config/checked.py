@@ -27,7 +27,7 @@ def keys() -> dict[str, Setting]:
 
 
 def check_value(key: str, value: Any, where: str) -> Any:
-    """Return ``value`` as the type the setting of ``key`` has. Raises UsageError."""
+    """Return ``value`` as the type the setting of ``key`` has. Raise UsageError."""
     known = keys()
     _check_key(key, known, where)
     setting = known[key]
@@ -46,7 +46,7 @@ def check_value(key: str, value: Any, where: str) -> Any:
 
 
 def parse_text(setting: Setting, text: str, where: str) -> Any:
-    """Return the value of ``text`` for that setting. Raises UsageError that names ``where``."""
+    """Return the value of ``text`` for that setting. Raise UsageError that names ``where``."""
     if setting.parse is None:
         return text
     try:
@@ -71,7 +71,7 @@ def _strings(value: Any, where: str) -> tuple[str, ...]:
 
 
 def _split(text: str, where: str) -> list[str]:
-    """Return the arguments in one text, as a shell would see them. Raises UsageError."""
+    """Return the arguments in one text, as a shell would see them. Raise UsageError."""
     import shlex  # few write ``addopts`` as one text
 
     try:

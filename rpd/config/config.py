@@ -433,7 +433,7 @@ class OutputSettings:
 
 @frozen
 class NoOptions:
-    """The options of a command without any of its own; other commands declare such a class in their module."""
+    """The options of a command that adds none; other commands declare such a class in their module."""
 
 
 @frozen
@@ -562,7 +562,7 @@ def config_of(
 ) -> Config:
     """Return a Config with these settings, by their own names; everything else has its default.
 
-    ``own`` declares the options that only the command has. Raises TypeError for a name that is neither a setting nor a
+    ``own`` declares the options that only the command has. Raise TypeError for a name that is neither a setting nor a
     field of Config.
     """
     made: dict[str, dict[str, Any]] = {"own": {}}

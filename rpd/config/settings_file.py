@@ -23,7 +23,7 @@ def find_root(start: Path) -> tuple[Path, Path | None]:
 
 
 def read_file(path: Path | None) -> dict[str, Any]:
-    """Return the settings in a configuration file by key. Raises UsageError for unknown keys and wrong types."""
+    """Return the settings in a configuration file by key. Raise UsageError for unknown keys and wrong types."""
     if path is None:
         return {}
     table = _read_toml(path)
@@ -36,7 +36,7 @@ def read_file(path: Path | None) -> dict[str, Any]:
 
 
 def override_value(key: str, text: str) -> Any:
-    """Return the value of ``-o key=text``: TOML where it parses, else the text itself. Raises UsageError."""
+    """Return the value of ``-o key=text``: TOML where it parses, else the text itself. Raise UsageError."""
     from rpd.user_text import parse_toml
 
     try:

@@ -81,7 +81,7 @@ class Place(Protocol):
 
 
 def open_place(folder: Path) -> Place:
-    """Open a folder that is trusted: links on the way to it are followed. Raises OSError."""
+    """Open a folder that is trusted: links on the way to it are followed. Raise OSError."""
     if _has_descriptors():
         return DescriptorPlace(os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)))
     return PathPlace(folder)

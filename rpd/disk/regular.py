@@ -39,7 +39,7 @@ def is_regular(path: Path) -> bool:
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """Return all of a file of at most ``most`` bytes. Raises OSError."""
+    """Return all of a file of at most ``most`` bytes. Raise OSError."""
     with open_regular(path) as file:
         data = file.read(most + 1)
     if len(data) > most:
@@ -48,7 +48,7 @@ def read_regular(path: Path, most: int) -> bytes:
 
 
 def tail_of(path: Path, most: int) -> bytes:
-    """Return the last ``most`` bytes of a file. Raises OSError."""
+    """Return the last ``most`` bytes of a file. Raise OSError."""
     with open_regular(path) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - most))
@@ -56,7 +56,7 @@ def tail_of(path: Path, most: int) -> bytes:
 
 
 def lines_of(path: Path, longest: int) -> Iterator[bytes]:
-    """Yield the lines of a file; one longer than ``longest`` bytes comes in pieces. Raises OSError."""
+    """Yield the lines of a file; one longer than ``longest`` bytes comes in pieces. Raise OSError."""
     with open_regular(path) as file:
         while line := file.readline(longest):
             yield line

@@ -175,7 +175,7 @@ class Tree:
 
 
 def write_all(file: FileIO, data: bytes | memoryview) -> None:
-    """Write all of ``data`` to an unbuffered file, which may take less at once. Raises OSError."""
+    """Write all of ``data`` to an unbuffered file, which may take less at once. Raise OSError."""
     left = memoryview(data)
     while left:
         left = left[file.write(left) :]

@@ -184,7 +184,7 @@ class Account:
         return made
 
     def _lend(self, order: Order) -> tuple[OwnGpu, ...]:
-        """Lend the GPUs of this machine, if pods have those. Raises Refusal."""
+        """Lend the GPUs of this machine, if pods have those. Raise Refusal."""
         return () if self.own_gpus is None or not order.gpu else self.own_gpus.take(order.count)
 
     def _have_back(self, pod: Pod) -> None:
@@ -330,13 +330,13 @@ class Account:
         self._host.delete(pod)
 
     def find(self, pod_id: str) -> Pod:
-        """Return a pod. Raises Refusal."""
+        """Return a pod. Raise Refusal."""
         if pod_id not in self.pods:
             raise Refusal("pod not found", "POD_NOT_FOUND")
         return self.pods[pod_id]
 
     def _unlocked(self, pod_id: str) -> Pod:
-        """Return a pod that may be stopped, reset and (RunPod does not document that) deleted. Raises Refusal."""
+        """Return a pod that may be stopped, reset and (RunPod does not document that) deleted. Raise Refusal."""
         pod = self.find(pod_id)
         if pod.locked:
             raise Refusal(LOCKED, "BAD_USER_INPUT")

@@ -79,7 +79,7 @@ class Ledger:
     def write(self, values: Mapping[str, Any], now: float) -> Line:
         """Write a line: ``part``, ``usd`` and ``at`` of a ``pod``, ``volume`` or ``cluster`` (an id), or of none.
 
-        Raises ValueError.
+        Raise ValueError.
         """
         known = {"pod", "volume", "cluster", "part", "usd", "at"}
         if unknown := sorted(set(values) - known):

@@ -131,7 +131,7 @@ class FaultBook:
         self._rules: list[Rule] = []
 
     def inject(self, values: Mapping[str, Any]) -> Rule:
-        """Add a rule. Raises ValueError."""
+        """Add a rule. Raise ValueError."""
         rule = Rule.parse(values)
         self._rules.append(rule)
         return rule

@@ -107,7 +107,7 @@ class ImageBook:
         self._images = [ANY, RUNPODS_OWN]
 
     def add(self, values: Mapping[str, Any]) -> Image:
-        """Describe an image. Raises ValueError."""
+        """Describe an image. Raise ValueError."""
         image = Image.parse(values)
         self._images.append(image)
         return image

@@ -55,7 +55,7 @@ class Launched:
         self.close()
 
     def inject(self, rule: Mapping[str, Any]) -> None:
-        """Add a fault (see ``rpd.emulator.faults``). Raises ValueError for a rule that is none."""
+        """Add a fault (see ``rpd.emulator.faults``). Raise ValueError for a rule that is none."""
         self._ask("POST", "faults", rule)
 
     def clear_faults(self) -> None:
@@ -110,7 +110,7 @@ class Launched:
         self._ask("POST", "role", {"role": role})
 
     def lock(self, pod_id: str, *, locked: bool = True) -> None:
-        """Lock a pod, as somebody might in the console: it is neither stopped nor deleted. Raises ValueError."""
+        """Lock a pod, as somebody might in the console: it is neither stopped nor deleted. Raise ValueError."""
         self._ask("POST", "lock", {"pod": pod_id, "locked": locked})
 
     def set_stock(self, gpu: str, place: str, free: int) -> None:
@@ -128,7 +128,7 @@ class Launched:
     def make_volume(self, name: str, datacenter: str | None = None, size: int = 100) -> None:
         """Make a network volume of ``size`` GB, in any data centre that has some unless one is named.
 
-        Raises ValueError where the data centre has none.
+        Raise ValueError where the data centre has none.
         """
         self._ask("POST", "volumes", {"name": name, "datacenter": datacenter, "size": size})
 
@@ -217,7 +217,7 @@ def launch(
 
 
 def _first_line(output: IO[str]) -> str:
-    """Return the line that says where the emulator serves; empty if it exited. Raises EmulatorError after a while."""
+    """Return the line that says where the emulator serves; empty if it exited. Raise EmulatorError after a while."""
     with selectors.DefaultSelector() as selector:
         selector.register(output, selectors.EVENT_READ)
         if not selector.select(_LAUNCH_SECONDS):

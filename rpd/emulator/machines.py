@@ -119,7 +119,7 @@ class Machines:
         self._send({"op": "hello", "folder": str(self.folder), "isolation": self._wanted_isolation})
 
     async def open(self) -> None:
-        """Wait until pods can be started. Raises EmulatorError if they never can."""
+        """Wait until pods can be started. Raise EmulatorError if they never can."""
         asyncio.get_running_loop().add_reader(self._wire, self._hear)
         await self._ready.wait()
         if self._broken:
@@ -165,7 +165,8 @@ class Machines:
         else:
             self._exited(container)
 
-    # --- what the account asks for ----------------------------------------------------------------------------------
+    # --- for the account
+    # -----------------------------------------------------------------------------------------------
 
     def start(self, pod: Pod) -> None:
         """Boot ``pod`` after the usual time, as its faults have it."""

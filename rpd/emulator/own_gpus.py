@@ -63,7 +63,7 @@ def find(devices: Path | None = None) -> Machine:
 
 
 def _rows(smi: str) -> list[tuple[str, str, int]]:
-    """Return uuid, name and MiB of each GPU that ``nvidia-smi`` lists. Raises EmulatorError."""
+    """Return uuid, name and MiB of each GPU that ``nvidia-smi`` lists. Raise EmulatorError."""
     try:
         done = subprocess.run([smi, *_QUERY], capture_output=True, text=True, timeout=_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -28,7 +28,7 @@ class OwnPython:
 
 
 def look(given: str) -> OwnPython:
-    """Return the environment of an interpreter, or of the folder that holds ``bin/python``. Raises EmulatorError."""
+    """Return the environment of an interpreter, or of the folder that holds ``bin/python``. Raise EmulatorError."""
     path = Path(given).expanduser()
     interpreter = path / "bin" / "python" if path.is_dir() else path
     if not interpreter.exists():

@@ -123,7 +123,7 @@ class NotAllowed(Problem):
 
 
 def route(method: str, path: str) -> tuple[Route, str]:
-    """Return the operation and the id in ``path``. Raises Problem."""
+    """Return the operation and the id in ``path``. Raise Problem."""
     matching = [(candidate, match) for candidate in ROUTES if (match := candidate.pattern.fullmatch(path))]
     for candidate, match in matching:
         if candidate.method == method:
@@ -168,7 +168,7 @@ class RestFace:
         }
 
     def answer(self, matched: Route, item_id: str, call: Call) -> Answer:
-        """Carry out ``call``. Raises Problem."""
+        """Carry out ``call``. Raise Problem."""
         if call.pod is not None and not (matched.by_pod and self._is_own(matched, item_id, call.pod)):
             raise Problem(403, DENIED)
         if call.pod is None and not self._account.may(needed_by_rest(matched.operation, matched.method)):
@@ -187,7 +187,7 @@ class RestFace:
         return item_id == pod_id or (member is not None and member.cluster == item_id and may)
 
     def pod(self, pod_id: str) -> Pod:
-        """Return a pod. Raises Problem."""
+        """Return a pod. Raise Problem."""
         if pod_id not in self._account.pods:
             raise Problem(404, f"pod {pod_id} not found")
         return self._account.pods[pod_id]

@@ -36,24 +36,24 @@ _ACCOUNT_AMOUNTS = {
 
 
 def pod_bill(ledger: Ledger, query: Mapping[str, str], now: float) -> dict[str, Any]:
-    """Return the answer of ``GET /billing/pods``. Raises Problem."""
+    """Return the answer of ``GET /billing/pods``. Raise Problem."""
     return _by_subject(ledger, query, now, "pod", "podId", "uniquePodCount", _POD_AMOUNTS)
 
 
 def volume_bill(ledger: Ledger, query: Mapping[str, str], now: float) -> dict[str, Any]:
-    """Return the answer of ``GET /billing/network-volumes``. Raises Problem."""
+    """Return the answer of ``GET /billing/network-volumes``. Raise Problem."""
     return _by_subject(
         ledger, query, now, "volume", "networkVolumeId", "uniqueNetworkVolumeCount", _VOLUME_AMOUNTS
     )
 
 
 def cluster_bill(ledger: Ledger, query: Mapping[str, str], now: float) -> dict[str, Any]:
-    """Return the answer of ``GET /billing/clusters``. Raises Problem."""
+    """Return the answer of ``GET /billing/clusters``. Raise Problem."""
     return _by_subject(ledger, query, now, "cluster", "clusterId", "uniqueClusterCount", _CLUSTER_AMOUNTS)
 
 
 def account_bill(ledger: Ledger, query: Mapping[str, str], now: float) -> dict[str, Any]:
-    """Return the answer of ``GET /billing``. Raises Problem."""
+    """Return the answer of ``GET /billing``. Raise Problem."""
     start, end, size = _window(query, now)
     lines = ledger.lines(start, end, now)
     buckets = _grouped(lines, size, lambda _line: "")
@@ -117,7 +117,7 @@ def _amounts(lines: Iterable[Line], amounts: Mapping[str, str]) -> dict[str, flo
 
 
 def _window(query: Mapping[str, str], now: float) -> tuple[float, float, str]:
-    """Return the window asked for, widened to whole buckets, and the size of these. Raises Problem."""
+    """Return the window asked for, widened to whole buckets, and the size of these. Raise Problem."""
     size = query.get("bucketSize", "day")
     if size not in _BUCKETS:
         names = ", ".join(_BUCKETS)

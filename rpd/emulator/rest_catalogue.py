@@ -35,7 +35,7 @@ def listed(text: str | None) -> tuple[str, ...]:
 
 
 def read_gpu_query(query: Mapping[str, str]) -> GpuQuery:
-    """Return the parameters of a request for GPU types. Raises Problem."""
+    """Return the parameters of a request for GPU types. Raise Problem."""
     stock = _wants_stock(query, _GPU_FILTERS, ("POD", "CLUSTER", "SERVERLESS"))
     exact, floor = listed(query.get("cudaVersions")), query.get("minCudaVersion")
     if exact and floor:
@@ -105,7 +105,7 @@ class Catalogue:
         return {"gpus": [row for row in gpus if not asked.countries or row.get("dataCenters")]}
 
     def gpu(self, gpu_id: str, query: Mapping[str, str]) -> dict[str, Any]:
-        """Return one GPU type. Raises Problem."""
+        """Return one GPU type. Raise Problem."""
         asked = read_gpu_query(query)
         if gpu_id not in catalogue.gpu_types():
             raise Problem(404, f"GPU type {gpu_id} not found")
@@ -164,7 +164,7 @@ class Catalogue:
         return {"cpus": [self._cpu(flavor, stock=stock) for flavor in catalogue.CPU_FLAVORS.values()]}
 
     def cpu(self, flavor_id: str, query: Mapping[str, str]) -> dict[str, Any]:
-        """Return one CPU flavour. Raises Problem."""
+        """Return one CPU flavour. Raise Problem."""
         stock = self._cpu_stock(query)
         if flavor_id not in catalogue.CPU_FLAVORS:
             raise Problem(404, f"CPU flavor {flavor_id} not found")
@@ -210,7 +210,7 @@ class Catalogue:
         }
 
     def datacenter(self, place_id: str, query: Mapping[str, str]) -> dict[str, Any]:
-        """Return one data centre. Raises Problem."""
+        """Return one data centre. Raise Problem."""
         include = self._include(query)
         place = catalogue.DATA_CENTERS.get(place_id)
         if place is None or not place.listed:

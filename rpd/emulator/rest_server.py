@@ -256,7 +256,7 @@ class RestServer:
 
 
 def _cursor(text: str | None) -> str:
-    """Return a time as ids of lines are written, empty for none. Raises Problem."""
+    """Return a time as ids of lines are written, empty for none. Raise Problem."""
     if not text:
         return ""
     try:

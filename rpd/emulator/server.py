@@ -364,7 +364,7 @@ def serve(
     """Run an emulator on 127.0.0.1 until SIGINT or SIGTERM, then end every pod.
 
     ``announce`` is called once, with ``base_url``, ``api_key`` and ``notices``, when it serves. With ``linger`` (in
-    seconds) it also ends that long after its standard input reached end of file. Raises OSError if ``port`` is taken.
+    seconds) it also ends that long after its standard input reached end of file. Raise OSError if ``port`` is taken.
     """
     with socket.create_server((machines.HOST, port), backlog=512) as listener:
         asyncio.run(_serve(listener, balance, boot_seconds, linger, api_key, isolation, own, announce))

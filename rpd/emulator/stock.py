@@ -69,7 +69,7 @@ class Stock:
             self._taken[key] = self._taken.get(key, 0) + sign * order.count
 
     def find(self, order: Order, nodes: int = 1) -> Machine:
-        """Return the first machine that serves ``order``, in a place that has ``nodes`` of them. Raises Refusal."""
+        """Return the first machine that serves ``order``, in a place that has ``nodes`` of them. Raise Refusal."""
         machines = list(_cpu_machines(order) if order.gpu is None else _gpu_machines(order))
         subjects = [_subject(order.gpu or "", each.cloud, each.datacenter or COMMUNITY) for each in machines]
         # A request is one event for a rule, however many machines it looks at.

@@ -154,7 +154,7 @@ class JobClock:
         with self._lock:
             if self._is_over or self._steps:
                 return
-        # On a thread of its own: a listener may hang, and other jobs' alarms come from this one.
+        # On a separate thread: a listener may hang, and other jobs' alarms come from this one.
         threading.Thread(target=guarded, args=(self._stuck,), name="rpd-stuck", daemon=True).start()
 
 

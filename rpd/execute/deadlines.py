@@ -121,7 +121,7 @@ class Deadlines:
 
     @contextmanager
     def unwinding(self, stop: Stop, name: str, stuck: Callable[[], None]) -> Iterator[None]:
-        """End the block, the teardown of the fixture ``name``, a while after the run has to end. Raises Interrupted.
+        """End the block, the teardown of the fixture ``name``, a while after the run has to end. Raise Interrupted.
 
         ``stuck`` is called where it does not return then.
         """
@@ -149,7 +149,8 @@ class Deadlines:
             self.clock = None
 
 
-# --- what a command may take ------------------------------------------------------------------------------------------
+# --- limits of commands
+# ------------------------------------------------------------------------------------------------
 
 
 class Whose(Enum):

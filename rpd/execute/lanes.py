@@ -74,7 +74,7 @@ class Lanes:
         if not lane.shares:
             return True
         with self._changed:
-            if any(not lane.shares.isdisjoint(other.shares) for other in self._put_off):
+            if any(not lane.shares.isdisjoint(put_off.shares) for put_off in self._put_off):
                 return True
             source = self._from.get(lane.nodes[0].id)
             return source is None or source.keeps(lane.shares)
@@ -98,7 +98,7 @@ class Lanes:
             self._changed.notify_all()
 
     def refused(self, node: Node, reason: str) -> bool:
-        """Tell the source of a node that the budget has no room for it; return whether the source handles that."""
+        """Return the source of a node that was not in the plan, and its priced stand-in; None for planned nodes."""
         with self._changed:
             source = self._from.get(node.id)
             return source is not None and source.refused(node, reason)
@@ -181,6 +181,7 @@ class Lanes:
             raise UsageError(
                 f"{name}.next: expected an rpd.values.plan.Lane of some nodes or None, got {lane!r}"
             )
+        # After all are removed: a source may look at the others when it learns that one is over.
         for node in lane.nodes:
             # Two nodes of one id would have one folder, one report, and one place in what the run may cost.
             if node.id in self._from or node.id in self._planned:
@@ -214,8 +215,8 @@ class Lanes:
             self._over.append(source)
         # After all are removed: a source may look at the others when it learns that one is over.
         for source in finished:
-            for other in self._sources:
-                self._ask(other, "finished", partial(other.finished, source))
+            for remaining in self._sources:
+                self._ask(remaining, "finished", partial(remaining.finished, source))
         return bool(finished and self._sources)
 
     def _may_wait(self) -> bool:

@@ -25,7 +25,7 @@ class Disk:
         self._warned: set[Path] = set()
 
     def failed(self, path: Path, error: OSError, then: str = "") -> None:
-        """Note that ``path`` could not be written; ``then`` says in words what happens to its content."""
+        """Report that ``path`` could not be written; ``then`` says in words where its content goes instead."""
         with self._lock:
             is_new = path not in self._warned
             self._warned.add(path)

@@ -17,5 +17,5 @@ class NothingNeeded:
         raise UsageError(f"{node.id} asks for the fixture needs, but has no mark rpd.mark.needs(…)")
 
     def fingerprint(self, node: Node, sent: Mapping[str, str]) -> Mapping[str, str]:  # noqa: ARG002
-        """Return what the result of a node depends on of what others left, as hashes by name, beside ``sent``."""
+        """Return hashes, by name, of the other nodes' results that the node depends on, in addition to ``sent``."""
         return {}

@@ -49,7 +49,7 @@ def _resolved(folder: Path) -> Path:
 
 
 def check_weight(folder: Path, limit_mb: float, scales: Scales) -> Weight:
-    """Return what would be sent of a folder. Raises UsageError if that is above ``limit_mb``."""
+    """Return the size of an upload of a folder. Raise UsageError if it is above ``limit_mb``."""
     weight = scales.weigh(folder)
     if weight.bytes > limit_mb * 1_000_000:
         limit = format_size(int(limit_mb * 1_000_000))

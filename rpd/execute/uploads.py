@@ -1,4 +1,4 @@
-"""Uploads: which of this machine's files a run may send to pods, and how much that is."""
+"""Uploads: which local files a run may send to pods, and how much."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rpd.values.mutable import fresh, mutable
 
 @mutable
 class Uploads:
-    """What is known of the folders that nodes send, once for the whole run. Thread-safe."""
+    """The run's knowledge of the folders that nodes send. Thread-safe."""
 
     rootdir: Path
     events: Events

@@ -47,7 +47,7 @@ def files_digest(report: NodeReport) -> str:
 
 
 def sums_of(report: NodeReport) -> Mapping[str, str]:
-    """Return the sha256 of every file that was pulled, by its path in the folder of the node. Raises OSError."""
+    """Return the sha256 of every file that was pulled, by its path in the folder of the node. Raise OSError."""
     lists = dict.fromkeys(artifact.sha256_file for artifact in report.artifacts if artifact.sha256_file)
     every: dict[str, str] = {}
     if not lists:

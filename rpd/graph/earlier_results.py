@@ -26,7 +26,7 @@ class NotThere(UsageError):
 class Past:
     """The runs in a folder, newest first; with ``real``, without those on an emulator.
 
-    A run is read when newer ones do not have what is looked for.
+    A run is read only if newer ones lack the result.
     """
 
     def __init__(self, runs_path: Path, *, real: bool = False) -> None:
@@ -40,7 +40,7 @@ class Past:
     def reports(self, node_id: str) -> tuple[NodeReport, ...]:
         """Return the newest report of a node that passed, or those that stand for it, the best first; files verified.
 
-        Raises NotThere.
+        Raise NotThere.
         """
         reports = self._newest_of(node_id)
         if not reports:

@@ -164,9 +164,9 @@ class Left(NothingNeeded):
         return Needs(node, sent, self._used(node), studies=self._stands.keys())
 
     def fingerprint(self, node: Node, sent: Mapping[str, str]) -> Mapping[str, str]:
-        """Return the content of what a node used.
+        """Return hashes of the results that a node used.
 
-        For needs it never touched, the files, since it may use a volume.
+        For needs it never touched, all files count, since it may read them from a volume.
         """
         used = {node_id for _, node_id, _ in parts_in(sent)}
         # In a dry run there are no results.

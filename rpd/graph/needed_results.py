@@ -224,7 +224,7 @@ class Needed:
         return artifacts[0]
 
     def _local(self, name: str) -> str:
-        """Return the path of something that was pulled, relative to the folder of the node. Raises UsageError."""
+        """Return the path of something that was pulled, relative to the folder of the node. Raise UsageError."""
         wanted = name.rstrip("/")
         for artifact in self._report.artifacts:
             if wanted in _names(artifact):

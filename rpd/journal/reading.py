@@ -134,7 +134,8 @@ def _no_number(text: str) -> NoReturn:
     raise ValueError(text)
 
 
-# --- what the fields that are read hold -----------------------------------------------------------------------------
+# --- types of fields
+# -------------------------------------------------------------------------------------------------
 
 
 def _is_text(value: object) -> bool:

@@ -149,7 +149,7 @@ class _Line:
 def add_notices(
     texts: Sequence[str], budget: float | None, manager: PluginManager, redactor: Redactor
 ) -> None:
-    """Register the plugin that sends notices to the targets ``texts``. Raises UsageError."""
+    """Register the plugin that sends notices to the targets ``texts``. Raise UsageError."""
     if manager.is_blocked("notices"):
         return
     events = Events(manager)

@@ -27,7 +27,7 @@ class Target(Protocol):
     name: str
 
     def send(self, message: Message) -> None:
-        """Send a notice, within some seconds. Raises RpdError where it did not get there."""
+        """Send a notice, within some seconds. Raise RpdError where it did not get there."""
         ...
 
 
@@ -116,7 +116,7 @@ class _Apprise:
 def target(text: str) -> Target | None:
     """Return where ``text`` leads. None for an address that was masked: a run that is resumed has no other.
 
-    Raises UsageError, which does not repeat the address.
+    Raise UsageError, which does not repeat the address.
     """
     text = text.strip()
     if text == DESKTOP:

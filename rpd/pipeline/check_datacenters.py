@@ -18,7 +18,7 @@ def check_datacenters(
 ) -> list[str]:
     """Check the data centres that ``nodes``, or ``--datacenter-id``, ask for, and return warnings.
 
-    Raises UsageError for one that RunPod says it does not have; where it cannot be asked, one that rpd does not know is
+    Raise UsageError for one that RunPod says it does not have; where it cannot be asked, one that rpd does not know is
     a warning. RunPod is asked only if there is an id that rpd does not know.
     """
     warnings: list[str] = []

@@ -39,7 +39,7 @@ class Gathered:
 def gather(
     config: Config, manager: PluginManager, done: Callable[[], Container[str]] = frozenset
 ) -> Gathered:
-    """Collect and select the nodes of an invocation. Raises UsageError for wrong arguments and expressions.
+    """Collect and select the nodes of an invocation. Raise UsageError for wrong arguments and expressions.
 
     ``done`` gives the ids of nodes that selecting left out since their results are there.
     """
@@ -139,7 +139,7 @@ def _masked(errors: Sequence[CollectionError], nodes: Iterable[Node]) -> tuple[C
 
 
 def check_nodes(nodes: Sequence[Node], hook: str) -> None:
-    """Raise UsageError for what a hook has put among the nodes and is none, or is there twice."""
+    """Raise UsageError if a hook has put something other than a node among the nodes, or the same node twice."""
     ids: set[str] = set()
     for node in nodes:
         if not isinstance(node, Node):
@@ -197,7 +197,7 @@ def _late_options(rootdir: Path, manager: PluginManager, early: frozenset[str]) 
 
 
 def with_plugin_markers(config: Config, manager: PluginManager) -> Config:
-    """Return ``config`` with the marks that plugins register added to its ``markers``. Raises UsageError."""
+    """Return ``config`` with the marks that plugins register added to its ``markers``. Raise UsageError."""
     markers: list[str] = []
     for lines in Events(manager).markers(config=config):
         if not isinstance(lines, list | tuple) or not all(isinstance(line, str) for line in lines):
@@ -209,7 +209,7 @@ def with_plugin_markers(config: Config, manager: PluginManager) -> Config:
 
 
 def prepare_jobs(gpu_ids: Iterable[str], defaults: Mapping[str, Any], source: str) -> None:
-    """Let jobs that are made from now on know the GPU ids and defaults of the project. Raises UsageError.
+    """Let jobs that are made from now on know the GPU ids and defaults of the project. Raise UsageError.
 
     ``source`` is where the defaults come from.
     """

@@ -39,7 +39,7 @@ def load_early_conftests(
 
 
 def early_overrides(argv: Sequence[str]) -> dict[str, Any]:
-    """Return the keys that ``-o`` sets, as the configuration file would. Raises UsageError for a wrong one."""
+    """Return the keys that ``-o`` sets, as the configuration file would. Raise UsageError for a wrong one."""
     values: dict[str, Any] = {}
     words = iter(argv)
     for word in words:

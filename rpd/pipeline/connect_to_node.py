@@ -142,7 +142,7 @@ def _whole(event: Mapping[str, Any], name: str, otherwise: int) -> int:
 def node_named(runs_path: Path, wanted: str, run: str = "") -> tuple[RunInfo, NodeEntry]:
     """Return the node ``wanted`` means and its run: ``run``, else the newest one that has such a node.
 
-    Raises UsageError.
+    Raise UsageError.
     """
     runs = history.runs(runs_path)
     newest = lookup.run_named(runs, run)
@@ -309,7 +309,7 @@ def _makers(runs_path: Path, pod_id: str) -> Iterable[RunFiles]:
 
 
 def open_remote(target: Target, provider: Provider, *, timeout: float = CONNECT_SECONDS) -> SshRemote:
-    """Connect to a target. Raises PodNotReady, PodLost, ConnectionLost (another host key than the pinned one)."""
+    """Connect to a target. Raise PodNotReady, PodLost, ConnectionLost (another host key than the pinned one)."""
     from rpd.remote.ssh import SshRemote, connect
 
     assert target.pod.ssh is not None

@@ -91,7 +91,7 @@ def past_reports(runs_path: Path, *, local: bool) -> Iterable[NodeReport]:
 def estimate(config: Config, nodes: Sequence[Node], source: Source, events: Events) -> list[Estimate]:
     """Return an estimate for each of ``nodes`` at the prices of ``source``, of a search for all of its trials.
 
-    Raises ProviderError, UsageError.
+    Raise ProviderError, UsageError.
     """
     experience = Experience(past_reports(config.runs_path, local=source.name.startswith(EMULATOR)))
     provider = source.provider

@@ -45,7 +45,7 @@ class Foresight:
     def pods(self, node: Node) -> tuple[tuple[Job, ...], ...]:
         """Return for each pod of a node the jobs with which it may be rented; the node's own choice comes first.
 
-        Equal jobs are the same object. Raises Unforeseen.
+        Equal jobs are the same object. Raise Unforeseen.
         """
         if "gpu" in node.params or not self._is_plain(node.definition):
             return self._rented(node)
@@ -109,7 +109,8 @@ class Foresight:
             job = self._jobs[key] = job_of(rental, node.job, values.__getitem__)
         return job
 
-    # --- what the arguments will be ---------------------------------------------------------------------------------
+    # --- future values of arguments
+    # --------------------------------------------------------------------------------------
 
     def value(self, name: str, node: Node) -> object:
         """Return the future value of the fixture or parameter ``name`` for a node. Raise Unforeseen."""
@@ -131,7 +132,7 @@ class Foresight:
 
     @staticmethod
     def _key(definition: FixtureDef, node: Node) -> Hashable:
-        """Return what the value of a fixture depends on: its parameters, and the node if it uses ``request``."""
+        """Return the cache key of a fixture's value: its parameters, and the node if it uses ``request``."""
         closure = node.definition.closure
         names = needs(closure, definition)
         if any("request" in fixture.argnames for name in names for fixture in closure.chain(name)):

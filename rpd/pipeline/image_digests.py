@@ -49,7 +49,7 @@ class ImageDigests:
         self._asked: dict[tuple[str, Registry | str | None], _Question] = {}
 
     def to_create_with(self, request: PodRequest) -> str:
-        """Return the image to create a pod with, and ask for its digest. Raises UnusableImage if it has to be known."""
+        """Return the image to create a pod with, and ask for its digest. Raise UnusableImage if it has to be known."""
         question = self._question(request.image, request.registry)
         if not self._pin or "@" in request.image or not request.image:
             return request.image
@@ -157,7 +157,7 @@ def _brings_ssh(job: Job) -> bool:
 
 
 def _doubts(node: Node, answer: Answer) -> Iterator[str]:
-    """Yield warnings about an image that its registry was asked for. Raises UsageError where no host could run it."""
+    """Yield warnings about an image that its registry was asked for. Raise UsageError where no host could run it."""
     from rpd.runpod.catalogue.image_inside import PLATFORM
     from rpd.runpod.catalogue.images import WHAT_TO_DO, Presence
 

@@ -40,7 +40,7 @@ def exported(end: Endpoint) -> Iterator[None]:
 
 
 def leave(end: Endpoint, path: Path) -> None:
-    """Write it to a file that only this user can read. Raises OSError."""
+    """Write it to a file that only this user can read. Raise OSError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump({"base_url": end.base_url, "api_key": end.api_key}, file)

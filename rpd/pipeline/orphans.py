@@ -209,7 +209,7 @@ def _why_left(claim: Claim, now: float) -> str:
 def find(pods: Sequence[PodInfo], wanted: str, known: Mapping[str, Claim] | None = None) -> PodInfo:
     """Return the pod with that id or name, the only one whose id or name begins so, or that of the node ``wanted``.
 
-    ``known`` tells which node asked for which pod. Raises UsageError.
+    ``known`` tells which node asked for which pod. Raise UsageError.
     """
     readings: list[Callable[[PodInfo], bool]] = [
         lambda pod: wanted in (pod.id, pod.name, *(member.id for member in pod.members)),

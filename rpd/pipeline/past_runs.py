@@ -110,7 +110,7 @@ def past_run(info: RunInfo) -> PastRun:
 
 
 def run_named(here: Path, runs_path: Path, wanted: str = "") -> RunInfo:
-    """Return the run ``wanted`` means, by default the newest: an id or a path from ``here``. Raises UsageError."""
+    """Return the run ``wanted`` means, by default the newest: an id or a path from ``here``. Raise UsageError."""
     info = by_path(here, wanted)
     if info is not None:
         return info[0]

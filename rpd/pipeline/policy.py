@@ -56,7 +56,7 @@ def policies(
 ) -> tuple[Policy, ...]:
     """Return the limits that count: those of the project, and those of the file that RPD_POLICY names.
 
-    ``table`` is the setting ``policy``, and ``source`` tells where it was set: empty if nowhere. Raises UsageError for
+    ``table`` is the setting ``policy``, and ``source`` tells where it was set: empty if nowhere. Raise UsageError for
     a key or value that is no limit, and for a policy set by a flag.
     """
     all_of_them = []
@@ -78,7 +78,7 @@ def policies(
 
 
 def read_policy(values: Mapping[str, Any], source: str) -> Policy:
-    """Return the policy in a table. Raises UsageError that names ``source`` and the key."""
+    """Return the policy in a table. Raise UsageError that names ``source`` and the key."""
     checked: dict[str, Any] = {}
     for key, value in values.items():
         check = _CHECKS.get(key)

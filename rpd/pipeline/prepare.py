@@ -78,7 +78,7 @@ class Prepared:
 def choose(
     config: Config, manager: PluginManager, redactor: Redactor, resumed: Resumed | None = None
 ) -> Chosen:
-    """Register the reports, collect, select, and leave out nodes that are done. Raises UsageError."""
+    """Register the reports, collect, select, and leave out nodes that are done. Raise UsageError."""
     events = Events(manager)
     _add_junit(config.output.junit_xml, config.invocation_dir, manager, events, redactor)
     if not config.run.dry_run:
@@ -119,7 +119,7 @@ def prepare(
 ) -> Prepared | None:
     """Plan and price the chosen nodes, check all that can be checked, and ask; None: the answer was no.
 
-    ``redactor`` learns every secret of the run. Raises UsageError, AuthError and ProviderError.
+    ``redactor`` learns every secret of the run. Raise UsageError, AuthError and ProviderError.
     """
     events, gathered = Events(manager), chosen.gathered
     variables = read_variables(config.collect, config.invocation_dir)
@@ -210,7 +210,7 @@ def _check_policies(config: Config, plan: Plan, prices: Prices, events: Events, 
 
 
 def _add_changed(config: Config, manager: PluginManager, events: Events, own: OwnOutput) -> Changed | None:
-    """Register the plugin that leaves out unchanged nodes, for ``--changed``. Raises UsageError."""
+    """Register the plugin that leaves out unchanged nodes, for ``--changed``. Raise UsageError."""
     if config.select.explain and not config.select.changed:
         raise UsageError("--explain says why --changed runs a node or not: pass both")
     if not config.select.changed:
@@ -226,7 +226,7 @@ def _add_changed(config: Config, manager: PluginManager, events: Events, own: Ow
 def _add_junit(
     file: str | None, folder: Path, manager: PluginManager, events: Events, redactor: Redactor
 ) -> None:
-    """Register the JUnit report, if one is wanted. Raises UsageError."""
+    """Register the JUnit report, if one is wanted. Raise UsageError."""
     if file is None or manager.is_blocked("junit"):
         return
     path = report_path("--junitxml", file, folder)

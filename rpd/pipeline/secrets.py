@@ -25,7 +25,7 @@ Value: TypeAlias = str | bytes
 
 
 def read_secrets(nodes: Iterable[Node]) -> Mapping[str, Value]:
-    """Return the values of all secrets that ``nodes`` name. Raises UsageError naming the first that is missing."""
+    """Return the values of all secrets that ``nodes`` name. Raise UsageError naming the first that is missing."""
     values: dict[str, Value] = {}
     asked_by = {secret: node for node in nodes for secret in named_by(node)}
     for secret, asking in asked_by.items():
@@ -127,7 +127,7 @@ def _secret_leaves(value: object, key: str = "") -> Iterator[str]:
 
 
 def read_secret(secret: Secret, asking: str) -> Value:
-    """Return the value of one secret; ``asking`` is the place that errors name. Raises UsageError."""
+    """Return the value of one secret; ``asking`` is the place that errors name. Raise UsageError."""
     if secret.file is not None:
         path = Path(secret.file).expanduser()
         try:

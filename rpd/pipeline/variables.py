@@ -22,7 +22,7 @@ from rpd.values.variable import ALL, takes_all
 def read_variables(given: CollectSettings, folder: Path) -> Mapping[str, Any]:
     """Return the variables of the file, ``--vars-file`` (relative to ``folder``) and ``--var``, the later ones winning.
 
-    Raises UsageError.
+    Raise UsageError.
     """
     return MappingProxyType(
         {

@@ -69,7 +69,7 @@ class WholeAccount(Provider):
         return [*(pod for pod in pods if pod.id not in members), *clusters]
 
     def _look(self) -> Sequence[PodInfo]:
-        """Return the clusters, and remember which pods they are. Raises ProviderError where nobody can tell."""
+        """Return the clusters, and remember their ids. Raise ProviderError if they cannot be listed."""
         self.sees_clusters = False
         clusters: Sequence[PodInfo] = ()
         if self._clusters is not None:
@@ -94,7 +94,7 @@ class WholeAccount(Provider):
             raise
 
     def _of(self, pod_id: str) -> Provider:
-        # The other API would say of a cluster that it is gone, and it would go on billing.
+        # For a cluster, the pods' API would report that it is gone, while it goes on billing.
         if not self.sees_clusters and pod_id not in self._cluster_ids:
             self._look()
         return self._clusters if self._clusters is not None and pod_id in self._cluster_ids else self._pods

@@ -92,7 +92,7 @@ class Prices:
         return self._once(node, [[request] for request in requests]) if requests else 0.0
 
     def check(self) -> None:
-        """Raise UsageError if a node whose worst case was asked for wants a pod that can never be had."""
+        """Raise UsageError if RunPod can never rent a pod of a node whose worst case was computed."""
         if self._impossible is not None:
             node, error = self._impossible
             raise UsageError(f"{node.definition.location}: {error}")
@@ -164,7 +164,7 @@ class Prices:
 
 
 def make_overrides(config: Config) -> Overrides:
-    """Return the flags that overrule jobs. Raises UsageError for a GPU that RunPod does not know."""
+    """Return the flags that overrule jobs. Raise UsageError for a GPU that RunPod does not know."""
     if config.pods.gpu_id is not None:
         try:
             Gpu(config.pods.gpu_id)

@@ -34,7 +34,7 @@ class OtherTree:
 def other_tree(ref: str, folder: Path, flags: Sequence[str], args: Sequence[str]) -> OtherTree:
     """Return the nodes at ``ref``, collected from the same folder, with the same flags and arguments.
 
-    Arguments that do not exist there are left out. Raises UsageError for a commit that git does not know here.
+    Arguments that do not exist there are left out. Raise UsageError for a commit that git does not know here.
     """
     top = _top(folder)
     commit = _commit(ref, folder)
@@ -102,7 +102,7 @@ def _commit(ref: str, folder: Path) -> str:
 
 
 def _git(folder: Path, *words: str, may_fail: bool = False) -> str:
-    """Return the output of git, run without its hooks. Raises UsageError if it fails."""
+    """Return the output of git, run without its hooks. Raise UsageError if it fails."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), "-c", f"core.hooksPath={os.devnull}", *words],

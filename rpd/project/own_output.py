@@ -57,7 +57,7 @@ def _redirected() -> Iterator[Path]:
 
 
 def _path_of(descriptor: int) -> Path:
-    """Return the path of an open file. Raises OSError."""
+    """Return the path of an open file. Raise OSError."""
     if sys.platform == "darwin":
         import fcntl
 

@@ -110,7 +110,7 @@ def inner_name(text: str) -> str:
 
 
 def listed(rows: Iterable[Row], shown: Sequence[str], columns: Sequence[str]) -> Answer:
-    """Return the columns ``shown`` of each row. Raises UsageError for a name that no row has."""
+    """Return the columns ``shown`` of each row. Raise UsageError for a name that no row has."""
     names = [resolve(name, columns, "--show") for name in shown]
     return Answer(
         columns=tuple(names), rows=tuple(tuple(value_of(row, name) for name in names) for row in rows)
@@ -120,7 +120,7 @@ def listed(rows: Iterable[Row], shown: Sequence[str], columns: Sequence[str]) ->
 def grouped(rows: Iterable[Row], by: Sequence[str], shown: Sequence[str], columns: Sequence[str]) -> Answer:
     """Return one row for each combination of values of the columns ``by``, in the order they came.
 
-    ``shown`` names ``count``, outcomes (``passed``), and aggregates such as ``mean(accuracy)``. Raises UsageError.
+    ``shown`` names ``count``, outcomes (``passed``), and aggregates such as ``mean(accuracy)``. Raise UsageError.
     """
     keys = [resolve(name, columns, "--by") for name in by]
     groups: dict[tuple[Any, ...], list[Row]] = {}
@@ -171,7 +171,7 @@ def _hashable(value: Any) -> Any:
 def ordered(answer: Answer, sort: str, columns: Sequence[str]) -> Answer:
     """Return the rows ordered by a column of the answer; ``NAME:desc`` puts the greatest first, missing ones last.
 
-    Raises UsageError for a column that the answer does not have.
+    Raise UsageError for a column that the answer does not have.
     """
     name, _, order = sort.partition(":")
     if order not in ("", "asc", "desc"):

@@ -98,7 +98,7 @@ class Scope:
     since: str = ""
 
     def folders(self) -> list[Path]:
-        """Return the folders of the runs, newest first. Raises UsageError for a run that does not exist."""
+        """Return the folders of the runs, newest first. Raise UsageError for a run that does not exist."""
         folders = history.run_folders(self.runs_path)
         for name in self.runs:
             if not any(folder.name.startswith(name) for _, folder in folders):
@@ -164,7 +164,7 @@ def _event_counts(path: Path) -> dict[str, int]:
 
 
 def row_of(run: str, folder: str, document: Document) -> dict[str, Any]:
-    """Return the row of one node. Raises KeyError and the like for a document that is no manifest."""
+    """Return the row of one node. Raise KeyError and the like for a document that is no manifest."""
     node, result = document["node"], document["result"]
     pod, cost = document.get("pod", {}), document.get("cost", {})
     source, artifacts = document.get("source", {}), document.get("artifacts", [])
@@ -260,7 +260,7 @@ class Rows:
 def resolve(name: str, columns: Sequence[str], where: str) -> str:
     """Return the column that ``name`` means: its own name, or that of a parameter, metric, variable or phase.
 
-    Raises UsageError, which begins with ``where``, for a name that no row has.
+    Raise UsageError, which begins with ``where``, for a name that no row has.
     """
     if name in columns:
         return name

@@ -29,7 +29,7 @@ _BESIDE = {
 
 @frozen
 class Stepwise:
-    """How far ``--sw`` has come: where it stopped (empty: nowhere), of how many nodes, and which are behind it."""
+    """The progress of ``--sw``: where it stopped (empty: nowhere), of how many nodes, and which are behind it."""
 
     failed: str = ""
     count: int = 0

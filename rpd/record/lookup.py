@@ -50,7 +50,7 @@ class NodeEntry:
 def run_named(runs: Sequence[RunInfo], wanted: str = "") -> RunInfo:
     """Return the run whose id is, or alone begins with, ``wanted``; by default the first: the newest.
 
-    Raises UsageError.
+    Raise UsageError.
     """
     if not runs:
         raise UsageError(
@@ -74,7 +74,7 @@ def entries(run_folder: Path) -> list[NodeEntry]:
 
 
 def entry_in(folder: Path) -> NodeEntry:
-    """Return the node in a folder. Raises UsageError if neither its journal nor its manifest says which it is."""
+    """Return the node in a folder. Raise UsageError if neither its journal nor its manifest says which it is."""
     entry = _begun(folder / journal.FILE_NAME)
     if entry is None:
         report = NodeEntry(id="", folder=folder).read()
@@ -113,7 +113,7 @@ def node_named(all_entries: Sequence[NodeEntry], wanted: str, what: str = "node"
 
 
 def choose(ids: Sequence[str], wanted: str, what: str, *, none: str = "") -> str:
-    """Return the id that ``wanted`` means. Raises UsageError that lists the candidates."""
+    """Return the id that ``wanted`` means. Raise UsageError that lists the candidates."""
     for meant in _meanings(ids, wanted):
         if len(meant) == 1:
             return meant[0]

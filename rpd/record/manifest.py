@@ -90,7 +90,7 @@ def dumps(report: NodeReport) -> str:
 
 
 def loads(text: str, *, where: str = FILE_NAME) -> NodeReport:
-    """Return the report a manifest holds, ``folder`` empty. Raises RpdError, as ``report_of`` does."""
+    """Return the report a manifest holds, ``folder`` empty. Raise RpdError, as ``report_of`` does."""
     return report_of(parse(text, where), where)
 
 
@@ -118,7 +118,7 @@ def report_of(document: Mapping[str, Any], where: str, *, folder: str = "") -> N
 
 
 def parse(text: str, where: str) -> dict[str, Any]:
-    """Return a TOML document that says which schema version it has. Raises RpdError."""
+    """Return a TOML document that says which schema version it has. Raise RpdError."""
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a number of thousands of digits is a plain ValueError
@@ -144,7 +144,7 @@ def _named(kind: type, tables: Any, where: str) -> dict[str, Any]:
 
 
 def write(path: Path, report: NodeReport) -> None:
-    """Write the manifest whole. Raises OSError."""
+    """Write the manifest whole. Raise OSError."""
     write_document(path, document_of(report))
 
 
@@ -159,12 +159,12 @@ def read(path: Path) -> NodeReport:
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """Return the TOML document in a manifest. Raises RpdError."""
+    """Return the TOML document in a manifest. Raise RpdError."""
     return parse(read_text(path), str(path))
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file of a run, which may come from anywhere. Raises RpdError that names it."""
+    """Return the text of a file of a run, which may come from anywhere. Raise RpdError that names it."""
     try:
         return read_regular(path, MOST_BYTES).decode("utf-8")
     except OSError as error:

@@ -23,7 +23,7 @@ _RETRY_SECONDS = 0.05
 
 
 def report_path(flag: str, text: str, folder: Path) -> Path:
-    """Return the path that ``text`` of ``flag`` means, relative to ``folder``. Raises UsageError for a folder."""
+    """Return the path that ``text`` of ``flag`` means, relative to ``folder``. Raise UsageError for a folder."""
     path = folder / Path(text).expanduser()
     if path.is_dir():
         raise UsageError(f"{flag} {text}: expected a file, but this is a folder")

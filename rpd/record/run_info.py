@@ -71,7 +71,7 @@ def loads(text: str, *, where: str = FILE_NAME) -> RunInfo:
 
 
 def write(path: Path, info: RunInfo) -> None:
-    """Write ``run.toml`` whole. Raises OSError."""
+    """Write ``run.toml`` whole. Raise OSError."""
     write_whole(path, dumps(info))
 
 

@@ -152,7 +152,7 @@ def _written(kind: type) -> tuple[str, ...]:
 def from_table(kind: type[T], table: Any, where: str) -> T:
     """Return ``kind`` made of ``table``; keys it does not know belong to a newer rpd and are passed over.
 
-    Raises RpdError that begins with ``where`` for a missing key or a value of another type.
+    Raise RpdError that begins with ``where`` for a missing key or a value of another type.
     """
     if not isinstance(table, dict):
         raise RpdError(f"{where}: expected a table, got {shown(table)}")

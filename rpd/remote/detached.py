@@ -530,7 +530,7 @@ class _Following:
         self._tail = Tail()
 
     def to_the_end(self) -> Completed:
-        """Follow until the exit code is known. Raises DeadlinePassed, Interrupted, ConnectionLost, PodLost."""
+        """Follow until the exit code is known. Raise DeadlinePassed, Interrupted, ConnectionLost, PodLost."""
         fruitless = vain = looks = 0
         while True:
             before = self._read

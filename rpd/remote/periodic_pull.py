@@ -1,4 +1,4 @@
-"""A pull that repeats while a node runs, on a connection of its own."""
+"""A pull that repeats while a node runs, on its own connection."""
 
 from __future__ import annotations
 

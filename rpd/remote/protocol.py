@@ -79,9 +79,9 @@ class Feed(Protocol):
 
 
 class Remote(Protocol):
-    """A pod to work on. Raises RemoteError (its named subclasses) and no errors of its own besides.
+    """A pod to work on. Its methods raise only RemoteError and its named subclasses.
 
-    One Remote is used by one thread at a time, except where a method says otherwise.
+    One Remote is used by one thread at a time, unless a method says otherwise.
     """
 
     def probe(self) -> Mapping[str, str]:

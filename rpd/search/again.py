@@ -42,7 +42,7 @@ class Again:
         return ", ".join(map(record.name_of, self.lines))
 
     def document(self) -> dict[str, Any]:
-        """Return the record of these trials, so that ``rpd resume`` goes on with them."""
+        """Return the record of these trials, so that ``rpd resume`` can continue with them."""
         return {_KEY: {"run": self.run, "lines": [dict(line) for line in self.lines]}}
 
 

@@ -1,4 +1,4 @@
-"""Pruning rules: decide by its curve and those of others whether a running trial goes on. Pure."""
+"""Pruning rules: they decide by its curve and those of others whether a running trial continues. Pure."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Pruner:
     def report(self, trial: int, at: float, value: float) -> str | None:
         """Take a point of a trial's curve, ``at`` in the rule's unit.
 
-        Return why the trial should end, None if it goes on.
+        Return why the trial should end, None if it may continue.
         """
         raise NotImplementedError
 
@@ -104,7 +104,7 @@ class Pruner:
 class Halving(Pruner):
     """Asynchronous successive halving (ASHA): each rung keeps the best value a trial had there.
 
-    One of ``factor`` goes on.
+    One trial of ``factor`` continues.
 
     A trial is judged at every point after a rung, not only when it reaches it: early trials are compared with
     better ones that come later.

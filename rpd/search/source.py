@@ -43,7 +43,7 @@ class Handed:
 
 
 class StudySource(Source):
-    """One study. Its template is the node as it was collected; each trial is a copy of that.
+    """One study. Its template is the collected node; each trial is a copy of that.
 
     ``tell`` shows a sentence to the user. ``curve_of`` reads the points of a finished node.
     """
@@ -169,7 +169,8 @@ class StudySource(Source):
             ) from None
         return Handed(number, values, self._node(number, values, tries, confirms=confirms), confirms, tries)
 
-    # --- what the scheduler asks --------------------------------------------------------------------------------------
+    # --- for the scheduler
+    # --------------------------------------------------------------------------------------------
 
     @property
     def is_over(self) -> bool:
@@ -227,7 +228,8 @@ class StudySource(Source):
             **({"tries": handed.tries} if handed.tries > 1 else {}),
         }
 
-    # --- what to try --------------------------------------------------------------------------------------------------
+    # --- choice of trials
+    # ---------------------------------------------------------------------------------------------
 
     def _more(self) -> bool:
         """Return whether there may be another trial once nothing is running."""
@@ -304,7 +306,8 @@ class StudySource(Source):
             self._ended = why
             self._tell(f"{self.template.id}: no more trials after {len(self._nodes_used())}: {why}")
 
-    # --- what came of it ----------------------------------------------------------------------------------------------
+    # --- results
+    # ------------------------------------------------------------------------------------------------------
 
     def _over(self, handed: Handed, report: NodeReport, *, is_past: bool = False) -> None:
         result = report.result

@@ -95,7 +95,7 @@ def costs(reports: Sequence[NodeReport], *, number: int, width: int, ink: Ink) -
 
 
 def _why(report: NodeReport) -> str:
-    """Return what the money was spent on: the kind of pod, for how long, at which price."""
+    """Return the reason of an expense: the kind of pod, its hours and its price."""
     pod = report.pod
     gpu = short_gpu(pod.gpu or "CPU") if pod else ""
     many = f"{pod.count}x " if pod and pod.count > 1 else ""

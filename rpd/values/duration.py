@@ -16,7 +16,7 @@ RULE_OF_MINUTES = RULE.replace("seconds", "minutes")
 def parse_duration(value: str | float, most: int = MOST_SECONDS) -> float:
     """Return ``value`` in seconds.
 
-    Raises ValueError (with a rule to show) for anything that is not a duration > 0, or is longer than ``most``.
+    Raise ValueError (with a rule to show) for anything that is not a duration > 0, or is longer than ``most``.
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(RULE)

@@ -26,7 +26,7 @@ class Scope(IntEnum):
 
     @classmethod
     def parse(cls, text: str) -> Scope:
-        """Return the scope of that name. Raises DefinitionError."""
+        """Return the scope of that name. Raise DefinitionError."""
         try:
             return cls[text.upper()]
         except (KeyError, AttributeError):

@@ -150,7 +150,7 @@ def _made(
         "__reduce__": _reduced,
         "__replace__": replace,
     }
-    if "__init__" in body:  # the signature is that of its own ``__init__``
+    if "__init__" in body:  # its own ``__init__`` has the signature
         del shared["__signature__"]
     if eq:
         shared["__eq__"] = _eq_of(values)
@@ -164,7 +164,8 @@ def _made(
     return cast("type", made)
 
 
-# --- what instances do ----------------------------------------------------------------------------------------------
+# --- methods of instances
+# --------------------------------------------------------------------------------------------
 
 
 def _init_of(
@@ -267,7 +268,8 @@ def _revived(cls: type[T], values: tuple[Any, ...]) -> T:
     return made
 
 
-# --- what readers of a class ask for --------------------------------------------------------------------------------
+# --- introspection
+# ---------------------------------------------------------------------------------------------------
 
 
 class _Asked:

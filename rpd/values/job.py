@@ -612,7 +612,7 @@ class Job:
     @overload
     def __call__(self, /, **changes: Unpack[JobFields]) -> Job: ...
     def __call__(self, function: Any = None, /, **changes: Any) -> Any:
-        """Decorate ``function``, or return a new job with ``changes``. Raises DefinitionError."""
+        """Decorate ``function``, or return a new job with ``changes``. Raise DefinitionError."""
         if function is None:
             return self.derive(**cast("JobFields", changes))
         if changes or not callable(function):
@@ -629,7 +629,7 @@ class Job:
         return function
 
     def derive(self, **changes: Unpack[JobFields]) -> Job:
-        """Return a job with the fields in ``changes`` replaced. Raises DefinitionError for an unknown field."""
+        """Return a job with the fields in ``changes`` replaced. Raise DefinitionError for an unknown field."""
         check_job_fields(changes)
         if all(getattr(self, name) is value for name, value in changes.items()):
             return self
@@ -839,7 +839,7 @@ def job(function: F, /) -> F: ...
 @overload
 def job(**fields_: Unpack[JobFields]) -> Job: ...
 def job(function: Any = None, /, **fields_: Any) -> Any:
-    """Make a Job from keywords, or decorate ``function`` with the default one. Raises DefinitionError."""
+    """Make a Job from keywords, or decorate ``function`` with the default one. Raise DefinitionError."""
     check_job_fields(fields_)
     made = Job(**{**_job_defaults.get(), **fields_})
     return made if function is None else made(function)

@@ -9,7 +9,7 @@ from rpd.values.mark import Mark
 
 
 def marked_job(job: Job, gpu: Mark | None, budget: Mark | None) -> Job:
-    """Return ``job`` with the GPU of one mark and the limits of another. Raises DefinitionError."""
+    """Return ``job`` with the GPU of one mark and the limits of another. Raise DefinitionError."""
     if gpu is not None:
         job = job.derive(gpu=gpu_of_mark(gpu))
     return job if budget is None else job.derive(budget=budget_of_mark(budget, job.budget))

@@ -1,4 +1,4 @@
-"""Numbers that people enter, anywhere: one that nobody can mean is refused with the rule it breaks.
+"""Numbers that people enter, anywhere: absurd ones are refused with the rule they break.
 
 Infinity, NaN and 1e300 pass every comparison with a lower bound, or fail them all; with them a cap limits
 nothing and a deadline never comes. So every number has an upper bound as well, far above any need.
@@ -44,10 +44,10 @@ def _check(value: object, kind: Any, name: str, least: float, most: float, *, ab
 
 
 def read_whole(text: str, *, least: int, most: int = MOST) -> int:
-    """Return the whole number that a text is. Raises ValueError (with the rule)."""
+    """Return the whole number that a text is. Raise ValueError (with the rule)."""
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"expected a whole number >= {least}")
-    # Python itself refuses to parse numbers of thousands of digits, in words of its own.
+    # Python itself refuses to parse numbers of thousands of digits, with a message that helps no user.
     value = int(text.lstrip("0")[:_MOST_DIGITS] or "0")
     check_whole(value, least=least, most=most)
     return value

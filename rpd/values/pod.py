@@ -47,7 +47,7 @@ class PodRequest:
     template_id: str | None = None
 
     def __hash__(self) -> int:
-        """By what requests of one run differ in; the environment may be a dict, which has none."""
+        """Hash the fields in which requests of one run differ; the environment may be a dict, which has no hash."""
         return hash(
             (self.image, self.gpu, self.cluster, self.storage, self.datacenters, self.cloud, self.cpu)
         )
@@ -232,7 +232,7 @@ class Provider(ABC):
     tries the next offer or ends the run. Methods may be called from several threads at once.
     """
 
-    # --- what every provider implements ---------------------------------------------------------------------
+    # --- required of every provider -------------------------------------------------------------------------
 
     @property
     @abstractmethod
@@ -241,7 +241,7 @@ class Provider(ABC):
 
     @abstractmethod
     def account(self) -> Account:
-        """Check the API key and return the account it belongs to. Raises AuthError."""
+        """Check the API key and return the account it belongs to. Raise AuthError."""
 
     @abstractmethod
     def offers(self, request: PodRequest) -> Sequence[Offer]:
@@ -249,7 +249,7 @@ class Provider(ABC):
 
     @abstractmethod
     def create(self, spec: PodSpec) -> PodInfo:
-        """Rent a pod. Raises NoCapacity (rpd tries the next offer) or AmbiguousCreate (the pod may exist)."""
+        """Rent a pod. Raise NoCapacity (rpd tries the next offer) or AmbiguousCreate (the pod may exist)."""
 
     @abstractmethod
     def get(self, pod_id: str) -> PodInfo | None:
@@ -261,17 +261,17 @@ class Provider(ABC):
 
     @abstractmethod
     def stop(self, pod_id: str) -> None:
-        """Stop the pod: its GPU is free, its volume stays and bills. Raises PodNotFound."""
+        """Stop the pod: its GPU is free, its volume stays and bills. Raise PodNotFound."""
 
     @abstractmethod
     def resume(self, pod_id: str, gpu_count: int) -> None:
-        """Start a stopped pod with ``gpu_count`` GPUs. Raises NoCapacity if its host has too few free, PodNotFound."""
+        """Start a stopped pod with ``gpu_count`` GPUs. Raise NoCapacity if its host has too few free, PodNotFound."""
 
     @abstractmethod
     def delete(self, pod_id: str) -> None:
         """Delete the pod and its disks. Succeeds if the pod is already gone; rpd verifies it with ``get``."""
 
-    # --- what a provider may implement besides --------------------------------------------------------------
+    # --- optional -------------------------------------------------------------------------------------------
 
     notify: Callable[[str], None] = staticmethod(_drop)
     """Call it with a sentence for the user. rpd sets it before the first call, and shows each sentence as a notice."""
@@ -294,12 +294,12 @@ class Provider(ABC):
         return None
 
     def add_volume(self, name: str, size_gb: int, datacenter: str, tier: Tier | None) -> NetworkVolume:
-        """Make a network volume, which costs money from then on. Raises AmbiguousCreate as ``create`` does."""
+        """Make a network volume, which costs money from then on. Raise AmbiguousCreate as ``create`` does."""
         del name, size_gb, datacenter, tier
         raise ImpossibleRequest(f"{self.name} has no network volumes")
 
     def remove_volume(self, volume_id: str) -> None:
-        """Delete a network volume with all files on it; succeeds if it is gone. Raises RequestRejected while in use."""
+        """Delete a network volume with all files on it; succeeds if it is gone. Raise RequestRejected while in use."""
         del volume_id
         raise ImpossibleRequest(f"{self.name} has no network volumes")
 
@@ -316,12 +316,12 @@ class Provider(ABC):
         return None
 
     def add_registry(self, name: str, username: str, password: str) -> str:
-        """Store registry credentials under a name and return their id. Raises AmbiguousCreate as ``create`` does."""
+        """Store registry credentials under a name and return their id. Raise AmbiguousCreate as ``create`` does."""
         del name, username, password
         raise ImpossibleRequest(f"{self.name} does not store registry credentials: leave registry out")
 
     def remove_registry(self, registry_id: str) -> None:
-        """Delete registry credentials; succeeds if they are gone. Raises RequestRejected while a pod uses them."""
+        """Delete registry credentials; succeeds if they are gone. Raise RequestRejected while a pod uses them."""
         del registry_id
 
     def billing(self, since: float, until: float) -> Billing | None:  # noqa: ARG002 - the default has none

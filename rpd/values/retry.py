@@ -31,7 +31,7 @@ class RetryPolicy:
 
     @classmethod
     def of(cls, node: Node) -> RetryPolicy:
-        """Return the policy of a node's nearest ``retry`` mark, else the default. Raises DefinitionError."""
+        """Return the policy of a node's nearest ``retry`` mark, else the default. Raise DefinitionError."""
         mark = node.mark("retry") if node.marks else None
         return DEFAULT if mark is None else cls.of_mark(mark, node.job.gpu)
 

@@ -93,7 +93,7 @@ def _name(text: str) -> str:
 
 
 def _step(value: object) -> float:
-    """Return a step. Raises ValueError."""
+    """Return a step. Raise ValueError."""
     step = number(value)
     if step is None or not abs(step) <= LARGEST_STEP:
         raise ValueError(f"expected a number as step, got {str(value)[:100]}")

@@ -23,7 +23,7 @@ class Ranking:
 
     @classmethod
     def parse(cls, text: str) -> Ranking:
-        """Read ``loss`` or ``accuracy:desc``. Raises ValueError with a rule to show."""
+        """Read ``loss`` or ``accuracy:desc``. Raise ValueError with a rule to show."""
         column, colon, direction = text.rpartition(":")
         if not colon or direction not in ("asc", "desc"):
             column, direction = text, "asc"

@@ -101,7 +101,7 @@ def _info(summary: RunSummary) -> RunInfo:
 
 
 def add_page(output: OutputSettings, folder: Path, manager: PluginManager, redactor: Redactor) -> None:
-    """Register the plugin that writes the page of the run, if one is wanted. Raises UsageError."""
+    """Register the plugin that writes the page of the run, if one is wanted. Raise UsageError."""
     if output.html is None or manager.is_blocked("html"):
         return
     path = report_path("--html", output.html, folder)

@@ -187,7 +187,7 @@ def _read(folder: Path, name: str) -> bytes:
 
 
 def _plain_name(name: str) -> str:
-    """Return the name of a folder of a node. Raises HTTPNotFound for one that would lead elsewhere."""
+    """Return the name of a folder of a node. Raise HTTPNotFound for one that would lead elsewhere."""
     if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
         raise web.HTTPNotFound
     return name

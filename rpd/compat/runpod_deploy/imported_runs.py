@@ -208,7 +208,7 @@ class _Theirs:
         )
 
     def _cause(self) -> Cause:
-        """Return whose doing a failure was, as far as their events tell."""
+        """Return the cause of a failure, as far as the events of the run tell."""
         with suppress(OSError, UnicodeDecodeError):
             path = self._folder / "events.jsonl"
             if path.stat().st_size <= _MOST_BYTES and "pod_killed_unexpected" in path.read_text(

@@ -25,7 +25,7 @@ class RunpodDeployFormat:
         self._manager = manager
 
     def rpd_collect_file(self, path: Path, config: Config) -> ModuleType | None:
-        """Return the deploy file that a configuration stands for; None for other files. Raises CollectionError."""
+        """Return the deploy file that a configuration stands for; None for other files. Raise CollectionError."""
         if path.suffix not in SUFFIXES or not looks_like_one(path):
             return None
         try:

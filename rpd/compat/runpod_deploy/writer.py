@@ -81,7 +81,7 @@ class Written:
 def write(spec: Spec, *, folder: Path | None = None) -> Written:
     """Return the deploy file for ``spec``, to be put into ``folder`` (default: next to the configuration).
 
-    Raises CollectionError for names that cannot be those of a deploy file.
+    Raise CollectionError for names that cannot be those of a deploy file.
     """
     return _Writer(spec, folder or spec.path.parent).written()
 
@@ -273,7 +273,7 @@ class _Writer:
         return literal(self._fixed(self._spec.pod.image, "pod.image", "the image"))
 
     def _fixed(self, text: Text, key: str, what: str) -> str:
-        """Return a text with the defaults of its variables. Raises CollectionError for one that has none."""
+        """Return a text with the defaults of its variables. Raise CollectionError for one that has none."""
         spec = self._spec
         plain = {name: value.text for name, value in spec.variables.items() if not value.names}
         known = {"volume_mount": spec.storage.mount, **plain}
@@ -547,7 +547,8 @@ class _Writer:
             named |= {"exclude": _list(kept)} if kept else {}
             out.add(call("pod.pull", [self._value(artifact.remote)], named, indent=4), artifact.line)
 
-    # --- what is different ------------------------------------------------------------------------------------------
+    # --- differences
+    # ---------------------------------------------------------------------------------------------------
 
     def _left_out(self) -> None:
         spec = self._spec

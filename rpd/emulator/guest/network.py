@@ -31,7 +31,7 @@ class Networks:
     def join(self, cluster: str, key: str, address: str, port: int) -> tuple[int, socket.socket]:
         """Make the namespace of a member; return it, and a socket that listens at ``port`` of its loopback.
 
-        Raises OSError where this system has no such networks.
+        Raise OSError where this system has no such networks.
         """
         if cluster not in self._switches:
             self._switches[cluster] = self._made(
@@ -80,7 +80,7 @@ class Networks:
 
 
 def _run(*command: str) -> None:
-    """Run a short program. Raises OSError if it fails."""
+    """Run a short program. Raise OSError if it fails."""
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=_SECONDS, check=False, stdin=subprocess.DEVNULL
     )

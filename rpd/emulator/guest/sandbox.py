@@ -26,7 +26,7 @@ _CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 29, 31})
 
 
 def separate(isolation: Isolation) -> None:
-    """Move this process into new namespaces; its next child becomes PID 1 there. Raises OSError."""
+    """Move this process into new namespaces; its next child becomes PID 1 there. Raise OSError."""
     uid, gid = os.getuid(), os.getgid()
     if isolation is Isolation.USER:
         kernel.unshare(_NAMESPACES | kernel.CLONE_NEWUSER)
@@ -64,7 +64,7 @@ def enter(spec: GuestSpec, isolation: Isolation) -> None:
 
 
 def _own_disk(root: Path, limit_mb: int | None) -> None:
-    """Make ``root`` a mount, as pivot_root(2) wants; on a small tmpfs where the disk is to run full."""
+    """Make ``root`` a mount, as pivot_root(2) requires; on a small tmpfs if the disk is to run full."""
     if limit_mb is None:
         kernel.bind(str(root), str(root))
     else:

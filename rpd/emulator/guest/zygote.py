@@ -111,7 +111,7 @@ class Zygote:
             self._say(event="exited", key=spec.key, status=-1)
 
     def _join(self, spec: GuestSpec) -> int:
-        """Return the network namespace of a member, and hand the server a socket that listens in it. Raises OSError."""
+        """Return the network namespace of a member, and hand the server a socket that listens in it. Raise OSError."""
         self._networks = self._networks or Networks()
         namespace, listener = self._networks.join(spec.cluster, spec.key, spec.address, spec.api_port)
         with listener, contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""The commands of one node: what they begin with, how each is followed to its end, and signs of life watched for."""
+"""The commands of one node: their prelude, the following of each to its end, and the watch for signs of life."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LONGEST_LINE = 300
 
 
 class Commands:
-    """Runs the commands of a node under the limits of its job; they end with the run, too."""
+    """Runs the commands of a node under the limits of its job, and ends them when the run has to end."""
 
     def __init__(
         self,
@@ -55,18 +55,18 @@ class Commands:
         self.preludes: dict[str, Prelude] = {}
         """Prelude of the node's commands, by pod name."""
         self.saving_seconds = 0.0
-        """What they need to save their progress when they are told to end."""
+        """The time they need to save their progress once they are asked to end."""
 
     @cached_property
     def given(self) -> dict[str, str]:
-        """The variables that plugins give to them."""
+        """The environment variables that plugins give them."""
         return self._events.command_environment(node=self._node)
 
     def follow(self, remote: Remote, command: Command, metrics: tuple[str, ...] = ()) -> Completed:
-        """Run a command; what it prints goes to the log as it comes, what it measures to the series of the node.
+        """Run a command; its output goes to the log as it comes, its measurements to the series of the node.
 
-        ``metrics`` are patterns that find numbers in its output. Raises CommandTimeout, JobTimeout, BudgetExceeded,
-        ConnectionLost, PodLost, Interrupted, Pruned.
+        ``metrics`` are patterns that find numbers in its output. Raise CommandTimeout, JobTimeout,
+        BudgetExceeded, ConnectionLost, PodLost, Interrupted, Pruned.
         """
         self.pruning.check()
         self._log.mend()
@@ -99,8 +99,8 @@ class Commands:
     def watched_for_life(self) -> Iterator[Output]:
         """Watch a command for signs of life, if its job asks for that; yield the function that takes its output.
 
-        One that is silent for too long on idle GPUs is ended. Where there was no sign, what was found out is kept in a
-        file of its own: the log ends with the job's words. Raises JobTimeout.
+        A command that is silent for too long on idle GPUs is ended. The diagnosis is kept in a separate file,
+        so that the log ends with the job's own words. Raise JobTimeout.
         """
         deadlines = self._deadlines
         if deadlines.timeouts.silent is None:
@@ -129,7 +129,7 @@ class Commands:
             )
 
     def keep_crash(self, remote: Remote, completed: Completed) -> None:
-        """Keep what the pod says about a command that was killed or crashed, the first of the node only."""
+        """Keep the pod's diagnosis of a command that was killed or crashed, the first of the node only."""
         if self._log.has_diagnosis:
             return
         said = f"rpd: the command ended with exit code {completed.exit_code}: {completed.command}"
@@ -149,7 +149,7 @@ class DryCommands(Commands):
 
 
 def both(first: Output, second: Output) -> Output:
-    """Return what gives output to ``first``, then to ``second``."""
+    """Return a function that passes output to ``first``, then to ``second``."""
 
     def hear(data: bytes) -> None:
         first(data)

@@ -30,7 +30,7 @@ Unwritten = Callable[[Path, OSError, str], object]
 
 
 def _nobody(_path: Path, _error: OSError, _then: str) -> None:
-    """Tell nobody."""
+    """Do nothing."""
 
 
 def _no_room(unwritten: Unwritten, path: Path, error: OSError) -> None:
@@ -139,7 +139,7 @@ class NodeLog:
     def telemetry(self, sample: Sample, gpus: tuple[int, ...] = (), *, rank: int = 0) -> None:
         """Keep the load of a pod; of its GPUs only those in ``gpus`` (empty: all). Called on other threads, too.
 
-        ``rank`` is the pod's place among the pods of the node; pods after the first have files of their own.
+        ``rank`` is the pod's place among the pods of the node; pods after the first have separate files.
         """
         if gpus:
             sample = replace(sample, gpus=tuple(gpu for gpu in sample.gpus if gpu.index in gpus))

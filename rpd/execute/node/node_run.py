@@ -139,7 +139,7 @@ class NodeRun:
 
     def unwinding(self, definition: FixtureDef) -> AbstractContextManager[None]:
         """Return a context for the teardown of a fixture that ends soon after the run has to. It raises Interrupted."""
-        if definition.is_built_in:  # rpd's own teardowns release pods, and have limits of their own
+        if definition.is_built_in:  # rpd's own teardowns release pods, and have separate limits
             return nullcontext()
 
         def tell_stuck() -> None:

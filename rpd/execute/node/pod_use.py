@@ -1,4 +1,4 @@
-"""The pods that one node uses: which part of them, and how long it may, by its time and its money."""
+"""The pods that one node uses: its part of each, and how long its time and money last."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Bill:
 
 @mutable
 class PodUse:
-    """One attempt of ``node`` as those see it that rent pods to it, keep them alive for it and charge it.
+    """One attempt of ``node``, as seen by the code that rents its pods, keeps them alive and charges it.
 
     ``budget`` is that of its job, under the flags of the run.
     """
@@ -61,7 +61,7 @@ class PodUse:
 
     @property
     def open_lease(self) -> Lease | None:
-        """The first of its pods that is still there."""
+        """The first of its pods that is still rented."""
         return next((lease for lease in self.leases if lease.is_open), None)
 
     @property
@@ -72,7 +72,7 @@ class PodUse:
 
     @property
     def caps(self) -> dict[str, str]:
-        """What the node reaches when its money is spent, and when it has run its longest time, in words."""
+        """The caps that the node reaches when its money is spent, and when it has run its longest time, in words."""
         rate = f"at ${self._rate(self.leases):.2f}/h"
         amount = f"${self.money:.2f}" if self.money >= 0.1 else f"${self.money:.4f}"
         if self.money < self.budget.cost_cap_usd:

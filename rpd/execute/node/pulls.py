@@ -1,4 +1,4 @@
-"""The pulls of one node: which places they take, and those that repeat until it ends."""
+"""The pulls of one node: the local paths they claim, and those that repeat until it ends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Ending:
 
 
 class Pulls:
-    """What a node fetches from its pods; ``endings`` are its activities that run in parallel with the job."""
+    """The pulls of a node from its pods; ``endings`` are its activities that run in parallel with the job."""
 
     def __init__(self) -> None:
         self.endings: list[Ending] = []
@@ -31,12 +31,12 @@ class Pulls:
 
     @cached_property
     def destinations(self) -> Destinations:
-        """Where they go to."""
+        """The local paths that its pulls write to."""
         return Destinations()
 
     @cached_property
     def expected(self) -> Destinations:
-        """Where they will go, as far as that is known without a pod: in a dry run, too."""
+        """The local paths they will write to, as far as they are known without a pod, such as in a dry run."""
         return Destinations()
 
     def finish(self, *, required: bool) -> None:

@@ -127,7 +127,7 @@ def _read_metrics(path: Path, within: Path) -> dict[str, Any]:
     """
     try:
         whole = path.resolve()
-        # A pod decides what it sends: a link could otherwise make us read any file of this machine.
+        # The pod chooses the names: through a link it could otherwise make us read any file of this machine.
         if not whole.is_relative_to(within.resolve()):
             raise ValueError("it is a link out of the node's folder")
         content = json.loads(read_regular(whole, MOST_METRICS_BYTES).decode("utf-8-sig"))

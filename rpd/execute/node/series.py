@@ -67,7 +67,8 @@ class NodeSeries:
         self._is_untold = True
         self._records = None
 
-    # --- what comes ---------------------------------------------------------------------------------------------------
+    # --- incoming measurements
+    # ------------------------------------------------------------------------------------------
 
     def begin(self, patterns: Iterable[str] = ()) -> None:
         """Note that a command starts; ``patterns`` find values in its output."""

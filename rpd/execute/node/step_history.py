@@ -148,7 +148,7 @@ class StepHistory:
         if past.result is None or not request.can_recall(past.result):
             self._log.cut(past.log_bytes)
             self._series.cut(past.series_bytes)
-            # A command went on without us; a transfer starts again.
+            # A command kept running without us; a transfer starts again.
             self._carried = _seconds_since(past.began) if request.kind is StepKind.RUN else 0.0
             self._heard_before = deque(past.marks)
             self._deadlines.spend(self._carried)

@@ -341,7 +341,7 @@ class Taking:
         incoming = self._copies.incoming
         if not incoming.exists():
             self._copies.prepare()
-        sums_of(incoming).unlink(missing_ok=True)  # the pull writes a fresh list of what is there now
+        sums_of(incoming).unlink(missing_ok=True)  # the pull writes a fresh list of the present files
         return remote.pull(
             place,
             incoming,

@@ -106,7 +106,8 @@ class Pod(Held):
         """Stop receiving telemetry."""
         self._attendance.unwatch()
 
-    # --- what it is -------------------------------------------------------------------------------------------------
+    # --- properties
+    # -------------------------------------------------------------------------------------------------
 
     @property
     def _info(self) -> PodInfo:
@@ -166,7 +167,8 @@ class Pod(Held):
             return ""
         return f"scp {self._key_option}-P {ssh.port} -r {ssh.user}@{ssh.host}:{shlex.quote(remote)} ."
 
-    # --- what it does -----------------------------------------------------------------------------------------------
+    # --- actions
+    # ----------------------------------------------------------------------------------------------------
 
     def run(
         self,
@@ -511,7 +513,7 @@ class Pod(Held):
             return destination(artifacts, local)
         except UsageError:
             if run.steps.is_past_failure:
-                return salvage_place(run)  # the job failed here: keep its results all the same
+                return salvage_place(run)  # the job failed here, but its results may still be worth something
             raise
 
     @overload
@@ -705,7 +707,7 @@ def _checked_start(folder: Path) -> Path:
 
 
 def _checked_interval(every: str | float, what: str) -> float:
-    """Return seconds. Raises UsageError."""
+    """Return seconds. Raise UsageError."""
     seconds = _checked_duration(what, every)
     if seconds <= 0:
         raise UsageError(f'{what}={every!r}: expected a duration > 0, such as "5m"')
@@ -713,7 +715,7 @@ def _checked_interval(every: str | float, what: str) -> float:
 
 
 def _checked_duration(what: str, value: str | float) -> float:
-    """Return seconds. Raises UsageError."""
+    """Return seconds. Raise UsageError."""
     try:
         return parse_duration(value)
     except ValueError as error:

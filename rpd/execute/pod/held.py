@@ -1,4 +1,4 @@
-"""What a fixture holds of a lease: a pod, or several that are rented together."""
+"""The hold of a fixture on a lease: a pod, or several that are rented together."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Held(ABC):
 
     @property
     def rate_usd_per_hr(self) -> float:
-        """What it costs an hour while it runs, all of it."""
+        """The price of all of it while it runs, in USD per hour."""
         return self._lease.rate_usd_per_hr
 
     @property
@@ -55,4 +55,4 @@ class Held(ABC):
 
     @abstractmethod
     def unwatch(self) -> None:
-        """Listen no more."""
+        """Stop receiving telemetry."""

@@ -1,4 +1,4 @@
-"""The kinds of pods: how those of a job are rented, one by one or several as one, and what a job holds of them."""
+"""The kinds of pods: how those of a job are rented, singly or several as one, and the handle that a job gets."""
 
 from __future__ import annotations
 

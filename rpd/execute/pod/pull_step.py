@@ -134,7 +134,7 @@ class Pulling:
         return replace(pulled, local=brought) if brought.exists() else pulled
 
     def _recalled(self, answer: Mapping[str, Any]) -> Pulled | None:
-        """Return what an earlier process fetched, and keep its place taken."""
+        """Return the result of an earlier process's pull, and claim its path again."""
         pulled = _pulled(answer["pulled"])
         if pulled is not None and pulled.local in (self._whole_place(self.place), self._file_place(pulled)):
             with contextlib.suppress(DestinationTaken):

@@ -1,4 +1,4 @@
-"""What a run rents its pods with: the provider, the way to reach pods, and what it has learnt about both."""
+"""The means by which a run rents pods: the provider, the connections, and the experience with both so far."""
 
 from __future__ import annotations
 

@@ -199,7 +199,8 @@ class Archive:
         new = "new/rest" if at < file.size else f"new/{len(self._plan)}"
         yield self._header(new, file, file.size - at)
         sha256 = yield from self._content_blocks(file, at)
-        # First append what came to the beginning, as after a cut; only then do anything else.
+        # First complete the beginning that arrived, so that another cut leaves a longer one; only then do
+        # anything else.
         self._make(file, f"cat {new} >>{path} && mv -- {path} made", new, sha256)
         self._contents.append((file, sha256))
 

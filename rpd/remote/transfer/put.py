@@ -181,7 +181,7 @@ def put(
 
 
 class _Sending:
-    """One put: asks the pod what it has, and sends the rest."""
+    """One put: it asks the pod for the files there, and sends the rest."""
 
     def __init__(
         self,

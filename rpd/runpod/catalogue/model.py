@@ -103,7 +103,7 @@ def _shipped_row(row: GpuType) -> GpuRow:
         memory_gb=row.memory_gb,
         secure_usd_per_hr=row.secure_usd_per_hr,
         community_usd_per_hr=row.community_usd_per_hr,
-        # A type without any price is one without known facts, not one that nobody rents.
+        # A type without any price is one without known facts, not one that cannot be rented.
         max_secure=row.max_count_secure if priced else None,
         max_community=row.max_count_community if priced else None,
     )

@@ -106,7 +106,7 @@ class Checks:
         return answer if self._clock() - at < _CHECK_SECONDS else None
 
     def keep(self, question: str, answer: Any) -> None:
-        """Remember an answer after which the SDK went on."""
+        """Remember an answer, so that the SDK need not ask again soon."""
         self._passed[question] = (self._clock(), answer)
 
 

@@ -40,7 +40,8 @@ class RunPodProvider(Renter):
         self._sdk: Sdk | None = None
         self._plain_reads = False
 
-    # --- who pays, and what there is ------------------------------------------------------------------------
+    # --- the account, and the stock
+    # ---------------------------------------------------------------------------
 
     def account(self) -> Account:
         """Check the key and return its account, with its balance if RunPod reports it. Raise AuthError."""

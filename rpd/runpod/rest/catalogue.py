@@ -45,7 +45,7 @@ def read_gpus(answer: object, *, is_limited: bool = False) -> Catalogue:
 
 
 def _row(raw: Mapping[str, Any]) -> GpuRow:
-    # Required: without them a row would say that nobody rents this type.
+    # Required: without them a row would mean that the type cannot be rented.
     prices, most = needed_table(raw.get("price")), needed_table(raw.get("maxCount"))
     return GpuRow(
         id=text(raw.get("id")),

@@ -41,7 +41,8 @@ _REGISTRIES = "/registries"
 class RestProvider(Renter):
     """Rents pods over REST v2, which has no spot pods."""
 
-    # --- who pays, and what there is ------------------------------------------------------------------------
+    # --- the account, and the stock
+    # ---------------------------------------------------------------------------
 
     def account(self) -> Account:
         """Check the key and return its account, with its balance while GraphQL reports it. Raise AuthError.

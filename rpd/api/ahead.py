@@ -91,7 +91,7 @@ class Nodes(Sequence[Node]):
         ]
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return the rows as a DataFrame. Raise RpdError where pandas is not installed."""
+        """Return the rows as a DataFrame. Raise RpdError if pandas is not installed."""
         return tables.to_pandas(self.rows())
 
     def raise_for_errors(self) -> None:
@@ -188,7 +188,7 @@ class Forecast:
         ]
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return the rows as a DataFrame. Raise RpdError where pandas is not installed."""
+        """Return the rows as a DataFrame. Raise RpdError if pandas is not installed."""
         return tables.to_pandas(self.rows())
 
     def _foot(self) -> str:
@@ -276,7 +276,7 @@ class Prices:
         ]
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return the rows as a DataFrame. Raise RpdError where pandas is not installed."""
+        """Return the rows as a DataFrame. Raise RpdError if pandas is not installed."""
         return tables.to_pandas(self.rows())
 
     def _foot(self) -> str:

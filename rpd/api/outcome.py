@@ -57,7 +57,7 @@ class RunOutcome:
         return self.reports.rows()
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return the rows as a DataFrame. Raise RpdError where pandas is not installed."""
+        """Return the rows as a DataFrame. Raise RpdError if pandas is not installed."""
         return self.reports.to_pandas()
 
     def raise_for_outcome(self) -> None:

@@ -59,7 +59,7 @@ class Reports(Sequence[NodeReport]):
         return len(self._rows)
 
     def _report(self, row: Row) -> NodeReport:
-        """Return the report of a row. Raise RpdError where the manifest cannot be read any more."""
+        """Return the report of a row. Raise RpdError if the manifest cannot be read any more."""
         key = f"{row['folder']}\n{row['node']}"
         if key in self._known:
             return self._known[key]
@@ -105,7 +105,7 @@ class Reports(Sequence[NodeReport]):
         return [dict(row) for row in self._rows]
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return the rows as a DataFrame. Raise RpdError where pandas is not installed."""
+        """Return the rows as a DataFrame. Raise RpdError if pandas is not installed."""
         return tables.to_pandas(self._rows)
 
     @cached_property

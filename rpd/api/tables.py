@@ -96,7 +96,7 @@ def _is_right(name: str, rows: Iterable[Row]) -> bool:
 
 
 def to_pandas(rows: Sequence[Row]) -> pandas.DataFrame:
-    """Return the rows as a DataFrame. Raise RpdError where pandas is not installed."""
+    """Return the rows as a DataFrame. Raise RpdError if pandas is not installed."""
     try:
         import pandas
     except ModuleNotFoundError as error:

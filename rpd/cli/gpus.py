@@ -98,7 +98,7 @@ class _View:
 
 
 def _chosen(catalogue: Catalogue, words: Sequence[str], view: _View) -> list[GpuRow]:
-    """Return the rows wanted, in order. Raise UsageError where none is left."""
+    """Return the rows wanted, in order. Raise UsageError if none is left."""
     known_places = {place for places in catalogue.stock.values() for place in places}
     asked = {word.upper() for word in words} & (known_places if catalogue.stock_known else KNOWN_DATACENTERS)
     texts = [word.lower() for word in words if word.upper() not in asked]

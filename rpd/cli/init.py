@@ -121,7 +121,7 @@ def _conftest(folder: Path, asked: str | None) -> tuple[str, dict[Path, str]]:
 def _with_key(file: Path, line: str) -> str:
     """Return the text of a configuration file with one more key, everything else as it is.
 
-    Raise UsageError where that has to be done by hand.
+    Raise UsageError if that has to be done by hand.
     """
     try:
         text = file.read_bytes().decode()

@@ -71,7 +71,7 @@ def _say_over(text: str, nothing: Mapping[str, object], *, as_json: bool) -> Non
 def provider_of(config: Config, wanted: Sequence[str]) -> Iterator[WholeAccount]:
     """Give the provider of the user's key; without one, the emulator on which the first of the pods ``wanted`` lives.
 
-    Raise RpdError where that was a local run which is over, also if the key's account is found not to know the pods.
+    Raise RpdError if that was a local run which is over, also if the key's account is found not to know the pods.
     """
     local = None if _has_key() else connect_to_node.local_backend_of(config.runs_path, wanted[0])
     try:

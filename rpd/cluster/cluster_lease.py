@@ -236,7 +236,7 @@ class MemberLease(Lease):
         self.lifetime = whole.lifetime
         self.sent = whole.sent
         self.interface = ""
-        """The network interface that has its address in the network of the cluster; empty where nobody looked."""
+        """The network interface that has its address in the network of the cluster; empty if nobody looked."""
         self._ending = ending
         self._whole = whole
         self._place = rank

@@ -22,7 +22,7 @@ class OptionGroup:
     def add(self, *flags: str, **keywords: Any) -> None:
         """Add an option, with argparse's own keywords; its value is ``config.plugin_options[dest]``.
 
-        Raise UsageError where it is not an option, or one of that name exists.
+        Raise UsageError if it is not an option, or one of that name exists.
         """
         if not all(flag.startswith("-") for flag in flags) or not flags:
             raise UsageError(

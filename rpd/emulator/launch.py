@@ -128,7 +128,7 @@ class Launched:
     def make_volume(self, name: str, datacenter: str | None = None, size: int = 100) -> None:
         """Make a network volume of ``size`` GB, in any data centre that has some unless one is named.
 
-        Raise ValueError where the data centre has none.
+        Raise ValueError if the data centre has none.
         """
         self._ask("POST", "volumes", {"name": name, "datacenter": datacenter, "size": size})
 

@@ -83,7 +83,7 @@ def _rows(smi: str) -> list[tuple[str, str, int]]:
 
 
 class OwnGpus:
-    """Lends the GPUs of a machine to pods. Raises Refusal where none is left."""
+    """Lends the GPUs of a machine to pods. Raises Refusal if none is left."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine

@@ -159,7 +159,7 @@ class Scopes:
         return self._finish_where(lambda instance: instance.key in over) if over else []
 
     def give_back(self, nodes: Sequence[Node]) -> list[TeardownError]:
-        """Tear down what ``nodes`` used that rests on a pod, though others will use it: the pod would wait for them."""
+        """Tear down the values of ``nodes`` that hold a pod, even if others need them: an idle pod would bill."""
         keys = {
             self._key(definition, node, 0)
             for node in nodes

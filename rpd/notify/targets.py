@@ -27,7 +27,7 @@ class Target(Protocol):
     name: str
 
     def send(self, message: Message) -> None:
-        """Send a notice, within some seconds. Raise RpdError where it did not get there."""
+        """Send a notice, within some seconds. Raise RpdError if it did not get there."""
         ...
 
 

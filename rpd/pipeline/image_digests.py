@@ -157,7 +157,7 @@ def _brings_ssh(job: Job) -> bool:
 
 
 def _doubts(node: Node, answer: Answer) -> Iterator[str]:
-    """Yield warnings about an image that its registry was asked for. Raise UsageError where no host could run it."""
+    """Yield warnings about an image that its registry was asked for. Raise UsageError if no host could run it."""
     from rpd.runpod.catalogue.image_inside import PLATFORM
     from rpd.runpod.catalogue.images import WHAT_TO_DO, Presence
 

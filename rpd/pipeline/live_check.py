@@ -46,7 +46,7 @@ class Outlooks:
         self._outlooks: dict[PodRequest, Outlook] = {}
 
     def look(self, nodes: Iterable[Node], worst_case_usd: float) -> None:
-        """Ask all there is to ask for ``nodes``. Raise ProviderError where RunPod does not answer."""
+        """Ask all there is to ask for ``nodes``. Raise ProviderError if RunPod does not answer."""
         requests = list(dict.fromkeys(map(self._prices.request, filter(uses_pod, nodes))))
         offers = [tuple(renter_of(self._provider(), request).offers(request)) for request in requests]
         images = self._images(requests)
@@ -57,7 +57,7 @@ class Outlooks:
     def of(self, request: PodRequest) -> Outlook:
         """Return the outlook of a request; one that could not be foreseen is asked about now.
 
-        Raise ProviderError where RunPod does not answer.
+        Raise ProviderError if RunPod does not answer.
         """
         if request not in self._outlooks:
             within = tuple(renter_of(self._provider(), request).offers(request))

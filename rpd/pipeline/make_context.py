@@ -17,7 +17,7 @@ from rpd.stop import Stop
 
 
 def make_context(prepared: Prepared, files: RunFiles, stop: Stop, purse: Purse) -> RunContext:
-    """Return the context of a run. Raise LocalError where the key of the run cannot be written."""
+    """Return the context of a run. Raise LocalError if the key of the run cannot be written."""
     config, backend, redactor = prepared.config, prepared.backend, prepared.redactor
     events = backend.events(prepared.events)
     session = backend.session(files)

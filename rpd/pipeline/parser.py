@@ -50,7 +50,7 @@ class Silent:
 
 
 Hint = Callable[[str], str]
-"""What a flag that rpd does not have means elsewhere, and what does that here; empty where nobody knows."""
+"""What a flag that rpd does not have means elsewhere, and what does that here; empty if nobody knows."""
 
 
 class _Parser(argparse.ArgumentParser):

@@ -19,7 +19,7 @@ from rpd.values.prices import disks_usd_per_hr, worst_usd
 
 
 class Prices:
-    """Worst cases of nodes, each kind of request asked for once. Raises ProviderError where the provider cannot say."""
+    """Worst cases of nodes, each kind of request asked for once. Raises ProviderError if the provider cannot say."""
 
     def __init__(self, provider: Callable[[], Provider], overrides: Overrides, foresight: Foresight) -> None:
         self._provider = provider

@@ -12,7 +12,7 @@ from rpd.query.answer import Answer
 
 
 def write(path: Path, answer: Answer) -> None:
-    """Write ``answer`` to ``path``. Raise UsageError where pyarrow is not installed, OSError.
+    """Write ``answer`` to ``path``. Raise UsageError if pyarrow is not installed, OSError.
 
     A column whose values have several types becomes text; lists and tables become JSON.
     """

@@ -71,7 +71,7 @@ class Node:
     marks: tuple[Mark, ...] = ()
     """Nearest first: of the case, of the function, of the module."""
     own_job: Job | None = None
-    """The job as the marks ``gpu`` and ``budget`` changed it for this node; None where none did."""
+    """The job as the marks ``gpu`` and ``budget`` changed it for this node; None if none did."""
     needs: tuple[str, ...] = ()
     """The ids of the nodes that have to pass before this one can run (mark ``needs``)."""
 

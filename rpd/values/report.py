@@ -126,7 +126,7 @@ class PodRecord:
     cloud: str = ""
     image: str = ""
     digest: str = ""
-    """Which image the name meant when the pod was rented, as its registry said; empty where it did not say."""
+    """Which image the name meant when the pod was rented, as its registry said; empty if it did not say."""
     spot: bool = False
     rate: float = 0.0
     final_state: str = "unknown"
@@ -137,7 +137,7 @@ class PodRecord:
     volume_gb: int = 0
     """The size of the pod's own volume."""
     mount: str = ""
-    """Where the volume is; empty where the pod has none."""
+    """Where the volume is; empty if the pod has none."""
     container_disk_gb: int = 0
 
 
@@ -167,7 +167,7 @@ class SourceRecord:
     lock_file_sha256: str = ""
     lock_file: str = ""
     branch: str = ""
-    """Empty where a commit is checked out and no branch."""
+    """Empty if a commit is checked out and no branch."""
     author: str = ""
     """Whom git would have named as the author of a commit, as ``Name <address>``."""
     fingerprint: Mapping[str, str] = EMPTY

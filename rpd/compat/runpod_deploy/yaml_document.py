@@ -159,7 +159,7 @@ class Value:
 
 
 def read(path: Path, problems: Problems) -> Value:
-    """Return the root of the document. Raise CollectionError where it is no YAML, UsageError without PyYAML."""
+    """Return the root of the document. Raise CollectionError if it is no YAML, UsageError without PyYAML."""
     try:
         import yaml
     except ImportError:

@@ -31,7 +31,7 @@ class Networks:
     def join(self, cluster: str, key: str, address: str, port: int) -> tuple[int, socket.socket]:
         """Make the namespace of a member; return it, and a socket that listens at ``port`` of its loopback.
 
-        Raise OSError where this system has no such networks.
+        Raise OSError if this system has no such networks.
         """
         if cluster not in self._switches:
             self._switches[cluster] = self._made(

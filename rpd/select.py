@@ -202,8 +202,7 @@ def _named(name: str, arguments: Mapping[str, Value]) -> Predicate:
     return lambda matcher: matcher(name, arguments)
 
 
-# --- the meaning of names
-# -------------------------------------------------------------------------------------------
+# --- the meaning of names -------------------------------------------------------------------------------------------
 
 
 class KeywordMatcher:

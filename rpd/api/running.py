@@ -116,8 +116,7 @@ class Running:
         if self._is_over and not self._is_ready:
             self.result()
 
-    # --- for the program
-    # ----------------------------------------------------------------------------------------------
+    # --- for the program --------------------------------------------------------------------------------------------
 
     @property
     def done(self) -> bool:

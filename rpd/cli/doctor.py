@@ -349,8 +349,7 @@ def _offers(source: Source, request: PodRequest, node: Node, prices: Prices) -> 
         )
 
 
-# --- this machine
-# ---------------------------------------------------------------------------------------------------
+# --- this machine ---------------------------------------------------------------------------------------------------
 
 
 def _images(nodes: Sequence[Node], images: Iterable[tuple[str, Registry | str | None]]) -> Iterator[Finding]:

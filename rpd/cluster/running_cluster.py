@@ -77,8 +77,7 @@ class RunningCluster(Held):
     def __getitem__(self, rank: int) -> Pod:
         return self.ranks[rank]
 
-    # --- properties
-    # -------------------------------------------------------------------------------------------------
+    # --- properties -------------------------------------------------------------------------------------------------
 
     @property
     def nodes(self) -> int:

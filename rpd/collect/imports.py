@@ -218,6 +218,7 @@ class Importer:
         try:
             spec.loader.exec_module(module)
         except BaseException:
+            # As Python does: a module that failed to import must not be found by a later import.
             for each in names:
                 sys.modules.pop(each, None)
             raise
@@ -255,6 +256,7 @@ class Importer:
     @contextmanager
     def _on_path(self, texts: list[str]) -> Iterator[None]:
         """Put folders first on the import path and their modules into ``sys.modules``, and set others aside."""
+        # In reverse, because each is put in front: the first of ``texts`` ends up first.
         for text in reversed(texts):
             place = sys.path.index(text) if text in sys.path else None
             # Before it is taken from its old place: jobs import on other threads meanwhile.

@@ -205,8 +205,7 @@ class Namesakes:
                 raise
             raise ModuleNotFoundError(f"No module named {name!r}", name=name) from None
 
-    # --- owners
-    # -------------------------------------------------------------------------------------------------------
+    # --- owners -----------------------------------------------------------------------------------------------------
 
     def _is_users(self, file: str) -> bool:
         is_users = self._is_user.get(file)

@@ -165,8 +165,7 @@ class Machines:
         else:
             self._exited(container)
 
-    # --- for the account
-    # -----------------------------------------------------------------------------------------------
+    # --- for the account --------------------------------------------------------------------------------------------
 
     def start(self, pod: Pod) -> None:
         """Boot ``pod`` after the usual time, as its faults have it."""

@@ -220,6 +220,7 @@ class Scopes:
             return []
         try:
             errors: list[TeardownError] = []
+            # In the reverse order of their set-up, since later values may rest on earlier ones.
             for dependent in reversed(instance.dependents):
                 errors.extend(self._finish(dependent, dependent.last_user))
             errors.extend(run_finalizers(instance.finalizers, instance.definition, user))

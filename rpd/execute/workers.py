@@ -291,8 +291,7 @@ class Execution:
         if is_new:
             self._lanes.ended(node, report)
 
-    # --- wider teardowns
-    # -----------------------------------------------------------------------------------------------
+    # --- wider teardowns --------------------------------------------------------------------------------------------
 
     def _amend(self, finished: NodeRun | None = None, errors: Sequence[TeardownError] = ()) -> None:
         """Report nodes again whose shared pods were released since, or whose shared values failed to tear down.

@@ -63,6 +63,7 @@ class Commits:
             self._commit(group)
 
     def _commit(self, group: Sequence[str | Path]) -> None:
+        # One syncfs for many folders: a sync of each file would wait for the disk once per file.
         if len(group) > FEW and _sync_file_system(group[0]):
             return
         for folder in map(Path, group):

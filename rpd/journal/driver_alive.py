@@ -59,6 +59,7 @@ def birth(pid: int) -> str | None:
     except ProcessLookupError:
         return None
     except OSError:
+        # The process exists but belongs to another user, so it cannot be signalled.
         pass
     return ""
 

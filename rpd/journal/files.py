@@ -124,6 +124,7 @@ class RunFiles:
         made = pointer.with_name(f".{LATEST}.{os.urandom(4).hex()}")
         try:
             if not os.path.lexists(pointer) or _is_pointer(pointer):
+                # Made under another name and moved, so that ``latest`` is never missing.
                 _make_pointer(made, self.run_id)
                 made.replace(pointer)
         except OSError:

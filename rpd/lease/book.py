@@ -53,6 +53,7 @@ class LeaseBook:
                 lease for lease in self._leases if lease.is_open and self._names(lease) & {*self._unreleased}
             ]
         for lease in open_leases:
+            # One try each: they have been through all their retries already.
             with suppress(ReleaseError):
                 lease.release(tries=1)
         with self._lock:
@@ -87,6 +88,7 @@ class LeaseBook:
         """Delete every pod that is still open, all in parallel."""
         with self._lock:
             still_open: Sequence[Lease] = [lease for lease in self._leases if lease.is_open]
+        # Daemon threads must not keep the process alive if the wait for them is interrupted.
         threads = [threading.Thread(target=self._release, args=(lease,), daemon=True) for lease in still_open]
         for thread in threads:
             thread.start()

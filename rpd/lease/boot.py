@@ -96,6 +96,7 @@ class Boot:
             raise self._restarting(pod, self._restarts, self._read_log())
         if self._clock() >= self._look_at and self._may_look():
             self.look(pod)
+            # Each look costs calls to the API, and a large image can take many minutes.
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
             self._look_at = self._clock() + self._pause
 

@@ -297,6 +297,7 @@ class Lease(LeasedPod):
         give_up = time.monotonic() + self._stock_seconds
         pause = FIRST_STOCK_PAUSE
         while True:
+            # Before the offers are tried, so that a pod released meanwhile is not missed.
             released = self._headroom.mark()
             try:
                 refusals = self._try_offers()
@@ -378,6 +379,7 @@ class Lease(LeasedPod):
                 with self._creating:
                     self._stop.check()
                     self.pod = pod = self._provider.create(spec)
+            # RunPod refused, so no pod exists that a release would have to look for.
             except NoCapacity:
                 self._intended = False
                 raise
@@ -470,6 +472,7 @@ class Lease(LeasedPod):
                 pod = self._wait_for_ssh(deadline, boot)
             assert pod.ssh is not None
             began = time.monotonic()
+            # At least a second, so that a pod that is ready just before the deadline is not lost.
             left = max(1.0, deadline - began)
             endpoint = replace(pod.ssh, user=boot.user) if boot.user else pod.ssh
             try:

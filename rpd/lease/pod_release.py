@@ -76,6 +76,7 @@ def _until(
         failure = _try(provider, pod, act, is_done, look_back)
         if failure is None:
             return
+        # Only a person can unlock a pod, and a refusal of the account does not pass by itself either.
         if isinstance(failure, PodLocked) or (failure.stops_run and attempt + 1 >= HOPELESS_TRIES):
             break
     raise ReleaseError(pod.id, pod.name, str(failure))
@@ -93,7 +94,7 @@ def _try(
     try:
         act(pod.id)
     except PodNotFound:
-        pass
+        pass  # already gone; the look below confirms it
     except ProviderError as error:
         # The call failed, so read this pod alone: a shared list may be older than the attempt.
         failure, look = error, provider.get

@@ -109,8 +109,7 @@ class Foresight:
             job = self._jobs[key] = job_of(rental, node.job, values.__getitem__)
         return job
 
-    # --- future values of arguments
-    # --------------------------------------------------------------------------------------
+    # --- future values of arguments ---------------------------------------------------------------------------------
 
     def value(self, name: str, node: Node) -> object:
         """Return the future value of the fixture or parameter ``name`` for a node. Raise Unforeseen."""

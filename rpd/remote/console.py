@@ -69,6 +69,8 @@ class Console:
     def lent(self, far: Typing) -> Iterator[None]:
         """Pass input on to ``far`` until the block ends, byte for byte if it is a terminal."""
         if sys.platform == "win32":
+            # Windows cannot wait for standard input and a pipe at once, and has no SIGWINCH: only input is
+            # passed on.
             threading.Thread(target=self._pass_pipe, args=(far,), daemon=True, name="rpd-stdin").start()
             yield
             return

@@ -538,6 +538,7 @@ class _Following:
                 report = self._follow(self._left())
             except Disconnected as error:
                 fruitless = 0 if before != self._read else fruitless + 1
+                # Reconnecting works, but each new connection breaks before anything arrives on it.
                 if fruitless > 20:
                     raise ConnectionLost(str(error)) from error
                 self._shell.reconnect(self._interrupt)
@@ -581,6 +582,7 @@ class _Following:
             self._end_group()
             return
         self._interrupt = Interrupt()  # the request has been handled: the rest of the log is still wanted
+        # On another thread: the output that the command writes while it ends is passed on here meanwhile.
         ending = threading.Thread(target=self._end_group_quietly, daemon=True, name="rpd-kill")
         ending.start()
         try:

@@ -269,6 +269,7 @@ class Monitor:
                 self._tell_failed(error)
             if not self._closed.is_set():
                 self._tell(self._broken)
+            # A channel that breaks soon after it was opened is reopened ever more rarely.
             went_well = time.monotonic() - began > 2 * self._beat
             pause = min(_FIRST_WAIT, self._wait) if went_well else min(2 * pause, _LONGEST_PAUSE)
 

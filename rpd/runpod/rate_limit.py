@@ -69,6 +69,7 @@ class TokenBucket:
                 self._next = max(self._next, now) + self._share
             else:
                 self._next = max(self._next, now - self._burst * self._interval) + self._interval
+            # Each call that passes moves the rate back towards the usual one.
             self._interval = max(self._shortest, self._interval * _RECOVERY)
             wait = self._next - now
         if wait > 0:

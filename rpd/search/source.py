@@ -169,8 +169,7 @@ class StudySource(Source):
             ) from None
         return Handed(number, values, self._node(number, values, tries, confirms=confirms), confirms, tries)
 
-    # --- for the scheduler
-    # --------------------------------------------------------------------------------------------
+    # --- for the scheduler ------------------------------------------------------------------------------------------
 
     @property
     def is_over(self) -> bool:
@@ -228,8 +227,7 @@ class StudySource(Source):
             **({"tries": handed.tries} if handed.tries > 1 else {}),
         }
 
-    # --- choice of trials
-    # ---------------------------------------------------------------------------------------------
+    # --- choice of trials -------------------------------------------------------------------------------------------
 
     def _more(self) -> bool:
         """Return whether there may be another trial once nothing is running."""
@@ -306,8 +304,7 @@ class StudySource(Source):
             self._ended = why
             self._tell(f"{self.template.id}: no more trials after {len(self._nodes_used())}: {why}")
 
-    # --- results
-    # ------------------------------------------------------------------------------------------------------
+    # --- results ----------------------------------------------------------------------------------------------------
 
     def _over(self, handed: Handed, report: NodeReport, *, is_past: bool = False) -> None:
         result = report.result

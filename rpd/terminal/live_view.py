@@ -226,8 +226,7 @@ class LiveView(View):
             code = "" if step.exit_code is None else f"exit code {step.exit_code}, "
             self._tell("DONE", node.id, f"{step.kind} in {code}{format_duration(step.seconds)}")
 
-    # --- finished nodes
-    # -------------------------------------------------------------------------------------------------
+    # --- finished nodes ---------------------------------------------------------------------------------------------
 
     def _over(self, node: Node, report: NodeReport) -> str:
         """Remove a node from the board; one that did not pass stays in sight."""

@@ -112,8 +112,7 @@ class View:
         """Return more facts for the head."""
         return []
 
-    # --- finished nodes
-    # -------------------------------------------------------------------------------------------------
+    # --- finished nodes ---------------------------------------------------------------------------------------------
 
     @hookimpl
     def rpd_node_report(self, node: Node, report: NodeReport) -> None:

@@ -547,8 +547,7 @@ class _Writer:
             named |= {"exclude": _list(kept)} if kept else {}
             out.add(call("pod.pull", [self._value(artifact.remote)], named, indent=4), artifact.line)
 
-    # --- differences
-    # ---------------------------------------------------------------------------------------------------
+    # --- differences ------------------------------------------------------------------------------------------------
 
     def _left_out(self) -> None:
         spec = self._spec

@@ -67,8 +67,7 @@ class NodeSeries:
         self._is_untold = True
         self._records = None
 
-    # --- incoming measurements
-    # ------------------------------------------------------------------------------------------
+    # --- incoming measurements --------------------------------------------------------------------------------------
 
     def begin(self, patterns: Iterable[str] = ()) -> None:
         """Note that a command starts; ``patterns`` find values in its output."""

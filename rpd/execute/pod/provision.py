@@ -97,6 +97,7 @@ def _rented(job: Job, run: NodeRun, context: RunContext, kind: PodKind) -> Lease
         context.leases.lost(error)
         raise
     except (PodNotReady, ConnectionLost):
+        # Other offers come first from now on: this one's machine may be broken.
         if lease.offer is not None:
             context.renting.bad_offers.add(lease.offer)
         raise
@@ -306,6 +307,7 @@ def _secure(lease: Lease, run: NodeRun, context: RunContext) -> None:
     except BaseException:
         lease.node_failed()
         try:
+            # Without a watchdog, the pod would bill on if this process died.
             lease.release(Release.DELETE)
         except ReleaseError as error:
             context.leases.lost(error)

@@ -45,6 +45,7 @@ def open_connection(
     """
     deadline = time.monotonic() + seconds
     *addresses, last = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    # A host name may have an IPv6 address that is unreachable from here, so every address is tried.
     for address in addresses:
         with contextlib.suppress(OSError):
             return _opened_at(address, endpoint, private_key, pin, deadline=deadline, interrupt=interrupt)
@@ -96,6 +97,8 @@ def _opened(
         config=fabric.Config(lazy=True, ssh_config=paramiko.SSHConfig()),
         connect_timeout=seconds,
         connect_kwargs={
+            # Only the run's key: each key of an agent would count as a failed login, and sshd permits only a
+            # few.
             "pkey": private_key,
             "allow_agent": False,
             "look_for_keys": False,

@@ -17,6 +17,7 @@ NO_EXIT_CODE = 255
 def lend(console: Console, channel: Any) -> int:
     """Connect the console to a program until it ends; return its exit code, 255 if it has none."""
     with console.lent(_Typing(channel)):
+        # Standard error is read on another thread: a window that nobody empties would stop the program.
         errors = threading.Thread(
             target=_pour, args=(channel.recv_stderr, console.write_error), daemon=True, name="rpd-stderr"
         )

@@ -267,6 +267,7 @@ class SshShell:
             failure = self._try_once(deadline)
             if failure is None:
                 return None
+            # Not at every failure, since this is a call to RunPod's API.
             if time.monotonic() - asked > _ALIVE_EVERY_SECONDS:
                 self._check_alive(failure)
                 asked = time.monotonic()

@@ -127,6 +127,7 @@ class SshStream:
                 raise self._too_much()
         with self._interrupt.waking(self.close):
             code = self._exit_code()
+        # The program has ended, so its input is no longer read: the writer may hang on a full window.
         if self._writer is not None:
             self._writer.join(_QUIET_SECONDS)
         if self._failure is not None:
@@ -178,6 +179,7 @@ class SshStream:
             except TimeoutError:
                 self._take_errors()
                 self._check()
+                # Input that the pod takes counts as movement, even if it prints nothing.
                 if written != self._written:
                     self._moved = time.monotonic()
                 else:

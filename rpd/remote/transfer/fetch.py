@@ -229,6 +229,7 @@ class Fetching:
             try:
                 return self._ask_for_parts(remaining(pieces, partial.size), old, file, partial)
             except Disconnected:
+                # Only breaks without progress count: a large file may outlast many connections.
                 breaks = 1 if partial.size > safe else breaks + 1
                 safe = partial.size
                 if breaks > TRIES:
@@ -279,6 +280,7 @@ class Fetching:
                     reasons = self._fetch_once(missing, options)
                     rounds += 1
             except Disconnected as error:
+                # Only breaks without progress count, as above.
                 breaks = 1 if self._safe_bytes > safe else breaks + 1
                 safe = self._safe_bytes
                 if breaks > TRIES:

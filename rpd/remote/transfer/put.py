@@ -248,6 +248,7 @@ class _Sending:
             try:
                 return self._send_once()
             except Disconnected:
+                # Only breaks without progress count: a large upload may outlast many connections.
                 breaks = 1 if self._safe > safe else breaks + 1
                 safe = self._safe
                 if breaks >= TRIES:

@@ -40,8 +40,7 @@ class RunPodProvider(Renter):
         self._sdk: Sdk | None = None
         self._plain_reads = False
 
-    # --- the account, and the stock
-    # ---------------------------------------------------------------------------
+    # --- the account, and the stock ---------------------------------------------------------------------------------
 
     def account(self) -> Account:
         """Check the key and return its account, with its balance if RunPod reports it. Raise AuthError."""
@@ -123,6 +122,7 @@ class RunPodProvider(Renter):
         document = registry.delete(registry_id)
         try:
             self._read(lambda: self._api.query(document, lambda data: data))
+        # GraphQL's errors do not say whether the credentials are gone already, so the list decides.
         except RequestRejected:
             if any(auth.id == registry_id for auth in self.registries()):
                 raise
@@ -150,6 +150,7 @@ class RunPodProvider(Renter):
             try:
                 return self._api.query(pods.read_one(pod_id), lambda data: _pod_in(data["pod"]))
             except SchemaMismatch:
+                # RunPod changed its schema: from now on the SDK's own query is used.
                 self._plain_reads = True
         return understood(_pod_in, self._api.pod(escape(pod_id, "the pod id")))
 

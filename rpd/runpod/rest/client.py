@@ -143,6 +143,7 @@ class Rest:
                 seconds=seconds,
             )
         except (Overdue, bounds.TooLong, httpx_.ReadTimeout):
+            # The stream never ends by itself, so a timeout is its usual end.
             pass
         except (httpx_.HTTPError, httpx_.InvalidURL) as error:
             raise classify(_lost(error, self._base)) from None

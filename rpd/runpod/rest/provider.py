@@ -41,8 +41,7 @@ _REGISTRIES = "/registries"
 class RestProvider(Renter):
     """Rents pods over REST v2, which has no spot pods."""
 
-    # --- the account, and the stock
-    # ---------------------------------------------------------------------------
+    # --- the account, and the stock ---------------------------------------------------------------------------------
 
     def account(self) -> Account:
         """Check the key and return its account, with its balance while GraphQL reports it. Raise AuthError.

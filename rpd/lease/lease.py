@@ -379,8 +379,8 @@ class Lease(LeasedPod):
                 with self._creating:
                     self._stop.check()
                     self.pod = pod = self._provider.create(spec)
-            # RunPod refused, so no pod exists that a release would have to look for.
             except NoCapacity:
+                # RunPod refused, so no pod exists that a release would have to look for.
                 self._intended = False
                 raise
             except AmbiguousCreate:

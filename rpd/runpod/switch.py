@@ -212,8 +212,8 @@ class SwitchingProvider(Speaker):
                 self._client.graphql(balance.QUERY)
             except ApiRetired as retired:
                 self._retire(retired)
-            # GraphQL answered, so it is not retired. The next call reports the refused key.
             except AuthError:
+                # GraphQL answered, so it is not retired. The next call reports the refused key.
                 pass
             except ProviderError as error:
                 # GraphQL fails and REST v2 answers: it is not the network, so GraphQL counts as gone.

@@ -122,8 +122,8 @@ class RunPodProvider(Renter):
         document = registry.delete(registry_id)
         try:
             self._read(lambda: self._api.query(document, lambda data: data))
-        # GraphQL's errors do not say whether the credentials are gone already, so the list decides.
         except RequestRejected:
+            # GraphQL's errors do not say whether the credentials are gone already, so the list decides.
             if any(auth.id == registry_id for auth in self.registries()):
                 raise
 

@@ -536,7 +536,7 @@ def _may_have_entry_points() -> bool:
     A glance at the files, because loading the library that reads them properly takes a third of an ``rpd
     collect``, and usually there are none.
     """
-    wanted = f"[{PROJECT}]".encode()
+    header = f"[{PROJECT}]".encode()
     for place in sys.path:
         if place.endswith((".zip", ".egg")) and Path(place).is_file():
             return True
@@ -545,7 +545,7 @@ def _may_have_entry_points() -> bool:
                 continue
             try:
                 with open(f"{place}{os.sep}{name}{os.sep}entry_points.txt", "rb") as file:  # noqa: PTH123 - there are many
-                    if wanted in file.read():
+                    if header in file.read():
                         return True
             except (FileNotFoundError, NotADirectoryError):
                 continue
@@ -591,18 +591,18 @@ def observer_names() -> frozenset[str]:
 
 
 def _check_hook_names(plugin: object, name: str) -> None:
-    known = hook_names()
+    hooks = hook_names()
     for attribute in vars(plugin) if hasattr(plugin, "__dict__") else ():
         if not attribute.startswith("rpd_"):
             continue
         value = getattr(plugin, attribute)
-        if attribute in known and not inspect.isroutine(value):
+        if attribute in hooks and not inspect.isroutine(value):
             raise UsageError(f"plugin {name}: {attribute}: expected a function, got {value!r}")
         if inspect.iscoroutinefunction(value):
             raise UsageError(
                 f"plugin {name}: {attribute} is async: hooks are called in threads, so write a plain function"
             )
-        if callable(value) and attribute not in known:
-            close = closest(attribute, known)
+        if callable(value) and attribute not in hooks:
+            close = closest(attribute, hooks)
             meant = f"; did you mean {close}?" if close else ""
             raise UsageError(f"plugin {name}: unknown hook {attribute}{meant}")

@@ -133,10 +133,10 @@ class _Writer:
         return made
 
     def properties(self, parent: ET.Element, values: Mapping[str, str]) -> None:
-        given = {name: value for name, value in values.items() if value}
-        if given:
+        texts = {name: value for name, value in values.items() if value}
+        if texts:
             holder = self.element(parent, "properties")
-            for name, value in given.items():
+            for name, value in texts.items():
                 self.element(holder, "property", name=name, value=value)
 
     def collection_error(self, suite: ET.Element, file: str, messages: Sequence[str]) -> None:

@@ -65,13 +65,13 @@ def _groups(nodes: Sequence[Node]) -> list[list[Node]]:
 
     for node in nodes:
         keys = list(_shared_pods(node))
-        known = sorted({address(home[key]) for key in keys if key in home})
-        if known:
-            number = known[0]
-            for other in known[1:]:
-                groups[number].extend(groups[other])
-                groups[other] = []
-                moved[other] = number
+        numbers = sorted({address(home[key]) for key in keys if key in home})
+        if numbers:
+            number = numbers[0]
+            for joined in numbers[1:]:
+                groups[number].extend(groups[joined])
+                groups[joined] = []
+                moved[joined] = number
             groups[number].append(node)
         else:
             number = len(groups)

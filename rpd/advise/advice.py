@@ -151,9 +151,9 @@ def _card(row: GpuRow, cloud: Cloud, count: int, catalogue: Catalogue) -> Card |
     price = row.price(cloud)
     if price is None or not row.rents(cloud, count):
         return None
-    known = catalogue.stock_known and cloud is Cloud.SECURE
-    places = tuple(place for place, _ in catalogue.datacenters_with(row.id)) if known else ()
-    stock = catalogue.stock_in(row.id, None) if known else "unknown"
+    is_stock_known = catalogue.stock_known and cloud is Cloud.SECURE
+    places = tuple(place for place, _ in catalogue.datacenters_with(row.id)) if is_stock_known else ()
+    stock = catalogue.stock_in(row.id, None) if is_stock_known else "unknown"
     return Card(
         gpu_id=row.id,
         memory_gb=row.memory_gb,

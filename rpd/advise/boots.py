@@ -101,7 +101,7 @@ def experiences(tries: Iterable[Try], *by: str) -> list[Experience]:
 def _tries(folder: Path) -> Iterator[Try]:
     """Yield the tries that the journal of a run tells; a pod that was given back before it was ready has failed."""
     pods = _pods(folder)
-    asked: dict[str, tuple[float, str, str]] = {}
+    requested: dict[str, tuple[float, str, str]] = {}
     ready: set[str] = set()
     for event in journal.read(folder / journal.FILE_NAME):
         name, at = str(event.get("pod_name", "")), moment(event.get("at"))
@@ -110,17 +110,17 @@ def _tries(folder: Path) -> Iterator[Try]:
         match event["event"]:
             case "intent":
                 terms = event.get("terms") or {}
-                asked[name] = (at, str(terms.get("gpu_id") or "CPU"), str(terms.get("datacenter") or ""))
-            case "refused" if name in asked:
-                _, gpu, place = asked[name]
+                requested[name] = (at, str(terms.get("gpu_id") or "CPU"), str(terms.get("datacenter") or ""))
+            case "refused" if name in requested:
+                _, gpu, place = requested[name]
                 yield Try(gpu, place, "", "refused", 0.0)
-            case "ready" if name in asked and name not in ready:
+            case "ready" if name in requested and name not in ready:
                 ready.add(name)
-                began, gpu, place = asked[name]
+                began, gpu, place = requested[name]
                 actual, image = pods.get(name, ("", ""))
                 yield Try(gpu, actual or place, image, "ready", round(at - began, 3))
-            case "released" if name in asked and name not in ready:
-                began, gpu, place = asked[name]
+            case "released" if name in requested and name not in ready:
+                began, gpu, place = requested[name]
                 actual, image = pods.get(name, ("", ""))
                 ready.add(name)
                 yield Try(gpu, actual or place, image, "failed", round(at - began, 3))

@@ -159,8 +159,8 @@ class Reports(Sequence[NodeReport]):
 def reports_of(reports: Sequence[NodeReport], run: str) -> Reports:
     """Return the reports of a run that is over, as they are in memory."""
     rows = [row_of(run, report.folder, manifest.document_of(report)) for report in reports]
-    known = {f"{report.folder}\n{report.node.id}": report for report in reports}
-    return Reports(rows, known=known)
+    reports_by_key = {f"{report.folder}\n{report.node.id}": report for report in reports}
+    return Reports(rows, known=reports_by_key)
 
 
 def moment_of(since: Since | None) -> str:
@@ -202,7 +202,7 @@ def _test(name: str, wanted: object, columns: Sequence[str]) -> Callable[[Row], 
 
 
 def _among(column: str, wanted: object, known: Sequence[str]) -> Callable[[Row], bool]:
-    asked = {str(each) for each in ([wanted] if isinstance(wanted, str) else wanted)}  # type: ignore[attr-defined]
-    if known and (odd := sorted(asked - set(known))):
+    choices = {str(each) for each in ([wanted] if isinstance(wanted, str) else wanted)}  # type: ignore[attr-defined]
+    if known and (odd := sorted(choices - set(known))):
         raise UsageError(f"{column}: expected one of {', '.join(known)}, got {odd[0]!r}")
-    return lambda row: row[column] in asked
+    return lambda row: row[column] in choices

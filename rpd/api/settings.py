@@ -134,8 +134,8 @@ def names(command: str) -> frozenset[str]:
 
 def check_name(command: str, name: str, also: Iterable[str] = ()) -> None:
     """Raise UsageError for a keyword that is no setting, with the one that is meant; ``also`` would do as well."""
-    known = names(command)
-    if name in known:
+    setting_names = names(command)
+    if name in setting_names:
         return
     if name in settings():
         raise UsageError(
@@ -152,11 +152,11 @@ _CALLS = {"collect": "nodes", "estimate": "forecast", "run": "run"}
 @cache
 def _by_flag(command: str) -> Mapping[str, str]:
     """Return flag, without its dashes, to the name of its setting: ``n`` is ``width``."""
-    known = names(command)
+    setting_names = names(command)
     return {
         flag.lstrip("-"): name
         for name, setting in settings().items()
-        if name in known
+        if name in setting_names
         for flag in setting.flags
     }
 

@@ -79,7 +79,7 @@ def read_known(runs_path: Path, *, wanted: Callable[[str], bool], since: float, 
     A run that ended earlier is left out, unless a pod of it stayed. ``damaged`` is called with each
     unreadable part.
     """
-    known = Known()
+    records = Known()
     begin = datetime.fromtimestamp(since, UTC).isoformat()
     for info in history.runs(runs_path):
         if info.backend and not wanted(info.backend):
@@ -92,10 +92,10 @@ def read_known(runs_path: Path, *, wanted: Callable[[str], bool], since: float, 
             each.ended is None or each.ended >= since or each.final_state != "deleted" for each in rentals
         ):
             continue
-        known.runs += 1
-        users = _users(folder, known.volumes, damaged)
-        known.rentals += [replace(each, users=tuple(users.get(each.pod_id, ()))) for each in rentals]
-    return known
+        records.runs += 1
+        users = _users(folder, records.volumes, damaged)
+        records.rentals += [replace(each, users=tuple(users.get(each.pod_id, ()))) for each in rentals]
+    return records
 
 
 def _rentals(folder: Path, owner: str, damaged: Damaged) -> Iterator[Rental]:

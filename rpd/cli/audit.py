@@ -55,11 +55,11 @@ def main(config: Config, manager: PluginManager) -> int:
         known = _known(folders, provider.name, bill.since)
         names = _names(provider)
         code = code_after(provider)
-    audit = reconcile(bill, known.rentals, now=now)
+    audit = reconcile(bill, records.rentals, now=now)
     if config.output.as_json:
-        say_document(_document(audit, names, known, own.by))
+        say_document(_document(audit, names, records, own.by))
     else:
-        say("\n".join(_lines(audit, names, known, own.by)))
+        say("\n".join(_lines(audit, names, records, own.by)))
     return ExitCode.FAILED if own.exit_code and not audit.is_explained else code
 
 
@@ -76,7 +76,7 @@ def _known(folders: Sequence[Path], provider: str, since: float) -> Known:
     """Return the rentals of the runs in these folders whose pods came from a provider of this name."""
     is_emulated = provider.startswith(EMULATOR)
     damage: dict[str, None] = {}
-    known = Known()
+    records = Known()
     for folder in folders:
         more = read_known(
             folder,
@@ -84,13 +84,13 @@ def _known(folders: Sequence[Path], provider: str, since: float) -> Known:
             since=since,
             damaged=lambda text: damage.setdefault(text),
         )
-        known.rentals += more.rentals
-        known.runs += more.runs
+        records.rentals += more.rentals
+        records.runs += more.runs
         for volume, nodes in more.volumes.items():
-            known.volumes.setdefault(volume, set()).update(nodes)
+            records.volumes.setdefault(volume, set()).update(nodes)
     for text in damage:
         note(f"rpd: {text}")
-    return known
+    return records
 
 
 def _names(provider: WholeAccount) -> _Names:
@@ -221,8 +221,8 @@ def _volumes(audit: Audit, names: _Names, known: Known) -> Iterator[str]:
 
 def _uses(volume_id: str, names: _Names, known: Known) -> int:
     """Return how many nodes of the runs asked for a volume, by its id or its name."""
-    asked = known.volumes
-    return len(asked.get(volume_id, set()) | asked.get(names.volumes.get(volume_id, volume_id), set()))
+    askers = known.volumes
+    return len(askers.get(volume_id, set()) | askers.get(names.volumes.get(volume_id, volume_id), set()))
 
 
 def _by(audit: Audit, names: _Names, by: str) -> Iterator[str]:

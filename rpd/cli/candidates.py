@@ -81,8 +81,8 @@ def candidates(words: Sequence[str], cwd: Path) -> Candidates:
     last = flags.get(before[-1])
     if last is not None and _takes_value(last):
         return _values(last, current, cwd)
-    given = [word for word in before[1:] if not word.startswith("-")]
-    return _beginning(current, _positional(command, given, current, cwd))
+    positional = [word for word in before[1:] if not word.startswith("-")]
+    return _beginning(current, _positional(command, positional, current, cwd))
 
 
 def _beginning(current: str, values: Candidates) -> Candidates:
@@ -166,9 +166,11 @@ def _jobs(current: str, cwd: Path) -> Candidates:
     path = cwd / file
     # Remembered ids start at the root folder, typed ones at the current folder.
     inside = os.path.relpath(path, root).replace(os.sep, "/")
-    known = [node_id.partition("::")[2] for node_id in _remembered(root) if node_id.startswith(f"{inside}::")]
+    past_nodes = [
+        node_id.partition("::")[2] for node_id in _remembered(root) if node_id.startswith(f"{inside}::")
+    ]
     jobs = list(_decorated(path))
-    cases = [each for each in known if each.partition("[")[0] in jobs]
+    cases = [each for each in past_nodes if each.partition("[")[0] in jobs]
     has_job = any(name.startswith(job) for job in jobs)
     return dict.fromkeys((f"{file}::{each}" for each in (*jobs, *(cases if has_job or not jobs else ()))), "")
 

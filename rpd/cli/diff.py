@@ -102,8 +102,8 @@ def _run_lines(left: _Side, right: _Side, titles: Sequence[str]) -> Iterator[str
     of_run = differences(left.run, right.run)
     yield from (f"{side}: {title}" for side, title in zip(_SIDES, titles, strict=True))
     yield from (f"{name}: {_short(a)} | {_short(b)}" for name, (a, b) in of_run.items())
-    for title, one, other in ((_SIDES[0], left, right), (_SIDES[1], right, left)):
-        alone = [node_id for node_id in one.nodes if node_id not in other.nodes]
+    for title, own, opposite in ((_SIDES[0], left, right), (_SIDES[1], right, left)):
+        alone = [node_id for node_id in own.nodes if node_id not in opposite.nodes]
         if alone:
             yield f"only in {title}: {_listed(alone)}"
     rows, others = _compared(left, right)

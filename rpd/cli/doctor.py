@@ -310,18 +310,18 @@ def _gpu_names(source: Source, request: PodRequest, node: Node) -> Iterator[Find
     if source.live is None or request.gpu is None:
         return
     try:
-        known = source.live.catalogue(request.gpu.count)
+        catalogue = source.live.catalogue(request.gpu.count)
     except ProviderError as error:
         yield fail("gpu", f"cannot read the catalogue: {error}", _TRY_AGAIN)
         return
     for gpu_id in request.gpu.ids:
-        if known.complete and gpu_id not in known.gpus:
-            close = closest_gpu_ids(gpu_id, known.gpus)
+        if catalogue.complete and gpu_id not in catalogue.gpus:
+            close = closest_gpu_ids(gpu_id, catalogue.gpus)
             meant = f"use {' or '.join(map(repr, close))}" if close else "see `rpd gpus`"
             yield warn("gpu", f"{node.definition.location}: RunPod does not offer {gpu_id!r} now", meant)
     places = {place for levels in known.stock.values() for place in levels}
     for place in request.datacenters:
-        if known.stock_known and place.upper() in KNOWN_DATACENTERS - places:
+        if catalogue.stock_known and place.upper() in KNOWN_DATACENTERS - places:
             where = f"{node.definition.location}: nothing is in stock in data centre {place!r}"
             yield warn("data centre", where, "see `rpd gpus`")
 
@@ -380,15 +380,15 @@ def _images(nodes: Sequence[Node], images: Iterable[tuple[str, Registry | str | 
 
 
 def _secrets(nodes: Sequence[Node]) -> Iterator[Finding]:
-    wanted = {secret.name for node in nodes for secret in named_by(node)}
-    if not wanted:
+    names = {secret.name for node in nodes for secret in named_by(node)}
+    if not names:
         return
     try:
         read_secrets(nodes)
     except UsageError as error:
         yield fail("secrets", str(error), "export it before the run")
     else:
-        yield ok("secrets", f"{', '.join(sorted(wanted))}: set")
+        yield ok("secrets", f"{', '.join(sorted(names))}: set")
 
 
 def _first_line(text: str) -> str:

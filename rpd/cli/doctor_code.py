@@ -86,8 +86,10 @@ def _bytes(count: float) -> str:
 
 def _texts(files: Iterable[StagedFile]) -> Iterator[tuple[str, str]]:
     """Yield name and text of the files that people write."""
-    wanted = [f for f in files if f.kind is Kind.FILE and f.path.suffix in _TEXT and f.size <= _LARGEST_TEXT]
-    for file in wanted[:_MOST_TEXTS]:
+    candidates = [
+        f for f in files if f.kind is Kind.FILE and f.path.suffix in _TEXT and f.size <= _LARGEST_TEXT
+    ]
+    for file in candidates[:_MOST_TEXTS]:
         try:
             yield file.name, file.path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):

@@ -59,18 +59,22 @@ def main(config: Config, manager: PluginManager) -> int:
 
 def _totals(estimates: Sequence[Estimate]) -> tuple[float, int, float]:
     """Return the expected USD, of how many nodes it is, and the worst USD."""
-    known = [row for row in estimates if row.expected_usd is not None]
-    expected = [row.expected_usd or 0.0 for row in known]
-    return sum(expected), sum(row.times for row in known), sum(row.worst_case_usd or 0.0 for row in estimates)
+    priced = [row for row in estimates if row.expected_usd is not None]
+    expected = [row.expected_usd or 0.0 for row in priced]
+    return (
+        sum(expected),
+        sum(row.times for row in priced),
+        sum(row.worst_case_usd or 0.0 for row in estimates),
+    )
 
 
 def _document(estimates: Sequence[Estimate], source: str) -> dict[str, Any]:
-    expected, known, worst = _totals(estimates)
+    expected, priced_nodes, worst = _totals(estimates)
     return {
         "source": source,
         "nodes": [row.table() for row in estimates],
         "expected_usd": expected,
-        "expected_for_nodes": known,
+        "expected_for_nodes": priced_nodes,
         "worst_case_usd": worst,
     }
 
@@ -86,9 +90,9 @@ def _print(estimates: Sequence[Estimate], *, quiet: bool) -> None:
 
 
 def _summary(estimates: Sequence[Estimate]) -> str:
-    expected, known, worst = _totals(estimates)
+    expected, priced_nodes, worst = _totals(estimates)
     nodes = sum(row.times for row in estimates)
-    unknown = nodes - known
+    unknown = nodes - priced_nodes
     text = f"expected {_usd(expected)}"
     if unknown and expected == 0:
         text = "expected unknown (none of the jobs has passed here yet)"

@@ -48,10 +48,10 @@ def main(config: Config, manager: PluginManager) -> int:
     del manager
     if own.all_runs and config.args:
         raise UsageError("rpd events --all takes no run: leave --all out, or the run")
-    wanted, earliest = Filter(own.filters), since(own.since)
+    filter_, earliest = Filter(own.filters), since(own.since)
     count = 0
     for event in _events(config, earliest):
-        if str(event.get("at", "")) >= earliest and wanted.matches(event):
+        if str(event.get("at", "")) >= earliest and filter_.matches(event):
             count += 1
             if config.output.as_json:
                 say_line(event)

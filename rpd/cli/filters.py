@@ -49,7 +49,7 @@ class Filter:
 
 def matching(rows: Iterable[Mapping[str, Any]], filters: Filters, what: str) -> list[Mapping[str, Any]]:
     """Return those that have the wanted values. Raise UsageError for a name that none has."""
-    wanted = Filter(filters)
-    fitting = [row for row in rows if wanted.matches(row)]
-    wanted.check(what)
+    filter_ = Filter(filters)
+    fitting = [row for row in rows if filter_.matches(row)]
+    filter_.check(what)
     return fitting

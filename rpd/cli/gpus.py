@@ -93,16 +93,18 @@ class _View:
     def _usd(row: GpuRow, cloud: Cloud, *, spot: bool) -> float | None:
         if not row.rents(cloud, 1):
             return None
-        known = row.secure_spot_usd_per_hr if cloud is Cloud.SECURE else row.community_spot_usd_per_hr
-        return known if spot else row.price(cloud)
+        spot_usd = row.secure_spot_usd_per_hr if cloud is Cloud.SECURE else row.community_spot_usd_per_hr
+        return spot_usd if spot else row.price(cloud)
 
 
 def _chosen(catalogue: Catalogue, words: Sequence[str], view: _View) -> list[GpuRow]:
     """Return the rows wanted, in order. Raise UsageError if none is left."""
     known_places = {place for places in catalogue.stock.values() for place in places}
-    asked = {word.upper() for word in words} & (known_places if catalogue.stock_known else KNOWN_DATACENTERS)
-    texts = [word.lower() for word in words if word.upper() not in asked]
-    places = asked if catalogue.stock_known else set()
+    place_words = {word.upper() for word in words} & (
+        known_places if catalogue.stock_known else KNOWN_DATACENTERS
+    )
+    texts = [word.lower() for word in words if word.upper() not in place_words]
+    places = place_words if catalogue.stock_known else set()
     rows = [
         row
         for row in catalogue.gpus.values()

@@ -106,16 +106,16 @@ def _conftest(folder: Path, asked: str | None) -> tuple[str, dict[Path, str]]:
     """Return the name of the conftest, and the file that has to say so with its text, unless it does."""
     root, file = find_root(folder)
     text = read_file(file)
-    known = text.get("conftest", CONFTEST)
-    wanted = asked or known
-    if wanted == known:
-        return wanted, {}
+    present = text.get("conftest", CONFTEST)
+    conftest = asked or present
+    if conftest == present:
+        return conftest, {}
     if "conftest" in text:
         raise UsageError(f"{file}: it already sets conftest to {known!r}; nothing was written")
     line = f'conftest = "{wanted}"'
     if file is None:
-        return wanted, {root / _OWN_FILE: f"{line}\n\n{_SETTINGS}"}
-    return wanted, {file: _with_key(file, line)}
+        return conftest, {root / _OWN_FILE: f"{line}\n\n{_SETTINGS}"}
+    return conftest, {file: _with_key(file, line)}
 
 
 def _with_key(file: Path, line: str) -> str:

@@ -28,20 +28,20 @@ class LogFile:
         with file:
             at = file.seek(0, os.SEEK_END)
             # The newline that ends the last line begins none.
-            wanted, self.at = lines + 1, at
+            missing, self.at = lines + 1, at
             if at and lines:
                 file.seek(at - 1)
-                wanted -= file.read(1) != b"\n"
+                missing -= file.read(1) != b"\n"
             while at and lines:
                 size = min(_BYTES, at)
                 at -= size
                 file.seek(at)
                 block = file.read(size)
                 newlines = block.count(b"\n")
-                if newlines >= wanted:
-                    self.at = at + _position(block, wanted) + 1
+                if newlines >= missing:
+                    self.at = at + _position(block, missing) + 1
                     return
-                wanted -= newlines
+                missing -= newlines
                 self.at = at
 
     def print_new(self) -> None:

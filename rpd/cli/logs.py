@@ -57,7 +57,7 @@ def main(config: Config, manager: PluginManager) -> int:
 
 def _follow(config: Config, run_folder: Path, entry: NodeEntry, log: LogFile) -> None:
     """Go on while the run's process writes the file; where that is gone and the node is not over, follow the pod."""
-    asked = -_IMPATIENCE_SECONDS
+    asked_at = -_IMPATIENCE_SECONDS
     journal = _Changes(NodeFiles(entry.folder).journal)
     work = Work()
     while True:
@@ -67,10 +67,10 @@ def _follow(config: Config, run_folder: Path, entry: NodeEntry, log: LogFile) ->
         if work.is_over and entry.report is not None:
             log.print_new()
             return
-        if time.monotonic() - asked >= _IMPATIENCE_SECONDS:
+        if time.monotonic() - asked_at >= _IMPATIENCE_SECONDS:
             if not connect_to_node.is_driven(run_folder):
                 break
-            asked = time.monotonic()
+            asked_at = time.monotonic()
         time.sleep(LOOK_SECONDS)
     log.print_new()
     _follow_on_pod(config, run_folder.name, entry, work, log)

@@ -210,9 +210,9 @@ def _lines(rows: Sequence[_Row]) -> Iterator[str]:
     if any(row.speed and not row.steps for row in rows):
         yield "the number of steps of a job is unknown: pass --steps N"
     for job in dict.fromkeys(row.job for row in rows):
-        known = [row for row in rows if row.job == job and row.forecast]
-        if len(known) > 1:
-            best = min(known, key=lambda row: row.forecast.usd[0] if row.forecast else 0.0)
+        forecasts = [row for row in rows if row.job == job and row.forecast]
+        if len(forecasts) > 1:
+            best = min(forecasts, key=lambda row: row.forecast.usd[0] if row.forecast else 0.0)
             yield f"{job}: cheapest on {best.measured.card.gpu_id}"
     yield f"intervals hold in 9 of 10 cases if a job keeps its speed; measuring cost ${spent:.4f}"
 

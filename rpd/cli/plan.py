@@ -59,8 +59,8 @@ class _Plan:
 
     def expected(self, nodes: Sequence[Planned]) -> tuple[float, int]:
         """Return the expected USD, and of how many nodes it is not known."""
-        known = [self.costs[node.id].expected_usd for node in nodes if node.id in self.costs]
-        return sum(usd for usd in known if usd is not None), known.count(None)
+        costs = [self.costs[node.id].expected_usd for node in nodes if node.id in self.costs]
+        return sum(usd for usd in costs if usd is not None), costs.count(None)
 
 
 def main(config: Config, manager: PluginManager) -> int:
@@ -80,11 +80,11 @@ def main(config: Config, manager: PluginManager) -> int:
     print_errors(errors)
     if errors:
         return ExitCode.INTERRUPTED
-    other = _other(own.against, config.invocation_dir, config.argv, config.args) if own.against else None
-    if not snapshot.nodes and not (other and other.fingerprints):
+    base = _other(own.against, config.invocation_dir, config.argv, config.args) if own.against else None
+    if not snapshot.nodes and not (base and base.fingerprints):
         tell_nothing(config, snapshot.gathered)
         return ExitCode.NOTHING_COLLECTED
-    plan = _planned(config, manager, snapshot, other)
+    plan = _planned(config, manager, snapshot, base)
     if own.markdown is not None:
         _write_markdown(config.invocation_dir / Path(own.markdown).expanduser(), own.markdown, plan)
     _print(config.output, plan)
@@ -92,10 +92,10 @@ def main(config: Config, manager: PluginManager) -> int:
 
 
 def _other(ref: str, here: Path, argv: Sequence[str], args: Sequence[str]) -> OtherTree:
-    other = other_tree(ref, here.resolve(), _flags(argv[1:], args), args)
-    for text in other.errors:
+    tree = other_tree(ref, here.resolve(), _flags(argv[1:], args), args)
+    for text in tree.errors:
         note(f"rpd: {ref}: {text}")
-    return other
+    return tree
 
 
 def _flags(argv: Sequence[str], args: Sequence[str]) -> list[str]:
@@ -209,8 +209,8 @@ def _print(output: OutputSettings, plan: _Plan) -> None:
 def _shown(plan: _Plan, *, cached: bool) -> list[Planned]:
     """Return the nodes that are listed; ``cached``: also those that would not run."""
     order = (Status.NEW, Status.CHANGED, Status.GONE, Status.CACHED)
-    wanted = order if cached else order[:-1]
-    return [node for status in wanted for node in plan.of(status)]
+    statuses = order if cached else order[:-1]
+    return [node for status in statuses for node in plan.of(status)]
 
 
 def _row(node: Planned, plan: _Plan) -> tuple[str, ...]:
@@ -239,12 +239,12 @@ def _would_cost(plan: _Plan) -> str:
         return "nothing would run"
     expected, unknown = plan.expected(running)
     if unknown == len(running):
-        known = "expected unknown (none of the jobs has passed here yet)"
+        expectation = "expected unknown (none of the jobs has passed here yet)"
     else:
-        known = f"expected ${expected:.2f}" + (
+        expectation = f"expected ${expected:.2f}" + (
             f" without {unknown} whose jobs have not passed here yet" if unknown else ""
         )
-    return f"{_count(len(running))} would run: {known}, at worst ${plan.worst(running):.2f}"
+    return f"{_count(len(running))} would run: {expectation}, at worst ${plan.worst(running):.2f}"
 
 
 # --- for programs, and for a pull request ---------------------------------------------------------------------------
@@ -303,11 +303,11 @@ def _markdown(plan: _Plan) -> str:
 
 def _totals_row(name: str, nodes: Sequence[Planned], plan: _Plan) -> tuple[str, str, str, str]:
     expected, unknown = plan.expected(nodes)
-    known = (
+    expectation = (
         ""
         if not nodes
         else "unknown"
         if unknown == len(nodes)
         else f"${expected:.2f}{' +' if unknown else ''}"
     )
-    return name, str(len(nodes)), known, f"${plan.worst(nodes):.2f}" if nodes else ""
+    return name, str(len(nodes)), expectation, f"${plan.worst(nodes):.2f}" if nodes else ""

@@ -255,10 +255,10 @@ def stop(config: Config, manager: PluginManager) -> int:
         raise UsageError("--older-than goes with --stopped: rpd stop --stopped --older-than 7d")
     if not config.args:
         raise UsageError("rpd stop needs a node, or the id or name of a pod (see `rpd ps`), or --stopped")
-    known = _claims(config.runs_path)
+    claims = _claims(config.runs_path)
     with provider_of(config, config.args) as provider:
         listed = provider.list()
-        chosen = list(dict.fromkeys(_find(provider, listed, wanted, known) for wanted in config.args))
+        chosen = list(dict.fromkeys(_find(provider, listed, argument, claims) for argument in config.args))
         foreign = [pod.id for pod in chosen if not orphans.is_ours(pod)]
         if foreign and not config.money.yes and not own.only_show:
             verb = "stop" if own.keep_disk else "delete"
@@ -281,8 +281,8 @@ def stop(config: Config, manager: PluginManager) -> int:
         def stop_one(pod: PodInfo) -> None:
             now = time.time()
             pod_release.stop(provider, pod)
-            if pod.name in known:
-                claim = known[pod.name]
+            if pod.name in claims:
+                claim = claims[pod.name]
                 orphans.note_stopped(claim, pod, usd=orphans.unrecorded_usd(pod, claim, now) or 0.0)
 
         code = _release(chosen, stop_one, "stopped")
@@ -315,7 +315,9 @@ def _delete_stopped(config: Config) -> int:
         if provider is None:
             return ExitCode.OK
         stopped = [pod for pod in provider.list() if orphans.is_ours(pod) and pod.status is PodStatus.EXITED]
-        kept = {pod.id: why for pod in stopped if (why := _why_kept(pod, known.of(pod), own.older_than, now))}
+        kept = {
+            pod.id: why for pod in stopped if (why := _why_kept(pod, claims.of(pod), own.older_than, now))
+        }
         chosen = [pod for pod in stopped if pod.id not in kept]
         if own.only_show:
             code = _show(chosen, "deleted")
@@ -364,13 +366,13 @@ def _collect_garbage(provider: Provider, runs_path: Path, *, as_json: bool, is_s
     left = orphans.leftovers(listed, runs_path)
     if as_json and is_sure:
         raise UsageError("rpd gc --json only shows what would be deleted: leave --yes out")
-    known = _claims(runs_path)
-    in_doubt = ExitCode.FAILED if any(_is_in_doubt(known.of(pod)) for pod in listed) else ExitCode.OK
+    claims = _claims(runs_path)
+    in_doubt = ExitCode.FAILED if any(_is_in_doubt(claims.of(pod)) for pod in listed) else ExitCode.OK
     if as_json:
-        say_document({"pods": list(_gc_documents(listed, left, known))})
+        say_document({"pods": list(_gc_documents(listed, left, claims))})
         return in_doubt
     credentials = orphans.left_registries(provider, runs_path)
-    _print_reasons(listed, {each.pod.id: f"{each.reason} (run {each.run})" for each in left}, known)
+    _print_reasons(listed, {each.pod.id: f"{each.reason} (run {each.run})" for each in left}, claims)
     for path, credential in credentials:
         say(
             f"registry credentials {credential.name}  its run ended without deleting them (run {path.parent.name})"

@@ -123,8 +123,8 @@ def _asked_for(own: QueryOptions, args: Sequence[str], columns: Sequence[str]) -
     """Return the columns that the expression and the order name, beyond those that are always shown."""
     names = Expression(args[0], columns).names if args and args[0].strip() else []
     sort = own.sort_by.partition(":")[0]
-    asked = [*names, *([resolve(sort, columns, "--sort")] if sort else [])]
-    return [name for name in dict.fromkeys(asked) if name not in answer.SHOWN]
+    named = [*names, *([resolve(sort, columns, "--sort")] if sort else [])]
+    return [name for name in dict.fromkeys(named) if name not in answer.SHOWN]
 
 
 def _print(own: QueryOptions, result: Answer, totals: Totals, *, as_json: bool, here: Path) -> None:

@@ -71,5 +71,5 @@ def _fitting(where: str, scope: Scope, notes: list[str]) -> list[PastRun]:
 
 
 def _only(run: PastRun, nodes: Sequence[str]) -> PastRun:
-    wanted = set(nodes)
-    return replace(run, reports=tuple(report for report in run.reports if report.node.id in wanted))
+    node_ids = set(nodes)
+    return replace(run, reports=tuple(report for report in run.reports if report.node.id in node_ids))

@@ -88,11 +88,11 @@ def print_all(folder: Path, *, last_lines: int | None, follow: bool) -> ExitCode
     """Print the logs of a run, the last lines of each if ``last_lines`` says how many; ``follow`` it to its end."""
     out = RawOutput()
     logs = _Logs(folder, out, last_lines)
-    asked = 0.0
+    asked_at = 0.0
     try:
-        while follow and (time.monotonic() - asked < _DRIVEN_SECONDS or is_driven(folder)):
-            if time.monotonic() - asked >= _DRIVEN_SECONDS:
-                asked = time.monotonic()
+        while follow and (time.monotonic() - asked_at < _DRIVEN_SECONDS or is_driven(folder)):
+            if time.monotonic() - asked_at >= _DRIVEN_SECONDS:
+                asked_at = time.monotonic()
             logs.print_new()
             time.sleep(_LOOK_SECONDS)
         logs.print_new()

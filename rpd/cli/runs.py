@@ -46,10 +46,10 @@ def main(config: Config, manager: PluginManager) -> int:
     if config.args:
         raise UsageError("rpd runs takes no argument: rpd show RUN shows one run")
     damaged: list[RpdError] = []
-    chosen, wanted = _chosen(own, config.runs_path, damaged.append)
+    chosen, rows_by_run = _chosen(own, config.runs_path, damaged.append)
     shown = chosen[: own.most_runs] if own.most_runs else chosen
     if own.all_nodes:
-        rows = [row for run in shown for row in (wanted or {}).get(run.info.id, ())]
+        rows = [row for run in shown for row in (rows_by_run or {}).get(run.info.id, ())]
         _print_nodes(own, config.runs_path, rows, as_json=config.output.as_json)
     else:
         _print_runs(own, config.runs_path, shown, as_json=config.output.as_json)
@@ -71,20 +71,20 @@ def _chosen(own: RunsOptions, runs_path: Path, damaged: Damaged) -> tuple[list[O
     infos = [info for info in history.runs(runs_path) if (info.started or history.stamp(info.id)) >= earliest]
     of_runs = [pair for pair in own.filters if pair[0] in _OF_RUNS]
     of_nodes = [pair for pair in own.filters if pair[0] not in _OF_RUNS]
-    wanted: dict[str, list[Row]] | None = None
+    rows_by_run: dict[str, list[Row]] | None = None
     if of_nodes or own.all_nodes:
-        wanted = {}
+        rows_by_run = {}
         for row in _nodes(Scope(runs_path=runs_path, since=earliest), of_nodes, damaged):
-            wanted.setdefault(row["run"], []).append(row)
-        infos = [info for info in infos if info.id in wanted or not of_nodes]
+            rows_by_run.setdefault(row["run"], []).append(row)
+        infos = [info for info in infos if info.id in rows_by_run or not of_nodes]
     if not of_runs:
         # A run is only looked into where it is shown.
         most = own.most_runs or len(infos)
-        return [overview(info) if at < most else _unread(info) for at, info in enumerate(infos)], wanted
+        return [overview(info) if at < most else _unread(info) for at, info in enumerate(infos)], rows_by_run
     overviews = [overview(info) for info in infos]
     return [
         run for run in overviews if all(is_same(_of_run(run, name), text) for name, text in of_runs)
-    ], wanted
+    ], rows_by_run
 
 
 def _unread(info: RunInfo) -> Overview:
@@ -256,8 +256,8 @@ def _over(reports: Sequence[NodeReport], named: Sequence[str]) -> list[str]:
     for name in named:
         if name not in there:
             close = closest(name, there)
-            known = f"did you mean {close}?" if close else f"there are {', '.join(there) or 'none'}"
-            raise UsageError(f"--over {name}: no node has a parameter {name!r}; {known}")
+            hint = f"did you mean {close}?" if close else f"there are {', '.join(there) or 'none'}"
+            raise UsageError(f"--over {name}: no node has a parameter {name!r}; {hint}")
     return list(named) or [name for name in there if summary.is_seed(name)]
 
 

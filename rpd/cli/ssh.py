@@ -26,12 +26,12 @@ def main(config: Config, manager: PluginManager) -> int:
     del manager
     if not config.args:
         raise UsageError("rpd ssh needs a node, or the id or name of a pod (see `rpd ps`)")
-    wanted, *words = config.args
+    name, *words = config.args
     command = command_text(words)
     with account(
-        config, connect_to_node.local_backend_of(config.runs_path, wanted, run=own.of_run)
+        config, connect_to_node.local_backend_of(config.runs_path, name, run=own.of_run)
     ) as provider:
-        target = connect_to_node.find(config.runs_path, wanted, provider, run=own.of_run, rank=own.rank)
+        target = connect_to_node.find(config.runs_path, name, provider, run=own.of_run, rank=own.rank)
         if own.print_command:
             say(target.ssh_command())
             return ExitCode.OK

@@ -93,7 +93,7 @@ def _lines(volumes: Sequence[NetworkVolume]) -> Iterator[str]:
     unknown = len(volumes) - len(known)
     more = f" without {unknown} whose price is unknown" if unknown else ""
     count = "1 volume" if len(volumes) == 1 else f"{len(volumes)} volumes"
-    yield f"{count}, ${sum(known):.2f} a month{more}, used or not"
+    yield f"{count}, ${sum(prices):.2f} a month{more}, used or not"
 
 
 def _price(volume: NetworkVolume) -> str:
@@ -112,8 +112,8 @@ def _create(own: VolumeOptions, provider: Provider, names: Sequence[str], *, yes
         )
     [name] = names
     if own.size_gb is None or not LEAST_GB <= own.size_gb <= MOST_GB:
-        given = "" if own.size_gb is None else f", got {own.size_gb}"
-        raise UsageError(f"rpd volume create: expected --size from {LEAST_GB} to {MOST_GB:,} GB{given}")
+        got = "" if own.size_gb is None else f", got {own.size_gb}"
+        raise UsageError(f"rpd volume create: expected --size from {LEAST_GB} to {MOST_GB:,} GB{got}")
     tier = None if own.tier is None else Tier(own.tier)
     place = _place(provider, own.place, tier)
     namesakes = [volume for volume in _volumes(provider) if volume.name == name]

@@ -140,10 +140,10 @@ class ClusterLease(Lease):
             pause = min(pause * 1.5, LAST_POLL)
 
     def _missing(self, cluster: PodInfo | None) -> str:
-        wanted = self.request.nodes
+        count = self.request.nodes
         members = () if cluster is None else cluster.members
-        if len(members) < wanted:
-            return f"RunPod placed {len(members)} of its {wanted} members"
+        if len(members) < count:
+            return f"RunPod placed {len(members)} of its {count} members"
         for name, values in (
             ("rank", [m.rank for m in members]),
             ("address", [m.private_ip for m in members]),
@@ -157,8 +157,8 @@ class ClusterLease(Lease):
 
     def _check_network(self) -> None:
         """Let every member reach every other before a job needs that. Raise PodNotReady, ConnectionLost."""
-        wanted = self.request.cluster
-        if wanted is None or not wanted.preflight:
+        cluster = self.request.cluster
+        if cluster is None or not cluster.preflight:
             return
         with self.cut_by_stop(self.remotes[0]):
             report = preflight.check(self.remotes, [member.rented.private_ip for member in self.members])

@@ -105,12 +105,12 @@ def _interface(answer: dict[str, Any] | None) -> str:
 
 def _unreached(answer: dict[str, Any], rank: int, nodes: int) -> set[int]:
     reached = answer.get("reached")
-    known = (
+    met = (
         {each for each in reached if isinstance(each, int) and not isinstance(each, bool)}
         if isinstance(reached, list)
         else set()
     )
-    return set(range(nodes)) - known - {rank}
+    return set(range(nodes)) - met - {rank}
 
 
 def _failure(member: dict[str, Any], rank: int, nodes: int) -> str:

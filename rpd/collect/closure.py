@@ -27,8 +27,8 @@ def reachable(names: Iterable[str], view: View, stop: Collection[str] = ()) -> t
             return
         reached[name] = None
         if name not in stop:
-            for asked in _chain_argnames(view.chain(name), name):
-                visit(asked)
+            for argument in _chain_argnames(view.chain(name), name):
+                visit(argument)
 
     for name in names:
         visit(name)

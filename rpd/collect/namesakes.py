@@ -76,9 +76,9 @@ class Namesakes:
         for name in sorted(own & self._installed_names(installed)):
             if _may_be_taken_twice(name, installed):
                 self._take(name, folder)
-        for other in [each for each in self._folders if self._naming[each] != name_of]:
-            for name in sorted(own & self._contents[other]):
-                self._share_out(name, folder, other)
+        for folder_there in [each for each in self._folders if self._naming[each] != name_of]:
+            for name in sorted(own & self._contents[folder_there]):
+                self._share_out(name, folder, folder_there)
 
     def _take(self, name: str, folder: str) -> None:
         """Redirect ``name`` to ``folder`` for the user's files, if the folder has a Python module of that name."""

@@ -28,17 +28,17 @@ def keys() -> dict[str, Setting]:
 
 def check_value(key: str, value: Any, where: str) -> Any:
     """Return ``value`` as the type the setting of ``key`` has. Raise UsageError."""
-    known = keys()
-    _check_key(key, known, where)
-    setting = known[key]
+    settings = keys()
+    _check_key(key, settings, where)
+    setting = settings[key]
     if setting.parse is not None and isinstance(value, str | int | float) and not isinstance(value, bool):
         return parse_text(setting, str(value), f"{where}: {key}")
     kind = setting.kind.partition("[")[0]
     if kind == "tuple":
         text_of_several = key == "addopts" and isinstance(value, str)
         return _strings(_split(value, where) if text_of_several else value, f"{where}: {key}")
-    wanted, name = _KINDS.get(kind, ((str,), "a string"))
-    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+    types, name = _KINDS.get(kind, ((str,), "a string"))
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         raise UsageError(f"{where}: {key}: expected {name}, got {value!r}")
     if key == "ssh" and isinstance(value, dict):
         value = _durations(value, setting.default, f"{where}: {key}")

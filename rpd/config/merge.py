@@ -47,8 +47,8 @@ def make_config(
             values[name] = tuple(text.split(",")) if several else parse_text(setting, text, setting.env)
             sources[name] = f"environment {setting.env}"
         if name in flags:
-            given = flags[name]
-            values[name] = (*values.get(name, ()), *given) if setting.appends else given
+            flag_value = flags[name]
+            values[name] = (*values.get(name, ()), *flag_value) if setting.appends else flag_value
             sources[name] = f"flag {setting.flags[0]}"
     return config_of(
         command=command,

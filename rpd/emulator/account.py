@@ -153,8 +153,8 @@ class Account:
     def create(self, order: Order) -> Pod:
         """Rent a pod and have it booted."""
         order = self._complete(order)
-        known = {"operation": "create", "gpu": order.gpu or "", "name": order.name}
-        if self._faults.take({"insufficient-balance"}, known):
+        subject = {"operation": "create", "gpu": order.gpu or "", "name": order.name}
+        if self._faults.take({"insufficient-balance"}, subject):
             raise Refusal(
                 "Insufficient balance to deploy this on-demand pod. You need at least $3.59 "
                 "(current: $3.01, deficit: $0.58).",
@@ -173,8 +173,8 @@ class Account:
     def create_together(self, orders: Sequence[Order], members: Sequence[Membership]) -> list[Pod]:
         """Rent the members of a cluster in one data centre: all of them, or none."""
         done = [self._complete(order) for order in orders]
-        known = {"operation": "create", "gpu": done[0].gpu or "", "name": done[0].name}
-        if self._faults.take({"insufficient-balance"}, known):
+        subject = {"operation": "create", "gpu": done[0].gpu or "", "name": done[0].name}
+        if self._faults.take({"insufficient-balance"}, subject):
             raise Refusal("Insufficient balance to deploy this cluster.", "INSUFFICIENT_BALANCE")
         machine = self.stock.find(replace(done[0], cloud="secure"), nodes=len(done))
         self._demand(machine.usd_per_hr * len(done), "deploy")

@@ -81,10 +81,10 @@ class Ledger:
 
         Raise ValueError.
         """
-        known = {"pod", "volume", "cluster", "part", "usd", "at"}
-        if unknown := sorted(set(values) - known):
+        names = {"pod", "volume", "cluster", "part", "usd", "at"}
+        if unknown := sorted(set(values) - names):
             raise ValueError(
-                f"a line of the bill: expected {', '.join(sorted(known))}, got {', '.join(unknown)}"
+                f"a line of the bill: expected {', '.join(sorted(names))}, got {', '.join(unknown)}"
             )
         kind = next((each for each in ("pod", "volume", "cluster") if each in values), "other")
         part = values.get("part", _PARTS[kind][0])

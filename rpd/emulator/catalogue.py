@@ -204,14 +204,14 @@ def volume_usd_per_gb_month(tier: str) -> float:
 
 def display_name(gpu_id: str) -> str:
     """Return the short name RunPod shows, such as ``RTX A6000`` or ``H100 SXM``."""
-    known = {
+    names = {
         "NVIDIA H100 80GB HBM3": "H100 SXM",
         "NVIDIA A100-SXM4-80GB": "A100 SXM",
         "NVIDIA A100 80GB PCIe": "A100 PCIe",
         "NVIDIA H200": "H200 SXM",
     }
     short = gpu_id.removeprefix("NVIDIA ").removeprefix("GeForce ").removesuffix(" Generation")
-    return known.get(gpu_id, short)
+    return names.get(gpu_id, short)
 
 
 def stock_word(free: int, wanted: int) -> str | None:

@@ -103,7 +103,7 @@ class Rule:
 
     def fits(self, subject: Subject) -> bool:
         """Return whether ``subject`` is meant."""
-        return all(_any_fits(wanted, subject, key) for key, wanted in self.match.items())
+        return all(_any_fits(pattern, subject, key) for key, pattern in self.match.items())
 
     def strikes(self, subject: Subject) -> bool:
         """Count ``subject`` and return whether it is struck."""

@@ -135,11 +135,11 @@ class GraphqlFace:
     def _subject(self, name: str, given: Mapping[str, Any]) -> dict[str, str]:
         pod = self._account.pods.get(given.get("podId") or "")
         cloud = str(given.get("cloudType") or "").lower()
-        wanted = {"name": given.get("name"), "gpu": given.get("gpuTypeId"), "dc": given.get("dataCenterId"),
+        fields = {"name": given.get("name"), "gpu": given.get("gpuTypeId"), "dc": given.get("dataCenterId"),
                   "cloud": cloud, "pod": given.get("podId")}  # fmt: skip
-        known = {key: str(value) for key, value in wanted.items() if value}
+        texts = {key: str(value) for key, value in fields.items() if value}
         return {
-            **known,
+            **texts,
             **(pod.subject if pod else {}),
             "field": name,
             "operation": _OPERATIONS.get(name, name),

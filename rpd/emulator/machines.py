@@ -409,8 +409,8 @@ class Machines:
         elif rule.kind == "outbid":
             self.account.outbid(container.pod)
         elif container.control is not None:
-            wanted = {key: rule.params[key] for key in ("after_bytes", "down_seconds")}
-            container.control.send(wanted)
+            order = {key: rule.params[key] for key in ("after_bytes", "down_seconds")}
+            container.control.send(order)
 
 
 def _hold(folder: Path) -> int:

@@ -67,11 +67,11 @@ class RegistryServer:
     async def token(self, request: web.Request) -> web.Response:
         """Give a token to callers that know the password of some image."""
         self._count()
-        word, _, given = request.headers.get("Authorization", "").partition(" ")
+        word, _, credentials = request.headers.get("Authorization", "").partition(" ")
         if word != "Basic":
             return web.json_response({"token": "anonymous"})
         try:
-            pair = base64.b64decode(given).decode()
+            pair = base64.b64decode(credentials).decode()
         except (binascii.Error, UnicodeDecodeError):
             pair = ""
         if not any(

@@ -139,9 +139,9 @@ class Resolvers:
         self._account.secrets.pop(name, None)
 
     def _save_template(self, given: Given) -> View:
-        known = self._account.templates.get(given.get("id") or "")
-        base = known or Template(id=new_id(10), name="", image="")
-        wanted: dict[str, Any] = {
+        present = self._account.templates.get(given.get("id") or "")
+        base = present or Template(id=new_id(10), name="", image="")
+        fields: dict[str, Any] = {
             "name": given.get("name"),
             "image": given.get("imageName"),
             "docker_args": given.get("dockerArgs"),
@@ -151,7 +151,7 @@ class Resolvers:
             "ports": given.get("ports"),
             "env": orders.variables(given.get("env")),
         }
-        template = replace(base, **{key: value for key, value in wanted.items() if value is not None})
+        template = replace(base, **{key: value for key, value in fields.items() if value is not None})
         self._account.templates[template.id] = template
         return views.template(template)
 
@@ -183,9 +183,9 @@ class Resolvers:
 
     def _most_free(self, gpu: GpuType, cloud: str, asked: list[str] | None) -> int:
         """Return the free GPUs where most of them are."""
-        known = places(cloud)
-        wanted = known if asked is None else [place for place in asked if place in known]
-        return max((self._account.stock.free(gpu.id, place, cloud) for place in wanted), default=0)
+        in_cloud = places(cloud)
+        chosen = in_cloud if asked is None else [place for place in asked if place in in_cloud]
+        return max((self._account.stock.free(gpu.id, place, cloud) for place in chosen), default=0)
 
     def _gpu_availability(self, place: View, given: Given) -> list[View]:
         count = given.get("gpuCount") or 1

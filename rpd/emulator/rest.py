@@ -254,10 +254,10 @@ class RestFace:
     # --- clusters ---------------------------------------------------------------------------------------------------
 
     def _cluster(self, cluster_id: str) -> Cluster:
-        found = self._clusters.get(cluster_id)
-        if found is None:
+        cluster = self._clusters.get(cluster_id)
+        if cluster is None:
             raise Problem(404, f"cluster {cluster_id} not found")
-        return found
+        return cluster
 
     def _cluster_body(self, cluster: Cluster) -> dict[str, Any]:
         return cluster_body(cluster, self._clusters.members(cluster), self._clock())

@@ -61,11 +61,11 @@ def account_bill(ledger: Ledger, query: Mapping[str, str], now: float) -> dict[s
         {"startTime": iso(at), "endTime": iso(at + _BUCKETS[size]), **_amounts(group, _ACCOUNT_AMOUNTS)}
         for (at, _), group in buckets
     ]
-    asked = {"startTime": iso(start), "endTime": iso(end), "bucketSize": size}
+    echo = {"startTime": iso(start), "endTime": iso(end), "bucketSize": size}
     totals = _amounts(lines, _ACCOUNT_AMOUNTS)
     return {
         "records": records,
-        "metadata": {"query": asked, "recordCount": len(records), "totals": totals},
+        "metadata": {"query": echo, "recordCount": len(records), "totals": totals},
     }
 
 
@@ -79,9 +79,11 @@ def _by_subject(
     amounts: Mapping[str, str],
 ) -> dict[str, Any]:
     start, end, size = _window(query, now)
-    wanted = query.get(id_field)
+    wanted_id = query.get(id_field)
     lines = [
-        line for line in ledger.lines(start, end, now) if line.kind == kind and wanted in (None, line.subject)
+        line
+        for line in ledger.lines(start, end, now)
+        if line.kind == kind and wanted_id in (None, line.subject)
     ]
     records = [
         {
@@ -92,9 +94,9 @@ def _by_subject(
         }
         for (at, subject), group in _grouped(lines, size, lambda line: line.subject)
     ]
-    asked = {"startTime": iso(start), "endTime": iso(end), "bucketSize": size, id_field: wanted}
+    echo = {"startTime": iso(start), "endTime": iso(end), "bucketSize": size, id_field: wanted_id}
     metadata = {
-        "query": asked,
+        "query": echo,
         "recordCount": len(records),
         count_field: len({line.subject for line in lines}),
         "totals": _amounts(lines, amounts),

@@ -100,16 +100,16 @@ class Catalogue:
 
     def gpus(self, query: Mapping[str, str]) -> dict[str, Any]:
         """Return the GPU types."""
-        asked = read_gpu_query(query)
-        gpus = [self._gpu(gpu, asked) for gpu in catalogue.gpu_types().values()]
-        return {"gpus": [row for row in gpus if not asked.countries or row.get("dataCenters")]}
+        gpu_query = read_gpu_query(query)
+        gpus = [self._gpu(gpu, gpu_query) for gpu in catalogue.gpu_types().values()]
+        return {"gpus": [row for row in gpus if not gpu_query.countries or row.get("dataCenters")]}
 
     def gpu(self, gpu_id: str, query: Mapping[str, str]) -> dict[str, Any]:
         """Return one GPU type. Raise Problem."""
-        asked = read_gpu_query(query)
+        gpu_query = read_gpu_query(query)
         if gpu_id not in catalogue.gpu_types():
             raise Problem(404, f"GPU type {gpu_id} not found")
-        return self._gpu(catalogue.gpu_types()[gpu_id], asked)
+        return self._gpu(catalogue.gpu_types()[gpu_id], gpu_query)
 
     def _gpu(self, gpu: GpuType, asked: GpuQuery) -> dict[str, Any]:
         row: dict[str, Any] = {
@@ -124,8 +124,10 @@ class Catalogue:
     def _stock(self, gpu: GpuType, asked: GpuQuery) -> dict[str, Any]:
         """Return availability in all, in each data centre that offers the GPU so, and for each CUDA version."""
         free = self._free(gpu, asked)
-        known = asked.cuda or catalogue.CUDA_VERSIONS
-        versions = [v for v in catalogue.CUDA_VERSIONS if v in known and any(self._has(p, v) for p in free)]
+        accepted = asked.cuda or catalogue.CUDA_VERSIONS
+        versions = [
+            v for v in catalogue.CUDA_VERSIONS if v in accepted and any(self._has(p, v) for p in free)
+        ]
         stock: dict[str, Any] = {"availability": level(max(free.values(), default=0), asked.count)}
         if any(left >= asked.count for left in free.values()) and asked.cloud == "secure":
             stock["dataCenters"] = [

@@ -171,11 +171,11 @@ def read_order(body: dict[str, Any]) -> Order:
 
 
 def _global_network(body: dict[str, Any]) -> bool:
-    wanted: bool = body.get("globalNetworking", False)
+    is_global: bool = body.get("globalNetworking", False)
     gpu = body.get("gpu")
-    if wanted and (gpu is None or gpu["id"].startswith("AMD")):
+    if is_global and (gpu is None or gpu["id"].startswith("AMD")):
         raise Problem(400, "global networking requires an NVIDIA GPU")
-    return wanted
+    return is_global
 
 
 def read_cluster(body: dict[str, Any]) -> tuple[Order, int]:

@@ -182,6 +182,7 @@ class Lanes:
                 f"{name}.next: expected an rpd.values.plan.Lane of some nodes or None, got {lane!r}"
             )
         # After all are removed: a source may look at the others when it learns that one is over.
+        # After all are removed: a source may look at the others when it learns that one is over.
         for node in lane.nodes:
             # Two nodes of one id would have one folder, one report, and one place in what the run may cost.
             if node.id in self._from or node.id in self._planned:

@@ -225,13 +225,13 @@ class Needed:
 
     def _local(self, name: str) -> str:
         """Return the path of something that was pulled, relative to the folder of the node. Raise UsageError."""
-        wanted = name.rstrip("/")
+        path = name.rstrip("/")
         for artifact in self._report.artifacts:
-            if wanted in _names(artifact):
+            if path in _names(artifact):
                 if artifact.files and not artifact.verified:
                     raise UsageError(f"needs: {name!r} of {self.id} was not verified when it was pulled")
                 return artifact.local
-        below = posixpath.normpath(posixpath.join(_FOLDER, wanted))
+        below = posixpath.normpath(posixpath.join(_FOLDER, path))
         if below.startswith(f"{_FOLDER}/") and Path(self._report.folder, below).exists():
             return below
         raise UsageError(f"needs: {self.id} left no {name!r}, but {self._listed()}")

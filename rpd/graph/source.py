@@ -35,9 +35,11 @@ class GraphSource(Source):
         self._users: dict[str, list[int]] = {}
         self._missing: list[int] = []
         done = frozenset(over)
-        known = {*others, *(node.id for lane in self.lanes for node in lane.nodes)}
+        planned_ids = {*others, *(node.id for lane in self.lanes for node in lane.nodes)}
         for place, lane in enumerate(self.lanes):
-            needs = [need for node in lane.nodes for need in node.needs if need in known and need not in done]
+            needs = [
+                need for node in lane.nodes for need in node.needs if need in planned_ids and need not in done
+            ]
             self._missing.append(len(needs))
             for need in needs:
                 self._users.setdefault(need, []).append(place)

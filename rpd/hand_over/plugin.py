@@ -92,14 +92,14 @@ def hand_over_of(report: NodeReport, redactor: Redactor) -> HandOver:
 
 def _steps(events: Sequence[Mapping[str, Any]], report: NodeReport) -> Iterator[TimedStep]:
     """Yield the steps of a report with their times, as the journal has them."""
-    known = {step.index: step for step in report.steps}
+    steps = {step.index: step for step in report.steps}
     began: dict[Any, float] = {}
     for event in events:
         at, index = moment(event.get("at")), event.get("index")
         if at is not None and event["event"] == "step_started":
             began[index] = at
-        elif at is not None and event["event"] == "step_finished" and index in began and index in known:
-            yield TimedStep(step=known[index], began=began[index], ended=at)
+        elif at is not None and event["event"] == "step_finished" and index in began and index in steps:
+            yield TimedStep(step=steps[index], began=began[index], ended=at)
 
 
 def add_hand_over(manager: PluginManager, redactor: Redactor) -> None:

@@ -48,11 +48,11 @@ def _check_images(
 
     from rpd.runpod.catalogue.images import Presence, ask, may_ask  # few jobs have private images
 
-    asked = [key for key in own if may_ask(key[0], emulated=emulated)]
+    allowed = [key for key in own if may_ask(key[0], emulated=emulated)]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        answers = list(pool.map(lambda key: ask(key[0], key[1], passwords), asked))
+        answers = list(pool.map(lambda key: ask(key[0], key[1], passwords), allowed))
     warnings = []
-    for (image, registry), answer in zip(asked, answers, strict=True):
+    for (image, registry), answer in zip(allowed, answers, strict=True):
         where = own[image, registry]
         if answer.presence is Presence.UNKNOWN:
             warnings.append(

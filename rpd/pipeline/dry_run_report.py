@@ -82,8 +82,8 @@ class DryRunPlugin:
             worst_case_usd=worst,
             outlook=outlooks.of(first) if outlooks else None,
             more_pods=tuple(
-                DryRunPod(request=self._lines_of(other), offers=self._prices.offers_for(other))
-                for other in others
+                DryRunPod(request=self._lines_of(request), offers=self._prices.offers_for(request))
+                for request in others
             )
             if others
             else (),

@@ -98,10 +98,10 @@ def estimate(config: Config, nodes: Sequence[Node], source: Source, events: Even
     prices = Prices(lambda: provider, make_overrides(config), Foresight(config, nodes))
     for warning in check_datacenters(config.pods.datacenter_id, nodes, lambda: provider):
         events.notice(warning)
-    known = list(nodes)
-    sources = events.make_sources(config=config, nodes=known, earlier=Earlier())
-    known += [node for each in sources for lane in each.lanes for node in lane.nodes]
-    estimates = [_estimate(node, prices, experience) for node in known]
+    all_nodes = list(nodes)
+    sources = events.make_sources(config=config, nodes=all_nodes, earlier=Earlier())
+    all_nodes += [node for each in sources for lane in each.lanes for node in lane.nodes]
+    estimates = [_estimate(node, prices, experience) for node in all_nodes]
     parts: dict[str, list[Estimate]] = {}
     for ahead in (ahead for each in sources for ahead in each.ahead):
         part = _most(ahead, [_estimate(node, prices, experience) for node in ahead.nodes])
@@ -114,12 +114,12 @@ def estimate(config: Config, nodes: Sequence[Node], source: Source, events: Even
 
 def _most(ahead: Ahead, kinds: Sequence[Estimate]) -> Estimate:
     """Return the estimate of all nodes that a source may add: of so many of the kind that may cost most."""
-    one = max(kinds, key=lambda row: (row.worst_case_usd or 0.0, row.expected_usd or 0.0))
+    dearest = max(kinds, key=lambda row: (row.worst_case_usd or 0.0, row.expected_usd or 0.0))
     return replace(
-        one,
+        dearest,
         times=ahead.most,
-        expected_usd=None if one.expected_usd is None else one.expected_usd * ahead.most,
-        worst_case_usd=None if one.worst_case_usd is None else one.worst_case_usd * ahead.most,
+        expected_usd=None if dearest.expected_usd is None else dearest.expected_usd * ahead.most,
+        worst_case_usd=None if dearest.worst_case_usd is None else dearest.worst_case_usd * ahead.most,
     )
 
 

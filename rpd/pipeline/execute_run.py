@@ -167,10 +167,10 @@ def _is_sold_out(
         return False
     skipped = {report.node.id for report in summary.reports if report.result.outcome is Outcome.SKIPPED}
     ran = (node for node in prepared.plan.kinds if uses_pod(node) and node.id not in skipped)
-    wanted = (
+    rented = (
         request for node in ran for request in requests.get(node.id) or (prepared.prices.request(node),)
     )
-    return any(outlooks.of(request).is_sold_out for request in wanted)
+    return any(outlooks.of(request).is_sold_out for request in rented)
 
 
 def _exit_code(summary: RunSummary, stop: Stop, gathered: Gathered) -> ExitCode:

@@ -119,11 +119,11 @@ class Outlooks:
 
     def _volume(self, request: PodRequest) -> Iterator[str]:
         """Yield where the network volume is."""
-        wanted = request.storage.network_volume
-        if wanted is None or (volumes := self._provider().volumes()) is None:
+        volume_name = request.storage.network_volume
+        if volume_name is None or (volumes := self._provider().volumes()) is None:
             return
         try:
-            volume = find_volume(wanted, volumes)
+            volume = find_volume(volume_name, volumes)
         except ImpossibleRequest as error:
             yield str(error)
         else:

@@ -26,9 +26,9 @@ def allow_files(width: int) -> str | None:
     if _is_enough(soft, needed):
         return None
     with suppress(OSError, ValueError):
-        wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        soft = wanted
+        limit = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        soft = limit
     if _is_enough(soft, needed):
         return None
     possible = max(1, (soft - SPARE) // FILES_A_NODE)

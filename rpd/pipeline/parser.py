@@ -71,12 +71,12 @@ class _Parser(argparse.ArgumentParser):
 
     def check_values(self, argv: Sequence[str], where: str = "") -> None:
         """Raise UsageError for a value given to a flag that takes none, or only those it was declared with."""
-        known = self._option_string_actions
+        actions = self._option_string_actions
         for text in argv[: argv.index("--")] if "--" in argv else argv:
             flag, equals, value = text.partition("=")
-            if not equals or text in known or flag not in known or known[flag].nargs != 0:
+            if not equals or text in actions or flag not in actions or actions[flag].nargs != 0:
                 continue
-            forms = [form for form in known if form.startswith(f"{flag}=")]
+            forms = [form for form in actions if form.startswith(f"{flag}=")]
             close = closest(text, forms)
             meant = f"; did you mean {close}?" if close else ""
             takes = f"expected {' or '.join([flag, *forms])}" if forms else f"{flag} takes no value"
@@ -100,8 +100,8 @@ def parse_plugins(argv: Sequence[str]) -> list[str]:
     early.add_argument("-p", action="append", default=[])
     if argv and argv[-1] == "-p":
         early.error("argument -p: expected a plugin's name")
-    known, _ = early.parse_known_args([text for text in argv if text not in ("-h", "--help")])
-    names: list[str] = known.p
+    namespace, _ = early.parse_known_args([text for text in argv if text not in ("-h", "--help")])
+    names: list[str] = namespace.p
     return names
 
 
@@ -121,9 +121,9 @@ def parse(
     flags = {field: value for field, value in flags.items() if command.name in settings()[field].commands}
     own = settings(command.own_options)
     made = _make(command, manager)
-    given, args, given_options = _parse(command, made, argv, hint)
+    flag_values, args, given_options = _parse(command, made, argv, hint)
     defaults = {dest: default for group in made[1] for dest, default in group.defaults.items()}
-    for field, value in given.items():
+    for field, value in flag_values.items():
         appends = own[field].appends
         # Taken out first: flags are in the order in which they were given last.
         values = flags.pop(field, ())
@@ -168,10 +168,10 @@ def _parse(
 ) -> tuple[dict[str, Any], list[str], dict[str, Any]]:
     parser, groups = made
     parser.check_values(argv, where)
-    known, unknown = parser.parse_known_intermixed_args(_with_values(argv), _InOrder())
+    namespace, unknown = parser.parse_known_intermixed_args(_with_values(argv), _InOrder())
     if unknown:
         parser.error(f"{where}unknown argument {unknown[0]}{parser.suggest(unknown[0], hint)}")
-    values = vars(known)
+    values = vars(namespace)
     args = list(values.pop("args", ()))
     options = {dest: values.pop(dest) for group in groups for dest in group.defaults if dest in values}
     known_settings = settings(command.own_options)
@@ -207,8 +207,8 @@ def _make(
     if command.arguments:
         parser.add_argument("args", nargs="*", metavar=command.arguments, help=command.arguments_help)
     groups: dict[str, Any] = {}
-    known = settings(command.own_options)
-    for field, setting in known.items():
+    declared = settings(command.own_options)
+    for field, setting in declared.items():
         if name in setting.commands:
             if setting.group not in groups:
                 groups[setting.group] = parser.add_argument_group(setting.group)
@@ -217,7 +217,7 @@ def _make(
     for plugin_name, plugin in manager.list_name_plugin():
         hook = getattr(plugin, "rpd_addoption", None)
         if hook is not None:
-            plugins.append(OptionGroup(parser, _shown(plugin_name), known))
+            plugins.append(OptionGroup(parser, _shown(plugin_name), declared))
             hook(plugins[-1])
     return parser, plugins
 

@@ -131,10 +131,10 @@ def run_and_node(here: Path, runs_path: Path, args: Sequence[str]) -> tuple[RunI
         return named[0], lookup.node_named(lookup.entries(Path(named[0].folder)), args[1])
     runs = history.runs(runs_path)
     if len(args) == 1 and args[0] != LATEST and not any(info.id.startswith(args[0]) for info in runs):
-        info, wanted = lookup.run_named(runs), args[0]
+        info, node_name = lookup.run_named(runs), args[0]
     else:
-        info, wanted = lookup.run_named(runs, args[0] if args else ""), args[1] if len(args) > 1 else ""
-    if not wanted:
+        info, node_name = lookup.run_named(runs, args[0] if args else ""), args[1] if len(args) > 1 else ""
+    if not node_name:
         return info, None
     what = "node" if len(args) > 1 else f"run or node of run {info.id} that matches"
     return info, lookup.node_named(lookup.entries(Path(info.folder)), wanted, what)
@@ -178,6 +178,6 @@ def run_with_node(here: Path, runs_path: Path, text: str) -> tuple[RunInfo, Node
     at_path = by_path(here, text)
     if at_path is not None:
         return at_path
-    wanted, _, node = text.partition(":")
-    info = run_named(here, runs_path, wanted)
+    run_name, _, node = text.partition(":")
+    info = run_named(here, runs_path, run_name)
     return info, lookup.node_named(lookup.entries(Path(info.folder)), node) if node else None

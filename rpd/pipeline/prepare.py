@@ -98,8 +98,8 @@ def choose(
             gathered.graph.go_on(gathered.nodes, resumed.taken.stands, resumed.taken.gone)
     cached = tuple(changed.cached.values()) if changed else ()
     taken = gathered.graph.taken if gathered.graph else ()
-    known = {node.id for node in gathered.collection.nodes} if cached or taken else ()
-    gone = sum(report.node.id in known for report in (*cached, *taken))
+    collected = {node.id for node in gathered.collection.nodes} if cached or taken else ()
+    gone = sum(report.node.id in collected for report in (*cached, *taken))
     gathered = replace(gathered, deselected=gathered.deselected - gone)
     stopped = _cannot_run(gathered, config.error_limit, goes_on=config.collect.continue_on_collection_errors)
     if stopped is NothingCollected.exit_code and (resumed or cached):

@@ -51,8 +51,8 @@ def _wrong(text: str, node: Node, rootdir: Path, variables: Mapping[str, Any], s
             values[name] = fixture.function(variables)
         except UsageError:
             return ""
-    given = Path(_TEMPLATE.sub(lambda match: str(values[match[1]]), text)).expanduser()
-    path = Path(os.path.normpath((rootdir / node.file).parent / given))
+    written = Path(_TEMPLATE.sub(lambda match: str(values[match[1]]), text)).expanduser()
+    path = Path(os.path.normpath((rootdir / node.file).parent / written))
     if path not in seen:
         seen[path] = path.exists()
     return "" if seen[path] else f"{path} is missing"

@@ -95,17 +95,17 @@ class Reruns:
 
     def _choose_failed(self, nodes: list[Node], remembered: Remembered) -> None:
         config = self._config
-        wanted = config.select.last_failed or CAUSES
-        known = {node_id for node_id, cause in remembered.failed.items() if cause in wanted}
-        failed = [node for node in nodes if node.id in known]
+        causes = config.select.last_failed or CAUSES
+        failed_ids = {node_id for node_id, cause in remembered.failed.items() if cause in causes}
+        failed = [node for node in nodes if node.id in failed_ids]
         if failed and config.select.last_failed:
             self._tell(f"rerun previous {_counted(len(failed), 'failure')}")
             nodes[:] = failed
         elif failed:
             self._tell(f"rerun previous {_counted(len(failed), 'failure')} first")
-            nodes[:] = [*failed, *(node for node in nodes if node.id not in known)]
+            nodes[:] = [*failed, *(node for node in nodes if node.id not in failed_ids)]
         else:
-            self._nothing_failed(nodes, len(known), len(remembered.failed))
+            self._nothing_failed(nodes, len(failed_ids), len(remembered.failed))
 
     def _nothing_failed(self, nodes: list[Node], known: int, failed: int) -> None:
         config = self._config

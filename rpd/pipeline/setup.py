@@ -80,10 +80,10 @@ def configure(
             _register_built_in(manager, command.name)
         formats(manager, [*added, *argv, *file_values.get("deploy_files", ())])
         overrides = early_overrides([*added, *argv])
-        known = {**file_values, **overrides}
+        values = {**file_values, **overrides}
         source = "flag -o" if "job" in overrides or config_file is None else config_file.name
         # Before any code of the user's runs: plugins and conftests may make jobs.
-        prepare_jobs(known.get("extra_gpu_ids", ()), known.get("job", {}), source)
+        prepare_jobs(values.get("extra_gpu_ids", ()), values.get("job", {}), source)
         load_entry_points(manager)
         load_named_plugins(manager, [name for name in names if not name.startswith("no:")])
         for plugin in plugins:
@@ -92,8 +92,8 @@ def configure(
             manager,
             argv=argv,
             added=added,
-            deploypaths=known.get("deploypaths", ()),
-            conftest=known.get("conftest", settings()["conftest"].default),
+            deploypaths=values.get("deploypaths", ()),
+            conftest=values.get("conftest", settings()["conftest"].default),
             rootdir=rootdir,
             cwd=cwd,
             own=command.own_options,

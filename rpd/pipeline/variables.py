@@ -119,7 +119,7 @@ def check_variables(
         raise UsageError("\n".join(sorted(problems)))
     if any(takes_all(definition) for definition in definitions):
         return
-    for flag, given in (("--var", collect.var), ("--sweep", collect.sweep)):
-        for name, _ in given:
+    for flag, assignments in (("--var", collect.var), ("--sweep", collect.sweep)):
+        for name, _ in assignments:
             if name not in used:
                 events.notice(f"{flag} {name}: no node that runs uses this variable")

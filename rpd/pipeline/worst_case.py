@@ -151,8 +151,8 @@ class Prices:
                 return budget.cost_cap_usd
             if not each:
                 return None
-            known = [rate for rate in each if rate is not None]
-            rates.append(max(known) if len(known) == len(each) else None)
+            known_rates = [rate for rate in each if rate is not None]
+            rates.append(max(known_rates) if len(known_rates) == len(each) else None)
         return worst_usd(budget, rates)
 
     def _rates(self, request: PodRequest) -> list[float | None]:
@@ -248,7 +248,7 @@ def what_it_rents(plan: Plan, prices: Prices) -> str:
     ]
     if len(kinds) > len(texts):
         texts.append(f"{len(kinds) - len(texts)} more kinds")
-    one = plan.most == 1
+    is_single = plan.most == 1
     most = "at most " if plan.ahead else ""
     count = f"{most}{plan.most} {'node' if one else 'nodes'}, {plan.width} at a time"
     return f"1 node on {next(iter(kinds))}" if one else f"{count}: {'; '.join(texts)}"

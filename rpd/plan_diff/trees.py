@@ -42,10 +42,10 @@ def other_tree(ref: str, folder: Path, flags: Sequence[str], args: Sequence[str]
         there = tree / folder.relative_to(top)
         # A node that is named may be new; its file is asked for, and who asks picks the nodes.
         paths = dict.fromkeys(text.partition("::")[0] for text in args)
-        known = [path for path in paths if (there / path).exists()]
-        if not there.is_dir() or (args and not known):
+        present = [path for path in paths if (there / path).exists()]
+        if not there.is_dir() or (args and not present):
             return OtherTree(ref=ref, commit=commit, fingerprints={})
-        return _snapshot(ref, commit, there, flags, known)
+        return _snapshot(ref, commit, there, flags, present)
 
 
 def _snapshot(ref: str, commit: str, folder: Path, flags: Sequence[str], args: Sequence[str]) -> OtherTree:

@@ -51,9 +51,9 @@ class Sources:
 
     def read_ahead(self, projects: Iterable[Path]) -> None:
         """Begin to read the code as it is now, on a thread: by the time a node ends it may have been edited."""
-        wanted = list(dict.fromkeys(projects))
+        folders = list(dict.fromkeys(projects))
         threading.Thread(
-            target=lambda: [self.of(project) for project in wanted], name="rpd-source", daemon=True
+            target=lambda: [self.of(project) for project in folders], name="rpd-source", daemon=True
         ).start()
 
     def _read(self, project: Path) -> SourceRecord:

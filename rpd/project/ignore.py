@@ -173,10 +173,10 @@ class _Rules:
 
 def _decided(rules: Sequence[_Rules], name: str, *, is_tracked: bool) -> bool | None:
     """Whether the rules ignore ``name``; None if none of them speaks of it."""
-    for one in reversed(rules):
-        if is_tracked and one.is_git:
+    for rule_set in reversed(rules):
+        if is_tracked and rule_set.is_git:
             continue
-        decision = one.decide(name)
+        decision = rule_set.decide(name)
         if decision is not None:
             return decision
     return None
@@ -225,16 +225,20 @@ class _Walk:
             entry = entries[own_name]
             is_folder = entry.is_dir(follow_symlinks=False)
             name = prefix + own_name
-            asked = f"{name}/" if is_folder else name
-            decided = _decided(asked_rules, asked, is_tracked=asked in self.tracked) if asked_rules else None
+            rule_name = f"{name}/" if is_folder else name
+            decided = (
+                _decided(asked_rules, rule_name, is_tracked=rule_name in self.tracked)
+                if asked_rules
+                else None
+            )
             if decided:
-                self.left_out.append(asked)
+                self.left_out.append(rule_name)
                 continue
             is_file = not is_folder and entry.is_file(follow_symlinks=False)
             if not (is_folder or is_file or entry.is_symlink()):
                 continue
             if self.withholds and decided is None and _holds_keys(entry, is_file, is_folder):
-                self.withheld.append(asked)
+                self.withheld.append(rule_name)
                 continue
             try:
                 own = _staged(name, entry.path, entry.stat(follow_symlinks=False))
@@ -245,7 +249,7 @@ class _Walk:
                     f"{entry.path}: cannot be read, so it cannot be sent: {error.strerror}"
                 ) from error
             if is_folder:
-                self.folder(entry.path, asked, rules, own)
+                self.folder(entry.path, rule_name, rules, own)
             else:
                 self.files.append(own)
 
@@ -361,9 +365,9 @@ def _names_ignored(rules: Sequence[_Rules], steps: Sequence[str]) -> bool:
     """Whether the rules ignore the root they lead to, or a folder above it."""
     for depth in range(1, len(steps) + 1):
         below = len("".join(f"{step}/" for step in steps[depth:]))
-        for one in reversed(rules):
-            name = one.above[: len(one.above) - below] if below else one.above
-            decision = one.spec.check_file(name).include if name else None
+        for rule_set in reversed(rules):
+            name = rule_set.above[: len(rule_set.above) - below] if below else rule_set.above
+            decision = rule_set.spec.check_file(name).include if name else None
             if decision is not None:
                 if decision:
                     return True

@@ -26,11 +26,11 @@ def is_library(file: str, rootdir: Path) -> bool:
 @lru_cache(maxsize=1)
 def _folders() -> tuple[str, ...]:
     """Return the folders of the standard library and of installed packages, with a separator at the end."""
-    known = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    known |= {*site.getsitepackages(), site.getusersitepackages()}
+    folders = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    folders |= {*site.getsitepackages(), site.getusersitepackages()}
     # ``pip install --target``, a zipped or a read-only layer: wherever our own dependencies came from.
-    known |= {str(Path(str(pluggy.__file__)).absolute().parents[1])}
-    return tuple(folder for path in known if path for folder in _both(path))
+    folders |= {str(Path(str(pluggy.__file__)).absolute().parents[1])}
+    return tuple(folder for path in folders if path for folder in _both(path))
 
 
 def _both(path: str) -> set[str]:

@@ -19,8 +19,8 @@ _UNSENDABLE = re.compile(r"[\s\ud800-\udfff]+")
 
 def owner(environ: Mapping[str, str] | None = None) -> str:
     """Return ``RPD_OWNER``, else ``user@host``; one line of at most 100 characters that RunPod takes."""
-    known = os.environ if environ is None else environ
-    return tidy(known.get(OWNER_VARIABLE, "")) or _account()
+    variables = os.environ if environ is None else environ
+    return tidy(variables.get(OWNER_VARIABLE, "")) or _account()
 
 
 def stamp(run_id: str) -> dict[str, str]:

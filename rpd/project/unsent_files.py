@@ -54,12 +54,12 @@ class LeftOut:
         missing = [line for line in lines if _MISSED.search(line)]
         if not missing:
             return ""
-        wanted = [name for name in self.ignored if any(_is_named(name, line) for line in missing)]
-        if wanted:
-            name = wanted[0].rstrip("/")
+        mentioned = [name for name in self.ignored if any(_is_named(name, line) for line in missing)]
+        if mentioned:
+            name = mentioned[0].rstrip("/")
             return (
-                f"{wanted[0]} was not sent: git or .rpdignore ignores it. pod.put({name!r}, …) sends it by name; "
-                f"a line !{wanted[0]} in .rpdignore sends it with the project"
+                f"{mentioned[0]} was not sent: git or .rpdignore ignores it. pod.put({name!r}, …) sends it by name; "
+                f"a line !{mentioned[0]} in .rpdignore sends it with the project"
             )
         links = [
             f"{name} -> {target}"

@@ -114,8 +114,8 @@ class Expression:
 
     def _test(self, node: ast.Compare, op: ast.cmpop) -> Callable[[Any, Any], bool]:
         if isinstance(op, ast.In | ast.NotIn):
-            wanted = isinstance(op, ast.In)
-            return lambda left, right: _is_in(left, right) is wanted
+            is_in = isinstance(op, ast.In)
+            return lambda left, right: _is_in(left, right) is is_in
         if isinstance(op, ast.Is | ast.IsNot):
             raise self._wrong(node, "is compares objects; write == or !=")
         compare = _COMPARE[type(op)]

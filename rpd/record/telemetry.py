@@ -88,15 +88,15 @@ def _moment_of(document: dict[str, Any]) -> Moment | None:
     at, gpus = moment(document.get("at")), document.get("gpus")
     if at is None or not isinstance(gpus, list):
         return None
-    known = [gpu for gpu in gpus if isinstance(gpu, dict)]
-    busy = [value for gpu in known if (value := _number(gpu.get("utilization"))) is not None]
+    sound = [gpu for gpu in gpus if isinstance(gpu, dict)]
+    busy = [value for gpu in sound if (value := _number(gpu.get("utilization"))) is not None]
     used = [
         (value, _number(gpu.get("memory_total_mb")))
-        for gpu in known
+        for gpu in sound
         if (value := _number(gpu.get("memory_used_mb"))) is not None
     ]
     if not busy and not used:
         return None
     used_mb, total_mb = max(used, key=lambda pair: pair[0], default=(None, None))
     mean = sum(min(100.0, max(0.0, value)) for value in busy) / len(busy) if busy else None
-    return Moment(at, mean, used_mb, total_mb, len(known))
+    return Moment(at, mean, used_mb, total_mb, len(sound))

@@ -65,9 +65,9 @@ def _logged(write: Any, named: Any) -> Any:
 
     @functools.wraps(write)
     def add(*arguments: Any, **more: Any) -> Any:
-        given = parameters.bind(*arguments, **more).arguments
+        bound = parameters.bind(*arguments, **more).arguments
         with contextlib.suppress(TypeError, ValueError):  # not a number: leave it to the writer
-            log(named(*list(given.values())[1:3]), step=given.get("global_step"))
+            log(named(*list(bound.values())[1:3]), step=bound.get("global_step"))
         return write(*arguments, **more)
 
     add._rpd = True  # type: ignore[attr-defined]  # noqa: SLF001

@@ -159,9 +159,9 @@ class Median(Pruner):
         if at < self._rule.after:
             return None
         others = [
-            self._bests[other][place - 1]
-            for other, other_ats in self._ats.items()
-            if other != trial and other_ats and other_ats[-1] >= at and (place := bisect_right(other_ats, at))
+            self._bests[rival][place - 1]
+            for rival, other_ats in self._ats.items()
+            if rival != trial and other_ats and other_ats[-1] >= at and (place := bisect_right(other_ats, at))
         ]
         if len(others) < self._rule.trials:
             return None

@@ -55,10 +55,10 @@ def _pieces(values: Sequence[float], width: int) -> Iterator[Sequence[float]]:
 
 
 def _share(piece: Sequence[float], low: float, high: float) -> float | None:
-    known = [min(max(value, low), high) for value in piece if not math.isnan(value)]
-    if not known:
+    values = [min(max(value, low), high) for value in piece if not math.isnan(value)]
+    if not values:
         return None
     # Halved before they are taken apart: the greatest floats are further apart than a float can say.
     span = high / 2 - low / 2
-    mean = sum(value / len(known) for value in known)
+    mean = sum(value / len(values) for value in values)
     return min(1.0, max(0.0, (mean / 2 - low / 2) / span)) if span else 0.5

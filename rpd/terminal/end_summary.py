@@ -112,9 +112,9 @@ def _traceback(failure: Failure, ink: Ink, style: Style) -> Iterator[str]:
 
 def _without_end(lines: list[str], end: Sequence[str]) -> list[str]:
     """Return ``lines`` without ``end`` (blanks around a line do not count), if that is how they end."""
-    wanted = [line for line in end if line]
-    if wanted and [line.strip() for line in lines[-len(wanted) :]] == wanted:
-        return lines[: -len(wanted)]
+    ending = [line for line in end if line]
+    if ending and [line.strip() for line in lines[-len(ending) :]] == ending:
+        return lines[: -len(ending)]
     return lines
 
 
@@ -169,13 +169,13 @@ def short_summary(
     were interrupted, or skipped because of their needs, only their number is shown. With ``crop`` a reason
     ends with the line.
     """
-    wanted = outcomes_of(f"{chars}a" if verbose else chars)
+    outcomes = outcomes_of(f"{chars}a" if verbose else chars)
     cached = [report for report in reports if report.result.word == "cached"]
     held_up = [report for report in reports if report.result.cause is Cause.NEEDS]
     listed = [
         report
         for report in reports
-        if (report.result.outcome in wanted or report.result.cause is Cause.NEEDS) and report not in cached
+        if (report.result.outcome in outcomes or report.result.cause is Cause.NEEDS) and report not in cached
     ]
     if not verbose and len(held_up) > MOST_ALIKE:
         listed = [report for report in listed if report.result.cause is not Cause.NEEDS]

@@ -127,9 +127,9 @@ def _made(
 ) -> type:
     body = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
     names = tuple(body.get("__annotations__", ()))
-    given = {name: body.pop(name) for name in names if name in body}
-    declared = {name: value for name, value in given.items() if isinstance(value, Declared)}
-    defaults = {**given, **{name: value.default for name, value in declared.items()}}
+    assigned = {name: body.pop(name) for name in names if name in body}
+    declared = {name: value for name, value in assigned.items() if isinstance(value, Declared)}
+    defaults = {**assigned, **{name: value.default for name, value in declared.items()}}
     compared = [name for name in names if name not in uncompared]
     values = attrgetter(*compared) if compared else lambda _: ()
     fields = cache(

@@ -33,10 +33,10 @@ def mutable(cls: type[T]) -> type[T]:
     Plain defaults are shared by all instances. ``__post_init__`` is called. Fields are not inherited.
     """
     made: Any = cls
-    known = frozenset(cls.__annotations__)
-    given = {name: vars(cls)[name] for name in known & vars(cls).keys()}
-    makers = {name: value.make for name, value in given.items() if isinstance(value, _Fresh)}
-    shared = {name: value for name, value in given.items() if name not in makers}
+    names = frozenset(cls.__annotations__)
+    assigned = {name: vars(cls)[name] for name in names & vars(cls).keys()}
+    makers = {name: value.make for name, value in assigned.items() if isinstance(value, _Fresh)}
+    shared = {name: value for name, value in assigned.items() if name not in makers}
     check = getattr(cls, "__post_init__", None)
 
     def __init__(self: Any, /, **values: Any) -> None:  # noqa: N807

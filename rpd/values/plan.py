@@ -130,8 +130,8 @@ class Plan:
     def nodes(self) -> tuple[Node, ...]:
         """Every node that is known, in the order of the lanes."""
         own = tuple(node for lane in self.lanes for node in lane.nodes)
-        held = (node for source in self.sources for lane in source.lanes for node in lane.nodes)
-        return (*own, *held) if self.sources else own
+        from_sources = (node for source in self.sources for lane in source.lanes for node in lane.nodes)
+        return (*own, *from_sources) if self.sources else own
 
     @property
     def kinds(self) -> tuple[Node, ...]:

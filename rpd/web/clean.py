@@ -32,12 +32,12 @@ class Clean:
     def text(self, value: object) -> str:
         """Return a value as text."""
         text = str(value)
-        known = self._known.get(text)
-        if known is None:
+        cleaned = self._known.get(text)
+        if cleaned is None:
             if len(self._known) >= _MOST_REMEMBERED:
                 self._known.clear()
-            known = self._known[text] = self._made(text)
-        return known
+            cleaned = self._known[text] = self._made(text)
+        return cleaned
 
     def _made(self, text: str) -> str:
         # Masked again once the control characters are gone: one in the middle of a secret could have hidden

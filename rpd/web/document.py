@@ -222,13 +222,13 @@ class Document:
         }
 
     def _spans(self, report: NodeReport, files: NodeFiles | None) -> list[Span]:
-        known: list[Span] = []
+        phases: list[Span] = []
         if files is not None:
-            known = spans.of_events(journal.read(files.journal), moment(report.result.finished))
+            phases = spans.of_events(journal.read(files.journal), moment(report.result.finished))
         started = moment(report.result.started)
-        if not known and started is not None:
-            known = spans.of_phases(started, report.result.phases)
-        return known
+        if not phases and started is not None:
+            phases = spans.of_phases(started, report.result.phases)
+        return phases
 
     def _measured(self, files: NodeFiles, detail: Detail) -> Table:
         fields: Table = {}

@@ -63,9 +63,9 @@ class LiveRuns:
     def _line(self, folder: Path) -> Table | None:
         """Return the line of a run, None for another folder; a run that is over is read once."""
         stamp = _stamp(folder / run_file.FILE_NAME)
-        known = self._over.get(folder.name)
-        if known is not None and known[0] == stamp:
-            return known[1]
+        cached = self._over.get(folder.name)
+        if cached is not None and cached[0] == stamp:
+            return cached[1]
         info = history.run_in(folder)
         if info is None:
             return None

@@ -31,17 +31,17 @@ def read(folder: Path) -> Sequence[StudyTrials]:
     if not is_regular(path):
         return ()
     try:
-        held = json.loads(read_regular(path, _MOST_BYTES))["studies"]
-        aims = {str(study): document["objectives"][0] for study, document in held.items()}
-        found = {study: (str(aim["metric"]), aim["direction"] == "maximize") for study, aim in aims.items()}
+        documents = json.loads(read_regular(path, _MOST_BYTES))["studies"]
+        aims = {str(study): document["objectives"][0] for study, document in documents.items()}
+        metrics = {study: (str(aim["metric"]), aim["direction"] == "maximize") for study, aim in aims.items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return ()
-    trials: dict[str, dict[str, None]] = {study: {} for study in found}
+    trials: dict[str, dict[str, None]] = {study: {} for study in metrics}
     for event in journal.read(folder / journal.FILE_NAME):
         study = event.get("study")
         if event["event"] == journal.ADDED and study in trials and event.get("confirms") is not True:
             trials[str(study)][str(event.get("id", ""))] = None
     return [
         StudyTrials(id=study, metric=metric, is_max=is_max, trials=tuple(trials[study]))
-        for study, (metric, is_max) in found.items()
+        for study, (metric, is_max) in metrics.items()
     ]

@@ -74,11 +74,11 @@ def module_of(path: Path, written: Written) -> ModuleType:
 def _move(tree: ast.Module, origin: list[int]) -> None:
     """Give every node the line of the configuration, so that tracebacks and places show that."""
     line = 1
-    known = []
-    for given in origin:
-        line = given or line
-        known.append(line)
+    lines = []
+    for origin_line in origin:
+        line = origin_line or line
+        lines.append(line)
     for node in ast.walk(tree):
         if isinstance(node, ast.expr | ast.stmt | ast.arg | ast.keyword | ast.alias | ast.excepthandler):
-            node.lineno = node.end_lineno = known[node.lineno - 1]
+            node.lineno = node.end_lineno = lines[node.lineno - 1]
             node.end_col_offset = max(node.col_offset, node.end_col_offset or 0)

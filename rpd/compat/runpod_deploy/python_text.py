@@ -87,17 +87,17 @@ def call(
     function: str, args: Sequence[str] = (), named: Mapping[str, str] | None = None, *, indent: int = 0
 ) -> str:
     """Return a call, on one line where it fits, else with one argument on each line."""
-    given = [*args, *(f"{name}={value}" for name, value in (named or {}).items())]
+    arguments = [*args, *(f"{name}={value}" for name, value in (named or {}).items())]
     pad = " " * indent
-    one = f"{pad}{function}({', '.join(given)})"
-    if "\n" not in one and len(one) <= WIDTH:
-        return one
-    if any("\n" in each for each in given):
-        return one  # text over several lines keeps its own shape
+    single_line = f"{pad}{function}({', '.join(arguments)})"
+    if "\n" not in single_line and len(single_line) <= WIDTH:
+        return single_line
+    if any("\n" in each for each in arguments):
+        return single_line  # text over several lines keeps its own shape
     inner = " " * (indent + 4)
     return (
         f"{pad}{function}(\n"
-        + "".join(f"{inner}{_fitted(each, indent + 4)},\n" for each in given)
+        + "".join(f"{inner}{_fitted(each, indent + 4)},\n" for each in arguments)
         + f"{pad})"
     )
 

@@ -276,8 +276,8 @@ class _Writer:
         """Return a text with the defaults of its variables. Raise CollectionError for one that has none."""
         spec = self._spec
         plain = {name: value.text for name, value in spec.variables.items() if not value.names}
-        known = {"volume_mount": spec.storage.mount, **plain}
-        filled = _filled(text.text, known)
+        values = {"volume_mount": spec.storage.mount, **plain}
+        filled = _filled(text.text, values)
         for match in TEMPLATE.finditer(filled):
             raise CollectionError(
                 f"{spec.path.name}:{text.line}: {key}: {{{match[2]}}} has no known default, and {what} is "
@@ -295,7 +295,7 @@ class _Writer:
         """Return a required path relative to the deploy file; a variable made of others is replaced by those."""
         spec = self._spec
         made = {name: value.text for name, value in spec.variables.items() if value.names}
-        known = {
+        values = {
             "job_name": spec.name.text,
             "volume_mount": spec.storage.mount,
             "project_root": self._root,
@@ -303,8 +303,8 @@ class _Writer:
             **made,
         }
         filled = text.text
-        for _ in range(len(known) + 1):
-            filled = _filled(filled, known)
+        for _ in range(len(values) + 1):
+            filled = _filled(filled, values)
         if {"run_dir", "run_id"} & {match[2] for match in TEMPLATE.finditer(filled)}:
             raise CollectionError(
                 f"{spec.path.name}:{text.line}: {text.key}: the folder of a run does not exist before the run",
@@ -613,9 +613,9 @@ def _list(expressions: Sequence[str]) -> str:
 
 def _laid_out(name: str, expressions: Sequence[str]) -> str:
     """Return the list that is a field of the job, one entry on each line where it is too long for one."""
-    one = _list(expressions)
-    if len(f"    {name}={one},") <= WIDTH and "\n" not in one:
-        return one
+    single_line = _list(expressions)
+    if len(f"    {name}={single_line},") <= WIDTH and "\n" not in single_line:
+        return single_line
     return "[\n" + "".join(f"        {each},\n" for each in expressions) + "    ]"
 
 

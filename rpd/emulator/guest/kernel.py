@@ -71,14 +71,14 @@ def bind(source: str, target: str, *, read_only: bool = False) -> None:
     """Show ``source`` and all that is mounted under it at ``target`` too."""
     mount(source, target, flags=MS_BIND | MS_REC)
     if read_only:
-        wanted = _MountAttr(attr_set=_MOUNT_ATTR_RDONLY)
+        attributes = _MountAttr(attr_set=_MOUNT_ATTR_RDONLY)
         result = _libc.syscall(
             _SYS_MOUNT_SETATTR,
             _AT_FDCWD,
             target.encode(),
             _AT_RECURSIVE,
-            ctypes.byref(wanted),
-            ctypes.c_size_t(ctypes.sizeof(wanted)),
+            ctypes.byref(attributes),
+            ctypes.c_size_t(ctypes.sizeof(attributes)),
         )
         _check(result, f"make {target} read-only")
 

@@ -167,8 +167,8 @@ class _Sessions:
 
     def _environment(self, process: asyncssh.SSHServerProcess[bytes]) -> dict[str, str]:
         peer, here = process.get_extra_info("peername"), process.get_extra_info("sockname")
-        asked = {k: v for k, v in process.env.items() if k == "LANG" or k.startswith("LC_")}
-        env = {**asked, **self._env, "SSH_CONNECTION": f"{peer[0]} {peer[1]} {here[0]} {here[1]}"}
+        locale = {k: v for k, v in process.env.items() if k == "LANG" or k.startswith("LC_")}
+        env = {**locale, **self._env, "SSH_CONNECTION": f"{peer[0]} {peer[1]} {here[0]} {here[1]}"}
         env["SSH_CLIENT"] = f"{peer[0]} {peer[1]} {here[1]}"
         return env
 

@@ -73,12 +73,12 @@ class Ladder:
             error, self._context.rootdir, self._context.trace_style, self._context.redactor
         )
         tail = run.log.tail if run is not None else ()
-        known = f"{error.file}:{error.line}" if isinstance(error, CollectionError) and error.file else ""
+        place = f"{error.file}:{error.line}" if isinstance(error, CollectionError) and error.file else ""
         tail = tail or tuple(
             map(self._context.redactor.text, error.tail if isinstance(error, CommandFailed) else ())
         )
         return Failure(
-            place=shown.place or known,
+            place=shown.place or place,
             source_line=shown.source_line,
             traceback=tuple(self._context.redactor.text(line) for line in shown.lines),
             log_tail=tail,

@@ -134,8 +134,8 @@ class Runner:
         try:
             skip = self._context.events.skip_node(node=node)
         except Exception as error:  # noqa: BLE001 - the code of a plugin, which may raise anything
-            known = isinstance(error, RpdError)
-            reason = str(error) if known else f"rpd_skip_node: {type(error).__name__}: {error}"
+            is_own = isinstance(error, RpdError)
+            reason = str(error) if is_own else f"rpd_skip_node: {type(error).__name__}: {error}"
             return None, Verdict(Outcome.ERROR, Cause.CODE, reason, error=error)
         return skip, None if skip is None else Verdict(Outcome.SKIPPED, skip.cause, skip.reason)
 

@@ -46,7 +46,7 @@ class Attendance:
         if run in self._present:
             return
         # A new list for each change: the monitor's thread iterates over the old one.
-        self._present = [*(other for other in self._present if not other.log.is_closed), run]
+        self._present = [*(node for node in self._present if not node.log.is_closed), run]
         for line in self._trace:
             run.log.trace(line)
         self._lifetimes.welcome(self._lease, run.use)

@@ -259,7 +259,7 @@ class SshShell:
         An interrupt leaves ``last_try`` more seconds.
         """
         pause = 0.1
-        asked = 0.0
+        asked_at = 0.0
         while True:
             self.check_open()
             if interrupt.requested:
@@ -268,9 +268,9 @@ class SshShell:
             if failure is None:
                 return None
             # Not at every failure, since this is a call to RunPod's API.
-            if time.monotonic() - asked > _ALIVE_EVERY_SECONDS:
+            if time.monotonic() - asked_at > _ALIVE_EVERY_SECONDS:
                 self._check_alive(failure)
-                asked = time.monotonic()
+                asked_at = time.monotonic()
             left = deadline - time.monotonic()
             if left <= 0 or (interrupt.requested and last_try <= 0):
                 return failure

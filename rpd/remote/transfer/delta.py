@@ -221,7 +221,7 @@ def change_of(
         before = read_state(lists["state"], target)
         # The state is sent only if it has changed.
         now = read_state(lists["now"], target) if "now" in lists else before
-        known = {
+        there = {
             file.name: sent[file.name]
             for file in files
             if file.kind is Kind.FILE
@@ -230,14 +230,14 @@ def change_of(
             and seen == before.get(file.name if is_folder else "")
         }
         kept = {
-            file.name: known[file.name].sha256
+            file.name: there[file.name].sha256
             for file in files
-            if is_folder and file.name in known and _is_same(file, known[file.name])
+            if is_folder and file.name in there and _is_same(file, there[file.name])
         }
         patched = {
             file.name: patch
             for file in files
-            if file.name in known and file.name not in kept and (patch := _patch(file, known[file.name]))
+            if file.name in there and file.name not in kept and (patch := _patch(file, there[file.name]))
         }
         folders = {file.name: file.mode for file in files if file.kind is Kind.FOLDER}
         modes = {name: _folder_mode(facts) for name, facts in now.items()}
@@ -251,7 +251,7 @@ def change_of(
     sent_names = [file.name for file in files if file.kind is not Kind.FOLDER and file.name not in kept]
     touched = {above for name in (*sent_names, *dropped) for above in _above(name)}
     wrong = {name for name, mode in folders.items() if modes.get(name) != mode}
-    blocks = {name: known_blocks for name in kept if (known_blocks := known[name].blocks) is not None}
+    blocks = {name: known_blocks for name in kept if (known_blocks := there[name].blocks) is not None}
     return Change(
         kept=kept, patched=patched, blocks=blocks, dropped=dropped, folders=frozenset(wrong | touched)
     )

@@ -194,8 +194,8 @@ class Fetching:
         if not names:
             return
         try:
-            known = mended(self._shell, lambda: large_files(self._shell, self._listing.base, names))
-            for name, large in known.items():
+            blocks_by_name = mended(self._shell, lambda: large_files(self._shell, self._listing.base, names))
+            for name, large in blocks_by_name.items():
                 self._patch(name, large)
         except (Disconnected, DeadlinePassed) as error:
             raise TransferBroken(f"{self._source} could not be fetched: {error}") from error

@@ -69,8 +69,8 @@ class Catalogue:
 
     def row(self, gpu_id: str) -> GpuRow | None:
         """Return the row of a GPU type; an empty one if this catalogue may lack it."""
-        known = self.gpus.get(gpu_id)
-        return known if known or self.complete else GpuRow(id=gpu_id, memory_gb=0)
+        gpu = self.gpus.get(gpu_id)
+        return gpu if gpu or self.complete else GpuRow(id=gpu_id, memory_gb=0)
 
     def datacenters_with(self, gpu_id: str) -> tuple[tuple[str, str], ...]:
         """Return (data centre, stock) pairs for a GPU type that is in stock, the fullest first."""

@@ -240,8 +240,8 @@ class Sdk:
                 return answer
             raise UnsureCreate("RunPod's response to the create call has no pod in it")
         error = classify(failure)
-        asked = bool(recording.exchanges) and recording.exchanges[-1].mutation
-        if not asked or not may_have_acted(failure):
+        is_sent = bool(recording.exchanges) and recording.exchanges[-1].mutation
+        if not is_sent or not may_have_acted(failure):
             raise error
         answered = was_answered(failure) or not isinstance(error, TransientError)
         raise UnsureCreate(str(error), refusal=error if answered else None)

@@ -95,9 +95,9 @@ class ClusterProvider(Provider):
                 f"the API key may not create clusters, which only the role Admin may ({refused.words}). "
                 "Use the key of an admin, or ask one to run this"
             ) from None
-        asked = as_asked(spec, str(answer["id"]))
+        expected = as_asked(spec, str(answer["id"]))
         # Its members do not exist yet; their details are read at the first poll.
-        return replace(asked, gpu_count=spec.offer.count * spec.offer.nodes, nodes=spec.offer.nodes)
+        return replace(expected, gpu_count=spec.offer.count * spec.offer.nodes, nodes=spec.offer.nodes)
 
     def get(self, pod_id: str) -> PodInfo | None:
         """Return the cluster with its members, None if neither it nor any member exists any more."""

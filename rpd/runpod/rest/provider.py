@@ -80,12 +80,12 @@ class RestProvider(Renter):
             answer = self._rest.create("/pods", body, secrets=secret_texts(spec))
         except UnsureCreate as unsure:
             return reconciled(spec, unsure, self._patience, self.list)
-        asked = as_asked(spec, str(answer["id"]))
+        expected = as_asked(spec, str(answer["id"]))
         try:
-            return completed(_read_pod(answer), asked)
+            return completed(_read_pod(answer), expected)
         except ProviderError:
             # The pod exists and bills: the caller needs its id whatever else the response contains.
-            return asked
+            return expected
 
     def get(self, pod_id: str) -> PodInfo | None:
         """Return the pod, None if it is deleted or never existed."""

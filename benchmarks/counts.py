@@ -71,7 +71,7 @@ def syncs() -> list[Row]:
 
 
 def modules() -> list[Row]:
-    """Count what short commands load."""
+    """Count the modules that short commands load."""
     with tempfile.TemporaryDirectory() as name:
         startup.prepare(Path(name))
         loaded = startup.modules(Path(name))

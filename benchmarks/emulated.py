@@ -23,7 +23,7 @@ def requests(backend: Mapping[str, str]) -> int:
 
 @contextmanager
 def emulator(folder: Path, *, boot_seconds: float = 0) -> Iterator[dict[str, str]]:
-    """Start an emulator, by default one whose pods boot at once; yield what points ``rpd run`` at it."""
+    """Start an emulator, by default one whose pods boot at once; yield the environment for ``rpd run`` on it."""
     command = [sys.executable, "-m", "rpd.emulator", "--boot-seconds", f"{boot_seconds:g}", "--linger", "0"]
     with (folder / "emulator.log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(

@@ -129,7 +129,7 @@ def samples(flat: str, graph: str, rounds: int) -> tuple[list[Sample], list[Samp
 
 
 def compare(title: str, flat: str, graph: str, rounds: int) -> None:
-    """Print what a flat sweep and a graph of as many nodes take."""
+    """Print the time and memory of a flat sweep and of a graph of as many nodes."""
     plain, needing = (
         Sample(median(s.wall for s in taken), median(s.cpu for s in taken), median(s.peak_mb for s in taken))
         for taken in samples(flat, graph, rounds)

@@ -58,7 +58,7 @@ def timed(command: list[str], folder: Path, env: Mapping[str, str]) -> dict[str,
 
 
 def run_folder(text: str, folder: Path) -> Path:
-    """Return the run folder that ``--print-run-dir`` printed on a line of its own."""
+    """Return the run folder that ``--print-run-dir`` printed on its own line."""
     for line in reversed(text.splitlines()):
         path = folder / line.strip()
         if line.strip() and path.is_dir():

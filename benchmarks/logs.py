@@ -1,6 +1,7 @@
-"""Logs: what the rpd process spends on jobs that print without end, where nobody streams them to the screen.
+"""Logs: the cost, in the rpd process, of jobs that print without end and whose output is not streamed to the screen.
 
-The emulator runs at the same time and is not counted. The logs that arrive are compared with what was printed.
+The emulator runs at the same time and is not counted. The logs that arrive are compared with the printed
+text.
 
 Usage: python benchmarks/logs.py [one] [many]
 """
@@ -33,7 +34,7 @@ def noisy(pod, seed):
 
 
 def measured(nodes: int, megabytes: int) -> Sample:
-    """Run so many noisy nodes at once; return what that took, once every log has proved to be whole."""
+    """Run so many noisy nodes at once; return the time and memory once every log has proved to be complete."""
     size = megabytes * 1_000_000
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -51,7 +52,7 @@ def measured(nodes: int, megabytes: int) -> Sample:
 
 
 def printed(size: int) -> bytes:
-    """Return the sha256 of what a job prints."""
+    """Return the sha256 of the output of a job."""
     line = f"{LINE}\n".encode()
     return hashlib.sha256((line * (size // len(line) + 1))[:size]).digest()
 

@@ -26,9 +26,10 @@ class Sample:
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """Return this environment with the checkout importable and nobody's plugins loaded by themselves.
+    """Return this environment with the checkout importable and no plugins loaded automatically.
 
-    Python may keep its bytecode: an installed package has it, so a checkout should not be compiled every time.
+    Python may keep its bytecode: an installed package has it, so a checkout should not be compiled every
+    time.
     """
     return {
         **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},

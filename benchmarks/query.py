@@ -1,8 +1,8 @@
 """`rpd query` over 500 runs of 20 nodes, compared with `grep` and with pandas over the same manifests.
 
-Each answers: how many nodes failed, by GPU, and what did they cost? ``cold``: no index and no warm cache of rpd; the
-first time an index has to be made, which a run that rpd made has written itself. CPU seconds, not time: they do not
-depend on what else the machine does.
+Each answers: how many nodes failed, by GPU, and at which cost? ``cold``: no index and no warm cache of rpd,
+so the index, which rpd's own runs write, has to be made first. CPU seconds, not time, because they do not
+depend on the load of the machine.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Commands that read past runs, next to a run of 10,000 nodes: with the index of that run, and without it.
 
-Each must grow no faster than the run does: the ratio is what a node costs in the large run against a small one.
+Each must grow no faster than the run does: the ratio is the cost of a node in the large run over that in a
+small one.
 
 Usage: python benchmarks/reading_commands.py [ROUNDS]
 """

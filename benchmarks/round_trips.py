@@ -1,14 +1,14 @@
 """Round trips: how often a node waits for its pod and for RunPod's API, counted at the socket.
 
-A line on which a round trip takes a second stands between rpd and an emulator: what a node takes longer than without
-it is how many answers rpd waited for, one after the other. Billed is what comes after the pod can be connected to,
-until it is gone; TLS, which the emulator does not speak, would add two for each connection to the API. The peers are
-OpenSSH's ``ssh`` and a command over its control connection, on a line of the same kind to an sshd of OpenSSH (as root;
-left out where there is none).
+A line on which a round trip takes a second stands between rpd and an emulator: the extra seconds of a node
+are the number of answers that rpd waited for, one after the other. Billed are those from the moment when the
+pod accepts connections until it is gone; TLS, which the emulator does not speak, would add two for each
+connection to the API. The peers are OpenSSH's ``ssh`` and a command over its control connection, on an equal
+line to OpenSSH's sshd (as root; left out on a machine without one).
 
 Usage: python benchmarks/round_trips.py [--check]
 
-``--check`` exits 1 where a count is above its target: counts do not depend on the machine.
+``--check`` exits 1 if a count is above its target: counts do not depend on the machine.
 """
 
 from __future__ import annotations

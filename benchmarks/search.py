@@ -1,9 +1,10 @@
-"""Search: how long a metric is on its way, what metrics cost where 64 commands write some at once, what a trial costs.
+"""Search: the delay of a metric, the CPU cost of metrics from 64 commands at once, and the cost of a trial.
 
-Times on a pod and here are by the same clock, since the emulator's pods are on this machine. CPU is that of the rpd
-process; the same jobs without metrics are run in turn with them.
+Times on a pod and here are by the same clock, since the emulator's pods are on this machine. CPU is that of
+the rpd process; the same jobs without metrics are run in turn with them.
 
-Trials are commands that end at once, on pods that four slots keep warm; a sweep of as many nodes is run in turn.
+Trials are commands that end at once, on pods that four slots keep warm; a sweep of as many nodes is run in
+turn.
 
 Usage: python benchmarks/search.py [latency] [cpu] [flood] [trials]
 """
@@ -73,7 +74,7 @@ FLOODING = f"seq {FLOOD} | sed 's/.*/step=& loss=&/' >>$RPD_METRICS"
 
 
 def jobs(command: str, nodes: int) -> tuple[Sample, list[list[dict[str, object]]]]:
-    """Run ``nodes`` jobs of one command at once; return what that took and the lines of each node's series."""
+    """Run ``nodes`` jobs of one command at once; return time and memory, and the lines of each node's series."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "rpd.toml").write_text("", encoding="utf-8")
@@ -111,7 +112,7 @@ def latency() -> None:
 
 
 def cpu() -> None:
-    """Print what metrics cost 64 nodes at once."""
+    """Print the cost of metrics for 64 nodes at once."""
     without, _ = jobs(ALONE, NODES)
     sample, series = jobs(WITH_METRICS, NODES)
     expected = list(range(1, 2 * JOB_SECONDS + 1))
@@ -134,7 +135,7 @@ def cpu() -> None:
 
 
 def flood() -> None:
-    """Print what a command costs that writes values without pause."""
+    """Print the cost of a command that writes values without pause."""
     idle, _ = jobs("true", 1)
     sample, series = jobs(FLOODING, 1)
     per_value = (sample.cpu - idle.cpu) / FLOOD * 1e6
@@ -148,7 +149,7 @@ def flood() -> None:
 
 
 def trials() -> None:
-    """Print what a trial costs, and how long its pod waits for the next one."""
+    """Print the cost of a trial, and the time that its pod waits for the next one."""
     rows: list[Row] = []
     plain = 0.0
     for name, mark in MARKS.items():

@@ -31,7 +31,7 @@ _BUFFER = 128 << 10
 
 @dataclass(slots=True)
 class Counts:
-    """What went over a line: bytes to the server and back, connections, and times the server's word was waited for."""
+    """The traffic on a line: bytes to the server and back, connections, and waits for an answer of the server."""
 
     up: int = 0
     down: int = 0
@@ -69,7 +69,7 @@ class SlowLine:
         self._accepting.start()
 
     def counts(self) -> Counts:
-        """Return what was counted since the last ``reset``."""
+        """Return the counts since the last ``reset``."""
         with self._lock:
             return replace(self._counts)
 
@@ -82,7 +82,7 @@ class SlowLine:
     def cut_after(self, size: int, *, unheard: bool = False) -> None:
         """Break all connections, once, when so many more bytes (both ways together) have been taken.
 
-        ``unheard`` is how a line breaks on which nobody says so: the server goes on waiting.
+        ``unheard``: the line breaks without a sign to the server, which keeps waiting.
         """
         with self._lock:
             self._cut_after = self._counts.bytes + size
@@ -125,7 +125,7 @@ class SlowLine:
                 thread.start()
 
     def _carry(self, client: socket.socket, server: socket.socket) -> None:
-        """Pass on what either says until neither says more."""
+        """Pass data on until both sides have ended."""
         threads = []
         for source, sink, way in ((client, server, "up"), (server, client, "down")):
             under_way = _UnderWay(_QUEUED + int((self._rate or 64e6) * self._delay))
@@ -221,7 +221,7 @@ class _UnderWay:
 
 
 class OtherProcess:
-    """A line in a process of its own, so that what is measured does not share an interpreter with it."""
+    """A line in another process, so that it does not share an interpreter with the measured code."""
 
     def __init__(self, process: subprocess.Popen[str], port: int) -> None:
         self._process = process
@@ -238,7 +238,7 @@ class OtherProcess:
 
 @contextmanager
 def slow_line(port: int, rate: float | None, round_trip: float) -> Iterator[OtherProcess]:
-    """Start a line to a port of this machine in a process of its own."""
+    """Start a line to a local port in another process."""
     command = [sys.executable, __file__, str(port), str(rate or 0), str(round_trip)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:

@@ -1,4 +1,4 @@
-"""Sweeps: what the rpd process alone spends on many nodes, at once, one after the other, and on nodes without a pod.
+"""Sweeps: the cost, in the rpd process alone, of many nodes at once, one after the other, and without a pod.
 
 The emulator is not counted; one node shows what is there without any sweep. What a node costs must
 not grow with their number: the last row of a table holds the largest sweep against the one before it.
@@ -54,7 +54,7 @@ Taken = list[tuple[int, int, Sample]]
 
 
 def sweeps(text: str, sizes: Sequence[tuple[int, int]]) -> Taken:
-    """Run a sweep of each size and return what it took."""
+    """Run a sweep of each size and return the time and memory of each."""
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -70,7 +70,7 @@ def sweeps(text: str, sizes: Sequence[tuple[int, int]]) -> Taken:
 
 
 def on_pods(title: str, sizes: Sequence[tuple[int, int]], *, growth: bool) -> None:
-    """Print what sweeps on pods take."""
+    """Print the time and memory of sweeps on pods."""
     taken = sweeps(ON_PODS, sizes)
     rows = []
     for nodes, width, s in taken:
@@ -87,7 +87,7 @@ def on_pods(title: str, sizes: Sequence[tuple[int, int]], *, growth: bool) -> No
 
 
 def telemetry() -> None:
-    """Print what listening to 64 pods takes, compared with not listening."""
+    """Print the cost of listening to 64 pods, compared with not listening."""
     samples = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -132,7 +132,7 @@ def telemetry() -> None:
 
 
 def without_pods() -> None:
-    """Print what the scheduler, the journals and the manifests take by themselves."""
+    """Print the cost of the scheduler, the journals and the manifests by themselves."""
     taken = sweeps(WITHOUT, PODLESS)
     rows = []
     for nodes, width, s in taken:

@@ -1,12 +1,13 @@
 """Files and commands over SSH, compared with ``rsync`` over the same sshd: on a slow line, and on this machine.
 
-    python benchmarks/transfer.py [line] [loopback] [latency] [counts]
+  python benchmarks/transfer.py [line] [loopback] [latency] [counts]
 
-Starts OpenSSH's sshd for itself on this machine (as root). ``line`` goes over 50 Mbit/s with 40 ms there and back
-(``slow_line.py``), ``loopback`` is as quick as the machine, ``latency`` measures commands, and ``counts`` prints only
-what does not depend on the machine, bytes and round trips, and fails where they are beyond their goals. Without a word
-all but ``counts``. Each figure is the median of three, in turn with its peer, each into a new folder: ext4 is slow to
-make files where many were deleted a moment ago. rsync makes its connection each time, rpd has one already.
+Starts OpenSSH's sshd on this machine (as root). ``line`` goes over 50 Mbit/s with 40 ms there and back
+(``slow_line.py``), ``loopback`` is as quick as the machine, ``latency`` measures commands, and ``counts``
+prints only figures that do not depend on the machine, bytes and round trips, and fails if they miss their
+goals. Without arguments, all but ``counts`` run. Each figure is the median of three, in turn with its peer,
+each into a new folder: ext4 is slow to make files in a folder in which many were just deleted. rsync makes
+its connection each time, rpd has one already.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _numbers = count()
 
 @contextmanager
 def sshd(folder: Path) -> Iterator[SshEndpoint]:
-    """Run an sshd with keys of its own and a home folder without start-up files."""
+    """Run an sshd with new keys and a home folder without start-up files."""
     program = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
     if program is None or shutil.which("rsync") is None or os.geteuid() != 0:
         sys.exit("skipped: this needs OpenSSH's sshd, rsync, and root")
@@ -70,7 +71,7 @@ def sshd(folder: Path) -> Iterator[SshEndpoint]:
 
 
 class Far:
-    """The far end, over one way there: a remote of rpd's, rsync, and what they cost."""
+    """The far end, over one connection to it: a remote of rpd's, rsync, and the rows of figures."""
 
     def __init__(self, folder: Path, port: int, line: OtherProcess | None) -> None:
         self.folder = folder
@@ -175,7 +176,7 @@ class Far:
         print("  ".join(row.cells()), flush=True)
 
 
-# --- what is sent -----------------------------------------------------------------------------------------------------
+# --- the files ------------------------------------------------------------------------------------------------------
 
 
 def make_tree(root: Path, files: int, size: int, seed: int = 1) -> Path:
@@ -189,7 +190,7 @@ def make_tree(root: Path, files: int, size: int, seed: int = 1) -> Path:
 
 
 def change_files(tree: Path) -> Callable[[], object]:
-    """Return what changes every hundredth file, another one each time."""
+    """Return a function that changes every hundredth file, another one each time."""
     paths, numbers = sorted(tree.rglob("*.bin")), count()
 
     def change() -> None:
@@ -200,7 +201,7 @@ def change_files(tree: Path) -> Callable[[], object]:
 
 
 def change_inside(path: Path) -> Callable[[], object]:
-    """Return what writes a megabyte anew inside a file, elsewhere each time."""
+    """Return a function that rewrites a megabyte inside a file, elsewhere each time."""
 
     def change() -> None:
         number = next(_numbers)
@@ -390,12 +391,12 @@ def measure_commands(remote: Remote) -> list[Row]:
 
 
 def measured(folder: Path, part: str, endpoint: SshEndpoint) -> list[Row]:
-    """Return the rows of one part, each over a way of its own to the sshd."""
+    """Return the rows of one part, each over its own connection to the sshd."""
     if part == "loopback":
         far = Far(folder, endpoint.port, None)
         loopback_rows(far)
     else:
-        # Counts are the same on a line that is as quick as the machine, but for what compression makes of it.
+        # Counts on a line as quick as the machine are the same, apart from the effect of compression.
         with slow_line(endpoint.port, *OFFICE) as line:
             far = Far(folder, line.port, line)
             line_rows(far, rounds=1 if part == "counts" else ROUNDS)

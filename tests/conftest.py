@@ -1,4 +1,4 @@
-"""What all tests share: rpd's own pytest plugin, one emulator, RunPod's OpenAPI document where there is a copy."""
+"""Shared fixtures: rpd's own pytest plugin, one emulator, RunPod's OpenAPI document if there is a copy."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from tests.openapi import OpenApi
 
 pytest_plugins = ["rpd.testing"]
 
-# A job in the background of a script ignores SIGINT, and one under nohup SIGHUP: what tests start would do so, too.
+# A background job of a script ignores SIGINT, and one under nohup SIGHUP: processes started by tests would
+# too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-# No example is too slow: what is tested is never how fast it is.
+# No example is too slow: tests never assert a speed.
 hypothesis.settings.register_profile("rpd", deadline=None)
 hypothesis.settings.load_profile("rpd")
 
@@ -110,7 +111,7 @@ def _delete(emulator: Launched, pod_id: str) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """An empty disk of 8 MB that a test may fill; the test is skipped where nobody may mount one."""
+    """An empty disk of 8 MB that a test may fill; the test is skipped if this user may not mount one."""
     place = tmp_path / "disk"
     place.mkdir()
     mount = shutil.which("mount")

@@ -13,10 +13,11 @@ _PUBLIC_PORT = re.compile(rb'("publicPort": ?)([0-9]{5})')
 
 
 class DelayedLine:
-    """Forwards connections; what is sent arrives half a ``round_trip`` (seconds) later, either way.
+    """Forwards connections; data arrives half a ``round_trip`` (seconds) later, either way.
 
-    A connection is made at once: over a real line it takes one round trip more. ``opened_at`` and ``answered_at`` tell
-    of each port when it was first connected to, and when its last byte arrived at the client (monotonic).
+    A connection is made at once: over a real line it takes one round trip more. ``opened_at`` and
+    ``answered_at`` hold, for each port, when it was first connected to, and when its last byte arrived at the
+    client (monotonic).
     """
 
     def __init__(self, round_trip: float) -> None:

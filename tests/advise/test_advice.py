@@ -1,4 +1,4 @@
-"""Advice from what a node left: planted idleness is found, and the card that is named is the right one."""
+"""Advice from the records of nodes: planted idleness is found, and the recommended card is the right one."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_no_second_counts_twice(
 
 
 def test_boots_over_past_runs_and_their_cache(tmp_path: Path) -> None:
-    """Ready, sold out and failed, by GPU, place and image; what has not changed is not read again."""
+    """Ready, sold out and failed, by GPU, place and image; unchanged journals are not read again."""
     folder = tmp_path / "20260102T030405Z-abcdef"
     report = node(folder / "n", samples=[])
     manifest.write(folder / "n" / "manifest.toml", report)

@@ -1,4 +1,4 @@
-"""Looking back from Python: filters, data, damage that is told, and texts that cannot act on a page."""
+"""Looking back from Python: filters, data, reported damage, and texts that cannot act on a page."""
 
 from __future__ import annotations
 
@@ -75,7 +75,10 @@ def seeds(result: object) -> list[int]:
 
 
 def test_reports_of_all_runs_are_chosen(project: Path) -> None:
-    """By run, job, outcome, parameters, metrics, expressions and age; what is broken is named, not left out in silence."""
+    """By run, job, outcome, parameters, metrics, expressions and age.
+
+    Damaged reports are named, not left out silently.
+    """
     reports = rpd.reports(project)
     assert seeds(reports) == [3, 1, 2]
     (error,) = reports.damaged

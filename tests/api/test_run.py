@@ -1,4 +1,4 @@
-"""A run as a program starts it: on any thread, several at once, stopped, awaited, and without a trace of its own."""
+"""A run as a program starts it: on any thread, several at once, stopped, awaited, and without side effects."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def write(folder: Path, **files: str) -> Path:
 
 
 def of_the_process() -> dict[str, Any]:
-    """Return what a run has no business to change."""
+    """Return the state of the process that a run must not change."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     return {
         "signals": [signal.getsignal(number) for number in numbers],
@@ -177,7 +177,7 @@ def test_an_interrupt_ends_it_in_order(clean_emulator: Launched, tmp_path: Path)
 
 
 def test_in_an_asyncio_program(tmp_path: Path) -> None:
-    """Reports and the outcome are awaited, and the event loop goes on meanwhile."""
+    """Reports and the outcome can be awaited while the event loop keeps running."""
     text = "import rpd\n@rpd.job\n@rpd.mark.parametrize('seed', [1, 2, 3])\ndef train(pod, seed): ...\n"
     folder = write(tmp_path / "p", deploy_x__py=text)
 
@@ -232,7 +232,7 @@ class Misspelt:
 def test_a_mistake_is_a_typed_error_and_creates_nothing(
     mistake: str, clean_emulator: Launched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It names what is wrong, when the call is made."""
+    """It names the mistake at the call."""
     text = "import rpd\n@rpd.job(budget=rpd.Budget(cost_cap_usd=1))\ndef train(pod): ...\n"
     monkeypatch.chdir(write(tmp_path / "p", deploy_x__py=text))
     act, message = MISTAKES[mistake]
@@ -243,14 +243,14 @@ def test_a_mistake_is_a_typed_error_and_creates_nothing(
 
 
 def test_a_file_that_runs_itself_while_it_is_imported(tmp_path: Path) -> None:
-    """It is told how to write that, instead of waiting for itself for ever."""
+    """The error says how to write that, instead of waiting for itself for ever."""
     text = "import rpd\n@rpd.job\ndef train(pod): ...\nrpd.run(__file__, dry_run=True)\n"
     (error,) = rpd.nodes(root=write(tmp_path / "p", deploy_x__py=text)).errors
     assert "deploy_x.py calls rpd while rpd imports it: put the call below `if __name__" in str(error)
 
 
 def test_a_broken_file_is_part_of_the_answer(tmp_path: Path) -> None:
-    """Nodes that can be collected come with the errors; a forecast and a run do not go on without the rest."""
+    """Nodes that can be collected come with the errors; a forecast and a run stop instead of leaving out the rest."""
     good = "import rpd\n@rpd.job\ndef train(pod): ...\n"
     folder = write(tmp_path / "p", deploy_a__py=good, deploy_b__py="1 / 0\n")
     nodes = rpd.nodes(root=folder)

@@ -1,4 +1,4 @@
-"""Settings as keyword arguments: each means what its flag or key means, and is checked as that is."""
+"""Settings as keyword arguments: each has the meaning and the checks of its flag or key."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NOT_FOR_PROGRAMS = {
 
 
 def read(command: str, **given: Any) -> dict[str, Any]:
-    """Return what the command line makes of the words for these settings, by the names of the settings."""
+    """Return the command line's reading of the words for these settings, by the names of the settings."""
     words = words_of(command, given)
     flags, args, _ = parser.parse(Silent(name=command), words, [], make_plugin_manager(), lambda _flag: "")
     assert args == []

@@ -20,7 +20,7 @@ LATER = NOON + 100 * HOUR
 
 def rental(pod: str = "a", *, begin: float = 0.0, hours: float | None = 1.0, usd: float = 2.0, state: str = "deleted",
            run: str = "run1", users: Sequence[User] = (), rate: float = 2.0) -> Rental:  # fmt: skip
-    """A rental that began ``begin`` hours after noon; ``hours`` None: it goes on."""
+    """A rental that began ``begin`` hours after noon; with ``hours=None`` it has not ended."""
     began = NOON + begin * HOUR
     return Rental(
         pod_id=pod,
@@ -107,7 +107,7 @@ def test_every_gap_is_found_to_the_cent(
 
 
 def test_the_bill_may_be_late() -> None:
-    """What is missing of the last hours is not missing yet, whether the pod is gone or still there."""
+    """A shortfall of the last hours does not count yet, whether the pod is gone or still there."""
     gone = audit([line(gpu=0.4)], [rental(hours=0.5, usd=1.0)], now=NOON + 0.6 * HOUR)
     assert (gone.missing_usd, gone.pending_usd) == (0, pytest.approx(0.6))
     there = audit([line(gpu=2.0)], [rental(hours=None)], now=NOON + 1.25 * HOUR)

@@ -1,4 +1,4 @@
-"""The command line as a user has it: a project in a folder of its own, and ``rpd`` in a process of its own."""
+"""The command line as a user has it: a project in a separate folder, and ``rpd`` in a separate process."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def of_this_module() -> Iterator[Launched]:
 
 @pytest.fixture
 def emulator(of_this_module: Launched) -> Iterator[Launched]:
-    """That emulator, which does what it should again after the test."""
+    """The same emulator, with its faults cleared after the test."""
     yield of_this_module
     of_this_module.clear_faults()
 
@@ -48,7 +48,7 @@ def emulator(of_this_module: Launched) -> Iterator[Launched]:
 def told(
     project: Project, emulator: Launched, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Any:
-    """Call ``rpd audit`` in this process; return its exit code, its text and what it said on stderr."""
+    """Call ``rpd audit`` in this process; return its exit code, stdout and stderr."""
     monkeypatch.setenv("RUNPOD_API_BASE_URL", emulator.base_url)
     monkeypatch.setenv("RUNPOD_API_KEY", emulator.api_key)
     monkeypatch.chdir(project.folder)
@@ -63,7 +63,7 @@ def told(
 
 
 def test_every_gap_in_the_bill_is_found(project: Project, emulator: Launched, told: Any) -> None:
-    """More than estimated, a stopped disk, a pod of nobody, a volume, serverless: each in its place, to the cent."""
+    """More than estimated, a stopped disk, an unknown pod, a volume, serverless: each in its place, to the cent."""
     project.write({"deploy_a.py": DEPLOY})
     run = project.run("--yes", "-n", "2", env={"RPD_OWNER": "anna@ci"})
     assert run.exit_code == 0, run.out + run.err

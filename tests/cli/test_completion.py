@@ -1,4 +1,4 @@
-"""Shell completion: what is offered, and that real shells put it in as it has to be typed."""
+"""Shell completion: the offered words, and that real shells insert them quoted correctly."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_broken_project_offers_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_a_line_that_is_being_typed(line: str, words: list[str], quote: str, kept: int) -> None:
-    """Words as bash sees them, quotes that are still open, and what bash leaves alone of the last word."""
+    """Words as bash sees them, quotes that are still open, and the part of the last word that bash leaves alone."""
     typed = split(line, BREAKS)
     assert (typed.words, typed.quote, typed.kept) == (words, quote, kept)
     assert [split(escaped(word), BREAKS).words for word in words] == [[word] for word in words]
@@ -207,7 +207,7 @@ def test_the_script_is_one_of_its_shell(project: Project, shell: str) -> None:
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish here")
 def test_fish_offers_the_same(project: Project, ran: RunResult) -> None:
-    """As fish itself tells what it would complete."""
+    """Fish's own report of its completions."""
     binaries = Path(sys.executable).parent
     done = subprocess.run(
         ["fish", "--no-config", "-c", "rpd completion fish | source; complete -C 'rpd logs sc'"],

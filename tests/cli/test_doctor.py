@@ -52,7 +52,7 @@ def test_all_is_well(project: Project, emulator: Launched, registry: str) -> Non
 
 
 def test_checks_are_left_out(project: Project, emulator: Launched, registry: str) -> None:
-    """``--skip`` leaves checks out, and does not even make them; a name that is none is told with what was meant."""
+    """``--skip`` leaves checks out without running them; an unknown name is an error with a suggestion."""
     deploy(project, registry, tag="gone", more='secrets=["TOKEN"]')
     code, checks = findings(
         project, "--skip", "key,image", "--skip", "secrets", RUNPOD_API_KEY=None, HOME="/nonexistent"
@@ -72,7 +72,7 @@ def test_every_check_can_be_left_out() -> None:
 
 
 def test_no_key_and_a_wrong_one(project: Project, emulator: Launched, registry: str) -> None:
-    """Without a working key nothing can run; what to do about it is told, the key is not."""
+    """Nothing can run without a working key; the advice says how to get one, and does not show the key."""
     deploy(project, registry)
     code, checks = findings(project, RUNPOD_API_KEY=None, HOME="/nonexistent")
     assert (code, checks["key"][0]) == (1, "fail")
@@ -135,7 +135,7 @@ def test_images(project: Project, emulator: Launched, registry: str) -> None:
 def test_what_a_job_asks_for(
     project: Project, emulator: Launched, registry: str, more: str, check: str, status: str, words: str
 ) -> None:
-    """Volumes, data centres, clouds and secrets that are not there are told with the place in the deploy file."""
+    """Missing volumes, data centres, clouds and secrets are reported with the place in the deploy file."""
     deploy(project, registry, more=more)
     code, checks = findings(project)
     assert checks[check][0] == status
@@ -217,7 +217,7 @@ def test_torch(
 
 
 def test_broken_deploy_files_and_none(project: Project, emulator: Launched) -> None:
-    """What cannot be collected fails, nothing at all is a warning; the other checks go on."""
+    """An uncollectable file fails, no file at all is a warning; the other checks still run."""
     code, checks = findings(project)
     assert (code, checks["deploy files"][0], checks["key"][0]) == (0, "warn", "ok")
     project.write({"deploy_a.py": "import nothing_of_that_name"})
@@ -233,7 +233,7 @@ def limited(emulator: Launched) -> Iterator[Launched]:
 
 
 def test_what_the_account_may(project: Project, limited: Launched, registry: str) -> None:
-    """Permissions, the limits of money and of calls, and locked pods have a line each, with what to do."""
+    """Permissions, the limits of money and of calls, and locked pods have a line each, with advice."""
     deploy(project, registry, more="")
     emulator = limited
     emulator.set_role("dev")

@@ -1,4 +1,4 @@
-"""What pods, logs and exceptions say cannot act on the terminal, in whatever command shows it."""
+"""Texts of pods, logs and exceptions cannot act on the terminal, whichever command shows them."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_log_in_a_pipe_is_byte_for_byte(project: Project, ran: RunResult) -> N
 
 
 def test_streamed_output_keeps_its_colours_only(project: Project, emulator: Launched) -> None:
-    """``-s`` on a terminal: a command's colours pass, what else it sends does not; in a file there are none."""
+    """``-s`` on a terminal passes a command's colours but no other escapes; a file gets neither."""
     shown = project.on_terminal("run", "-s", "--yes", "deploy_a.py::fit")
     assert "\x1b[31mred\x1b[0m" in shown
     assert not ACTS.findall(BOARD.sub("", COLOR.sub("", shown)))
@@ -130,7 +130,7 @@ def test_spreadsheets_find_no_formula(ran: RunResult) -> None:
 
 
 def test_an_error_message_cannot_act(project: Project) -> None:
-    """What a person typed, or an API answered, comes back in an error."""
+    """An error may quote a typed text or an API's answer."""
     failed = project.command("show", "x\x1b]0;owned\x07y")
     assert failed.exit_code == 4
     assert not ACTS.findall(failed.err)

@@ -112,7 +112,7 @@ def test_what_cannot_be_collected_is_told(project: Project) -> None:
 
 
 def test_a_job_that_cannot_be_had_is_told_beside_the_others(project: Project, emulator: Launched) -> None:
-    """A contradiction in one job does not hide what the others cost."""
+    """A contradiction in one job does not hide the cost of the others."""
     project.write({"deploy_a.py": DEPLOY})
     lost = """
         import rpd
@@ -131,7 +131,7 @@ def test_a_job_that_cannot_be_had_is_told_beside_the_others(project: Project, em
 
 
 def test_what_is_sold_out_has_an_exit_code_of_its_own(project: Project, emulator: Launched) -> None:
-    """Scripts can tell "sold out" from all that is wrong; the costs are printed all the same."""
+    """Scripts can tell "sold out" from all other errors; the costs are still printed."""
     project.write(
         {
             "deploy_a.py": "import rpd\n@rpd.job(gpu=rpd.Gpu('NVIDIA L4'))\ndef fit(pod):\n    pod.run('true')\n"

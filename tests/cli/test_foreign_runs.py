@@ -43,7 +43,7 @@ COMMANDS = (
 
 
 class Foreign:
-    """A project with one run of one node, as if it had been downloaded; ``outside`` holds what is not to be read."""
+    """A project with one run of one node, as if it had been downloaded; files in ``outside`` must not be read."""
 
     def __init__(self, folder: Path, report: NodeReport, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
@@ -92,7 +92,7 @@ class Foreign:
             path.mkdir()
 
     def __call__(self, *command: str) -> tuple[int, str]:
-        """Run a command; return its exit code and all it printed and wrote. It never shows what lies outside."""
+        """Run a command; return its exit code and all it printed and wrote. It never shows files from outside."""
         code = main(command)
         printed = self._capsys.readouterr()
         html = self.folder / "report.html"
@@ -129,7 +129,7 @@ def test_an_honest_run_can_be_read(foreign: Foreign, command: tuple[str, ...]) -
     "name", ["manifest.toml", "events.jsonl", "output.log", "../run.toml", "../events.jsonl", "."]
 )
 def test_links_and_fifos_are_not_opened(foreign: Foreign, name: str, made: str) -> None:
-    """Whatever stands in the place of a file (or the node's folder): nothing outside is shown, and nobody waits."""
+    """In the place of any file, or of the node's folder: nothing outside is shown, and no command hangs."""
     foreign.replace((foreign.node / name).resolve(), made)
     for command in COMMANDS:
         foreign(*command)
@@ -185,14 +185,14 @@ HOSTILE_TEXTS = (
 @pytest.mark.parametrize("text", HOSTILE_TEXTS, ids=range(len(HOSTILE_TEXTS)))
 @pytest.mark.parametrize("name", ["manifest.toml", "../run.toml", "events.jsonl"])
 def test_hostile_files_are_damage(foreign: Foreign, name: str, text: str) -> None:
-    """Deep nesting, numbers without end and other nonsense are told, and nothing more."""
+    """Deep nesting, numbers without end and other nonsense are reported, and nothing more."""
     (foreign.node / name).write_text(text)
     for command in COMMANDS:
         foreign(*command)
 
 
 def test_a_file_that_is_too_large_is_not_read(foreign: Foreign, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a file may cost in memory is bounded (here: by less than is usual)."""
+    """The memory that a file may cost is bounded (here: to less than usual)."""
     monkeypatch.setattr(manifest, "MOST_BYTES", 1000)
     (foreign.node / "manifest.toml").write_text("#" * 1001)
     assert "left out" in foreign("show", RUN)[1]

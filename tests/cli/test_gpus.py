@@ -47,7 +47,7 @@ def test_json(project: Project, emulator: Launched) -> None:
 
 
 def test_without_a_key_the_shipped_table_serves(project: Project) -> None:
-    """Nobody is asked; that the prices are of one day is said on stderr."""
+    """No API is called; a note on stderr says that the prices are of one day."""
     result = project.command("gpus", "H100", env=NO_KEY)
     assert result.exit_code == 0
     assert "shipped with rpd" in result.err
@@ -66,7 +66,7 @@ def test_without_a_key_the_shipped_table_serves(project: Project) -> None:
     ],
 )
 def test_no_such_type_is_an_error_of_usage(project: Project, word: str, hint: str) -> None:
-    """Words that fit nothing are told, with what they may have meant: a letter for a digit, a wrong one."""
+    """Words that match nothing are reported with a suggestion: a letter for a digit, a wrong one."""
     result = project.command("gpus", *word.split(), env=NO_KEY)
     assert (result.exit_code, result.out) == (4, "")
     assert f"no GPU type fits {word!r}{hint}" in result.err
@@ -84,7 +84,7 @@ def test_a_data_centre_does_not_hide_a_slip(project: Project, emulator: Launched
 
 
 def test_without_a_key_there_is_an_answer_for_every_flag(project: Project) -> None:
-    """A data centre leaves nothing out of which nobody knows the stock; clouds and orders need no key."""
+    """A data centre drops no row whose stock is unknown; clouds and orders need no key."""
     place = project.command("gpus", "L4", "EU-RO-1", env=NO_KEY)
     assert "NVIDIA L4" in place.out
     assert "stock in EU-RO-1 is unknown" in place.err

@@ -91,7 +91,7 @@ def test_a_conftest_of_pytest_that_cannot_be_loaded_says_what_to_do(
 
 
 def test_words_of_pytest_in_files_of_rpd(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A fixture or mark of pytest is named, with what to write instead."""
+    """A fixture or mark of pytest is named, with the replacement to write."""
     head = "import pytest, rpd\n\n"
     (tmp_path / "conftest.py").write_text(PYTESTS)
     cases = {
@@ -119,7 +119,7 @@ def test_words_of_pytest_in_files_of_rpd(tmp_path: Path, capsys: pytest.CaptureF
     ],
 )
 def test_the_setting_goes_into_the_file_there_is(name: str, text: str, tmp_path: Path) -> None:
-    """It is added to what the file says, which stays as it is."""
+    """It is added to the contents of the file, which stay unchanged."""
     (tmp_path / name).write_text(text, newline="")
     assert main(["init", "sub", "--conftest", "rpd_conftest.py"]) == 0
     assert (tmp_path / "sub" / "rpd_conftest.py").is_file()

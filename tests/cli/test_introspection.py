@@ -1,4 +1,4 @@
-"""Looking at what there is: fixtures, marks, configuration, and the plan of set-ups."""
+"""Introspection: fixtures, marks, configuration, and the plan of set-ups."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_verbose_shows_hidden_fixtures_and_whole_docstrings(rich: Project) -> No
 
 
 def test_a_path_narrows_what_is_listed(rich: Project) -> None:
-    """With a path only what its files see is listed."""
+    """With a path, only the fixtures that its files see are listed."""
     rich.write({"deploy_b.py": "import rpd\n\n@rpd.fixture\ndef aside(): ...\n"})
     assert "fixtures of deploy_b.py" in rich.command("fixtures").out
     narrowed = rich.command("fixtures", "exp").out
@@ -121,7 +121,7 @@ def test_fixtures_of_each_node(rich: Project) -> None:
 
 
 def test_broken_files_do_not_hide_the_others(rich: Project) -> None:
-    """A file that cannot be collected is told on stderr, exit 2; fixtures of the others are listed."""
+    """An uncollectable file is reported on stderr, exit 2; fixtures of the others are listed."""
     rich.write({"deploy_b.py": "1 / 0"})
     result = rich.command("fixtures")
     assert result.exit_code == 2
@@ -191,7 +191,7 @@ def test_every_built_in_mark_can_be_used(project: Project) -> None:
 
 
 def test_ids_that_k_cannot_name_are_told(project: Project) -> None:
-    """A case id with a blank in it is told of, once, on stderr; stdout stays ids."""
+    """A case id with a blank in it is reported once, on stderr; stdout stays ids."""
     project.write(
         {
             "deploy_a.py": "import rpd\n\n@rpd.job\n@rpd.mark.parametrize('n', ['a b', 'c,d', 'fine'])\ndef job(n): ...\n"
@@ -270,7 +270,7 @@ def test_show_config_tells_where_values_come_from(project: Project) -> None:
 
 @pytest.mark.parametrize("command", ["collect", "run", "fixtures", "markers"])
 def test_trace_config_tells_what_is_loaded(rich: Project, command: str) -> None:
-    """Root folder, configuration file, plugins and conftests go to stderr, with what was switched off."""
+    """Root folder, configuration file, plugins and conftests go to stderr, as do switched-off plugins."""
     flags = ["--lf"] if command == "run" else []
     err = rich.command(command, "--trace-config", "-p", "no:extra", *flags).err
     assert f"root folder: {rich.folder}" in err
@@ -297,7 +297,7 @@ def setup_lines(out: str) -> list[str]:
 
 
 def test_setup_plan_shows_the_order_of_fixtures(rich: Project) -> None:
-    """Set-ups, nodes and teardowns are shown in order, wider scopes further to the left, with what each uses."""
+    """Set-ups, nodes and teardowns are shown in order, wider scopes further to the left, with each one's fixtures."""
     result = rich.run("--setup-plan", "-k", "train")
     assert result.exit_code == 0
     assert setup_lines(result.out) == [
@@ -334,7 +334,7 @@ def fails(around, pod):
 
 
 def test_setup_show_and_setup_only(project: Project, emulator: Launched) -> None:
-    """The first shows fixtures around jobs that run; the second runs none, and what failed before stays remembered."""
+    """The first shows fixtures around jobs that run; the second runs none, and earlier failures stay remembered."""
     project.write({"deploy_a.py": SWITCHED_SET_UP})
     shown = project.run("--setup-show", "--yes")
     assert shown.report("fails").result.outcome == "failed", shown.out + shown.err
@@ -361,7 +361,7 @@ def test_setup_plan_is_a_dry_run(project: Project) -> None:
 
 
 def test_setup_plan_shows_a_broken_fixture(project: Project) -> None:
-    """A fixture that fails is shown, the job is not, and what was set up before is torn down."""
+    """A failing fixture is shown, the job is not, and earlier set-ups are torn down."""
     project.write(
         {
             "deploy_a.py": """
@@ -443,7 +443,7 @@ def test_r_chooses_what_the_summary_lists(
 
 @pytest.mark.parametrize("flag", ["-rq", "-r=", "--durations=-1", "--costs=x", "--durations-min=x"])
 def test_wrong_values_of_lists_are_usage_errors(project: Project, flag: str) -> None:
-    """Letters and numbers that mean nothing are told with what was expected."""
+    """Meaningless letters and numbers are reported with the allowed values."""
     result = project.run(flag)
     assert result.exit_code == 4
     assert "expected" in result.err
@@ -477,7 +477,7 @@ def test_durations_are_listed(project: Project) -> None:
 
 
 def test_costs_are_listed(project: Project) -> None:
-    """``--costs N`` lists nodes on pods by what they cost, with pod, time and price; others are left out."""
+    """``--costs N`` lists nodes on pods by their cost, with pod, time and price; others are left out."""
     project.write(
         {
             "deploy_a.py": """
@@ -497,7 +497,7 @@ def test_costs_are_listed(project: Project) -> None:
 
 
 def test_notices_are_told_again(project: Project) -> None:
-    """``-rw`` repeats at the end what was noticed on the way."""
+    """``-rw`` repeats the notices of the run at its end."""
     project.write({"deploy_a.py": ENDINGS})
     out = project.run("-rw", "--ff").out
     assert out.count("no previously failed nodes") == 2
@@ -505,7 +505,7 @@ def test_notices_are_told_again(project: Project) -> None:
 
 
 def test_clouds_may_be_written_in_upper_case(project: Project) -> None:
-    """``--cloud SECURE`` is RunPod's own spelling; what is no cloud is still an error that lists them."""
+    """``--cloud SECURE`` is RunPod's own spelling; an unknown cloud is still an error that lists them."""
     project.write({"deploy_a.py": "import rpd\n@rpd.job(cloud='COMMUNITY')\ndef fit(pod): ...\n"})
     shown = project.run("--dry-run", "--cloud", "SECURE", "--fallback-cloud-type", "COMMUNITY")
     assert shown.exit_code == 0, shown.err

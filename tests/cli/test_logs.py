@@ -1,4 +1,4 @@
-"""``rpd logs``: what a node wrote, and what it goes on to write, with and without its driver."""
+"""``rpd logs``: the past and the coming output of a node, with and without its driver."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def log_text(project: Project) -> str:
 
 
 def go(project: Project) -> None:
-    """Let the command on the pod go on."""
+    """Let the command on the pod continue."""
     done = project.command("ssh", "fit", "--", "touch /tmp/go")
     assert done.exit_code == 0, done.err
 
 
 def test_the_log_of_a_running_node_is_followed_to_its_end(project: Project, emulator: Launched) -> None:
-    """``-f`` prints what is there, then what comes, and ends with the node; another run id is a usage error."""
+    """``-f`` prints old and new lines, and ends with the node; another run id is a usage error."""
     running = started(project)
     following = project.rpd.start(project.folder, "fit", "-f", command="logs")
     wait_until(lambda: "second" in following.out, "the first lines")
@@ -83,7 +83,7 @@ def killed(project: Project, secrets: str) -> None:
 
 
 def test_without_its_driver_a_command_is_followed_on_its_pod(project: Project, emulator: Launched) -> None:
-    """Where the driver was killed the log goes on from the byte at which its file ends."""
+    """After the driver was killed, the log continues from the byte at which its file ends."""
     killed(project, "")
     following = project.rpd.start(project.folder, "fit", "-f", command="logs")
     wait_until(lambda: "following its command on pod" in following.err, "following on the pod")
@@ -96,7 +96,7 @@ def test_without_its_driver_a_command_is_followed_on_its_pod(project: Project, e
 
 
 def test_secrets_stay_masked_without_the_driver(project: Project, emulator: Launched) -> None:
-    """What is read from the pod itself is masked as the file is, and joins it at the right byte."""
+    """Output read from the pod itself is masked like the file, and joins it at the right byte."""
     killed(project, 'rpd.Secret("TOKEN")')
     go(project)
     followed = project.command("logs", "fit", "-f", env={"TOKEN": SECRET})
@@ -108,7 +108,7 @@ def test_secrets_stay_masked_without_the_driver(project: Project, emulator: Laun
 @pytest.mark.parametrize("block", [1, 3, 1 << 20])
 @pytest.mark.parametrize("text", [b"", b"a", b"a\n", b"a\nbb\nccc", b"a\nbb\nccc\n", b"\n\n\n", b"a\n\nb\n"])
 def test_the_last_lines(text: bytes, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``-n`` prints what ``tail -n`` does, whatever the size of the pieces that are read."""
+    """``-n`` prints the same lines as ``tail -n``, whatever the size of the pieces that are read."""
     monkeypatch.setattr(log_file, "_BYTES", block)
     path = tmp_path / "output.log"
     path.write_bytes(text)
@@ -121,7 +121,7 @@ def test_the_last_lines(text: bytes, block: int, tmp_path: Path, monkeypatch: py
 
 
 class Collected(RawOutput):
-    """Keeps what is written."""
+    """Keeps all that is written to it."""
 
     data = b""
 

@@ -24,7 +24,7 @@ DEPLOY = """
 
 
 def test_each_job_is_measured_on_the_two_cheapest_cards(project: Project, emulator: Launched) -> None:
-    """Twenty steps a second are about twenty; the forecast is that of all nodes; it costs less than it told."""
+    """Twenty steps a second are about twenty; the forecast covers all nodes; it costs less than announced."""
     project.write({"deploy_a.py": DEPLOY})
     told = project.command("estimate", "--measure", "3s", "--steps", "20000", "--json", "--yes")
     assert told.exit_code == 0, told.out + told.err

@@ -20,7 +20,7 @@ TWO = "import rpd\n\n@rpd.job\n@rpd.mark.parametrize('n', [1, 2])\ndef fit(n): .
 
 @dataclass(frozen=True)
 class Mistake:
-    """The exit code and what is told (all of it on stdout and stderr together), of files and arguments."""
+    """The exit code and the output (stdout and stderr together) for wrong files and arguments."""
 
     exit_code: int
     says: tuple[str, ...]
@@ -336,7 +336,7 @@ MISTAKES = {
 def test_a_mistake_is_told(
     mistake: Mistake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is wrong, and where, is told; no frame of rpd is shown; no run folder is made."""
+    """The output names the mistake and its place; no frame of rpd is shown; no run folder is made."""
     for name, text in {"rpd.toml": "", "deploy_a.py": mistake.deploy, **mistake.files}.items():
         (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     if "pyproject.toml" in mistake.files:
@@ -427,7 +427,7 @@ def named(record_metric):
 def test_values_without_a_text_cost_no_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A parameter or metric whose ``repr`` raises is told by its type, in every report; nothing is lost."""
+    """A parameter or metric whose ``repr`` raises is shown by its type, in every report; nothing is lost."""
     (tmp_path / "rpd.toml").write_text("")
     (tmp_path / "deploy_a.py").write_text(ODD)
     monkeypatch.chdir(tmp_path)

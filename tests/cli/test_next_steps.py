@@ -1,4 +1,4 @@
-"""What to type next: after a run that did not go well, and instead of what rpd does not know."""
+"""The commands to type next: after a run that did not go well, and after a mistyped command."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def steps(out: str) -> list[list[str]]:
 
 
 def test_failures_name_what_comes_next(project: Project) -> None:
-    """Each command can be pasted as it stands, and does what is said; a run that passed offers none."""
+    """Each command can be pasted as it stands, and does what it promises; a run that passed offers none."""
     project.write({"deploy_a.py": AWKWARD})
     failed = project.run()
     assert steps(failed.out) == [["rpd", "run", "--lf"], ["rpd", "show", "fit[it's]"]]
@@ -66,7 +66,7 @@ def test_failures_name_what_comes_next(project: Project) -> None:
 
 
 def test_ctrl_c_names_what_comes_next(project: Project) -> None:
-    """What never began because of it is taken up by ``--lf`` as well."""
+    """``--lf`` also takes up nodes that never began because of it."""
     project.write({"deploy_a.py": WAITING})
     running = project.rpd.start(project.folder)
     wait_until(lambda: "begun" in running.out, "the job")
@@ -81,7 +81,7 @@ def test_ctrl_c_names_what_comes_next(project: Project) -> None:
 
 
 def test_nothing_to_do_says_why(project: Project) -> None:
-    """No file, no job in it, nothing selected, nothing to resume: each says what to type."""
+    """No file, no job in it, nothing selected, nothing to resume: each suggests a command."""
     empty = project.run()
     assert (empty.exit_code, "no file deploy_*.py in" in empty.err, "rpd init" in empty.err) == (
         5,

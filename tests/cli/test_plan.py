@@ -91,7 +91,10 @@ def test_a_change_is_told_node_by_node(repository: Path, capsys: pytest.CaptureF
 def test_what_passed_is_cached_and_ids_can_be_run(
     project: Project, emulator: Launched, repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What a run with the same files passed need not run again, whatever the other tree has; ``-q`` feeds ``@FILE``."""
+    """Nodes that passed with the same files need not run again, whatever the other tree holds.
+
+    ``-q`` feeds ``@FILE``.
+    """
     (repository / "jobs/data.txt").write_text("2")
     account = {"RUNPOD_API_KEY": emulator.api_key, "RUNPOD_API_BASE_URL": emulator.base_url}
     run = project.run("--yes", "jobs/deploy_a.py::lonely", env=account)

@@ -1,4 +1,4 @@
-"""Plugins and conftests: hooks are called, options, marks and fixtures work, mistakes are told."""
+"""Plugins and conftests: hooks are called, options, marks and fixtures work, mistakes are reported."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_wrong_plugin_is_a_usage_error(project: Project, text: str, message: s
 
 @pytest.mark.parametrize(("text", "message"), WRONG)
 def test_a_wrong_conftest_is_a_collection_error(project: Project, text: str, message: str) -> None:
-    """The same in a conftest is a collection error, told once: exit 2, nothing runs."""
+    """The same in a conftest is a collection error, reported once: exit 2, nothing runs."""
     project.write({"deploy_a.py": ONE, "conftest.py": text})
     result = project.run()
     assert result.exit_code == 2
@@ -90,7 +90,7 @@ def test_a_plugin_that_does_not_exist(project: Project) -> None:
     ],
 )
 def test_a_wrong_option_is_a_usage_error(project: Project, body: str, message: str) -> None:
-    """An option that exists already, or is none, is told with the plugin's name."""
+    """An option that exists already, or is invalid, is reported with the plugin's name."""
     result = plugged(project, f"def rpd_addoption(options):\n    {body}\n")
     assert result.exit_code == 4
     assert message in result.err
@@ -130,7 +130,7 @@ def only(site, record_metric):
     ],
 )
 def test_options_of_plugins(project: Project, addopts: str, args: tuple[str, ...], site: str) -> None:
-    """An option of a plugin has its default, what ``addopts`` gave, or what the command line gave, the last winning."""
+    """An option of a plugin has its default, the value in ``addopts``, or that of the command line; the last wins."""
     project.write({"deploy_a.py": SITED, "rpd.toml": f"addopts = {addopts}"})
     result = plugged(project, OPTION, *args)
     assert result.report("only").metrics["site"] == site, result.err
@@ -159,18 +159,19 @@ def test_marks_of_plugins_and_conftests(project: Project, place: str) -> None:
 
 @pytest.mark.parametrize("value", ['"slow: a string"', "[1]"])
 def test_marks_have_to_be_lists_of_texts(project: Project, value: str) -> None:
-    """A string by itself, or something else than texts, is a usage error that says what was expected."""
+    """A single string, or a list of something else, is a usage error that states the expected type."""
     project.write({"deploy_a.py": ONE})
     result = plugged(project, f"def rpd_markers():\n    return {value}\n")
     assert result.exit_code == 4
     assert "rpd_markers: expected a list" in result.err
 
 
-# --- what hooks change ----------------------------------------------------------------------------------------------
+# --- changes by hooks
+# ------------------------------------------------------------------------------------------------
 
 
 def test_modify_nodes_comes_before_the_selection(project: Project) -> None:
-    """What ``rpd_modify_nodes`` drops is gone, and what it renames is what ``-k`` sees."""
+    """Nodes that ``rpd_modify_nodes`` drops are gone, and ``-k`` sees the names it gives."""
     project.write({"deploy_a.py": MANY})
     text = """
     import dataclasses
@@ -184,7 +185,7 @@ def test_modify_nodes_comes_before_the_selection(project: Project) -> None:
 
 
 def test_select_nodes_comes_after_the_selection(project: Project) -> None:
-    """``rpd_select_nodes`` sees only what is selected; what it drops counts as deselected."""
+    """``rpd_select_nodes`` sees only selected nodes; those it drops count as deselected."""
     project.write({"deploy_a.py": MANY})
     text = """
     def rpd_select_nodes(nodes):
@@ -259,7 +260,7 @@ def test_a_run_can_be_wrapped(project: Project) -> None:
 
 
 def test_another_provider(project: Project, emulator: Launched) -> None:
-    """``rpd_provider`` of a plugin replaces rpd's own: the run is told to be on it, and rents through it."""
+    """``rpd_provider`` of a plugin replaces rpd's own: the run says that it is on it, and rents through it."""
     project.write({"deploy_a.py": "import rpd\n\n@rpd.job\ndef only(pod):\n    pod.run('true')\n"})
     text = """
     from rpd.runpod.key import find_key
@@ -424,7 +425,7 @@ def test_a_hook_that_raises_is_not_called_a_defect_of_rpd(project: Project, hook
     ],
 )
 def test_a_conftest_adds_options(project: Project, args: tuple[str, ...], place: str) -> None:
-    """The conftests of what the command line names, of the folders above, or else of here, add options."""
+    """The conftests of paths on the command line, of the folders above, or else of the current one, add options."""
     project.write(
         {
             place: OPTION,
@@ -493,7 +494,7 @@ def test_the_value_of_an_option_is_no_path(project: Project) -> None:
 
 
 def test_an_unknown_option_beside_a_broken_conftest(project: Project) -> None:
-    """Where a conftest that may have had the option cannot be loaded, its error is told too."""
+    """If a conftest that may have had the option cannot be loaded, its error is shown too."""
     project.write({"deploy_a.py": ONE, "conftest.py": "1 / 0\n"})
     result = project.run("--site", "home")
     assert result.exit_code == 4
@@ -503,7 +504,7 @@ def test_an_unknown_option_beside_a_broken_conftest(project: Project) -> None:
 
 
 def test_a_conftest_that_is_found_late_cannot_add_options(project: Project) -> None:
-    """``rpd_addoption`` in a conftest below what is named comes too late: a collection error says what to do."""
+    """``rpd_addoption`` in a conftest below the given path comes too late: a collection error explains the remedy."""
     project.write(
         {"deploy_a.py": ONE, "sub/deploy_b.py": ONE, "sub/conftest.py": "def rpd_addoption(options): ...\n"}
     )

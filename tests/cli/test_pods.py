@@ -53,7 +53,7 @@ def kill_a_run(project: Project) -> str:
 
 
 def test_the_life_of_a_kept_pod(jobs: Project, emulator: Launched) -> None:
-    """``ps`` tells whose it is, what it costs with its disks and how long it has; ``stop --keep-disk`` keeps the disk."""
+    """``ps`` shows its owner, its cost with disks and its remaining time; ``stop --keep-disk`` keeps the disk."""
     run = jobs.run("-k", "keep", "--yes")
     assert run.exit_code == 0, run.out + run.err
     assert run.run_dir is not None
@@ -86,7 +86,7 @@ def test_the_life_of_a_kept_pod(jobs: Project, emulator: Launched) -> None:
 
 
 def test_what_stopped_pods_of_others_cost() -> None:
-    """``ps`` adds up what the stopped pods that rpd did not make keep, and cost a month."""
+    """``ps`` adds up the disks of stopped pods that rpd did not make, and their cost a month."""
     running = PodInfo(id="a", name="mine", status=PodStatus.RUNNING, volume_gb=999)
     stopped = [PodInfo(id=name, name=name, status=PodStatus.EXITED, volume_gb=50) for name in ("b", "c")]
     *_, last = _lines([running, *stopped], Claims(), now=0.0)
@@ -94,7 +94,7 @@ def test_what_stopped_pods_of_others_cost() -> None:
 
 
 def test_ages_and_totals_of_stopped_pods() -> None:
-    """A stopped pod is as old as its stop; several are added up, with what they cost a day."""
+    """The age of a stopped pod counts from its stop; several are added up, with their cost a day."""
     stopped = [
         PodInfo(
             id=name,
@@ -131,7 +131,10 @@ def test_gc_reaps_what_a_killed_run_left_and_nothing_else(jobs: Project, emulato
 
 
 def test_a_damaged_journal_costs_nobody_a_pod(jobs: Project, emulator: Launched) -> None:
-    """``gc`` leaves a living run alone whose journal it cannot read; ``ps`` and ``gc`` go on and name the files."""
+    """``gc`` leaves a living run alone whose journal it cannot read.
+
+    ``ps`` and ``gc`` continue and name the files.
+    """
     running = jobs.rpd.start(jobs.folder, "-k", "hang", "--yes")
     wait_until(lambda: any(jobs.folder.glob("rpd-runs/2*/*hang*/output.log")), "the command")
     (journal,) = jobs.folder.glob("rpd-runs/2*/events.jsonl")
@@ -153,7 +156,7 @@ def test_a_damaged_journal_costs_nobody_a_pod(jobs: Project, emulator: Launched)
 
 
 def test_a_pod_that_will_not_go_is_exit_code_6(capsys: pytest.CaptureFixture[str]) -> None:
-    """A release that cannot be confirmed names the pod and exits 6; the other pods are released all the same."""
+    """A release that cannot be confirmed names the pod and exits 6; the other pods are still released."""
     pods = [PodInfo(id=name, name=f"rpd-{name}", status=PodStatus.RUNNING) for name in ("a", "b")]
     released = []
 
@@ -183,7 +186,7 @@ def work(pod, n):
 
 
 def test_all_stopped_pods_go_at_once(project: Project, emulator: Launched) -> None:
-    """Only those that runs here made and only those stopped so long ago; ``ps`` says since when and what it adds up to."""
+    """Only those of local runs, and only those stopped long enough ago; ``ps`` shows since when, and the sum."""
     project.write({"deploy_a.py": STOPS})
     assert project.run("--yes").exit_code == 0
     stranger = emulator.pods()[0]["name"].replace("work", "else")
@@ -225,6 +228,6 @@ def test_what_does_not_go_with_stopped(project: Project, args: list[str]) -> Non
 
 
 def test_stop_needs_something_that_exists(jobs: Project) -> None:
-    """A pod nobody has is a usage error; so is nothing."""
+    """An unknown pod is a usage error, and so is no argument."""
     assert jobs.command("stop", "nope").exit_code == 4
     assert jobs.command("stop").exit_code == 4

@@ -1,4 +1,4 @@
-"""Beginning with what failed: ``--lf``, ``--ff``, ``--nf`` and ``--sw`` on the command line."""
+"""Beginning with failures: ``--lf``, ``--ff``, ``--nf`` and ``--sw`` on the command line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.cli.conftest import Project, wait_for
 
 
 def test_lf_runs_what_failed(switched: Project) -> None:
-    """``--lf`` runs what failed last, says how much that is, and counts the rest as deselected."""
+    """``--lf`` runs the last failures, shows their number, and counts the rest as deselected."""
     switched.failing("b", "d")
     assert switched.run().exit_code == 1
     assert switched.ran() == "abcd"
@@ -112,7 +112,7 @@ def fail(kind):
 
 
 def test_lf_by_cause(project: Project) -> None:
-    """``--lf=timeout,oom`` runs what failed for one of these causes; failures of others do not count."""
+    """``--lf=timeout,oom`` runs only failures with one of these causes."""
     project.write({"deploy_causes.py": CAUSES})
     project.run()
     assert project.ran() == "ctob"
@@ -124,7 +124,7 @@ def test_lf_by_cause(project: Project) -> None:
 
 
 def test_a_wrong_cause_is_a_usage_error(switched: Project) -> None:
-    """A cause that does not exist is told with those that do, before anything runs."""
+    """An unknown cause is reported with the known ones, before anything runs."""
     result = switched.run("--lf=infrastructure")
     assert result.exit_code == 4
     assert "any of code, timeout, oom" in result.err
@@ -180,7 +180,7 @@ def test_the_plugin_can_be_switched_off(switched: Project) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
 def test_a_folder_that_cannot_be_written_costs_only_the_memory(switched: Project) -> None:
-    """Where the memory cannot be kept the run goes on; it is told once."""
+    """If the memory cannot be kept, the run continues, with one notice."""
     (switched.folder / ".rpd_cache").write_text("in the way", encoding="utf-8")
     result = switched.run()
     assert (switched.ran(), result.exit_code) == ("abcd", 0)
@@ -209,7 +209,7 @@ def step(name):
 
 @pytest.mark.parametrize("flags", [(), ("-p", "no:terminal")])
 def test_a_kill_loses_no_outcome(project: Project, flags: tuple[str, ...]) -> None:
-    """After a SIGKILL what had failed is rerun, and so is the node that was running: its cause is ``lost``."""
+    """After a SIGKILL earlier failures are rerun, and so is the running node: its cause is ``lost``."""
     project.write({"deploy_step.py": KILLED})
     assert project.run(*flags).exit_code == -signal.SIGKILL
     assert project.ran() == "abc"
@@ -245,7 +245,7 @@ def test_a_dry_run_remembers_only_what_really_ran(project: Project) -> None:
 
 
 def test_a_dry_run_reads_the_memory(project: Project, emulator: Launched) -> None:
-    """``--dry-run --lf`` shows what would be run again, and does not take its own success for one."""
+    """``--dry-run --lf`` shows the nodes to rerun, and does not take its own success for one."""
     project.write({"deploy_mixed.py": MIXED})
     project.run("--yes", "-k", "remote")
     for _ in range(2):
@@ -351,7 +351,7 @@ def test_sw_does_not_trust_another_selection(switched: Project) -> None:
 
 
 def test_sw_with_several_slots_stops_launching(switched: Project) -> None:
-    """With ``-n 2`` no new ones start after a failure, and what passed is not run again."""
+    """With ``-n 2`` nothing new is started after a failure, and nodes that passed are not run again."""
     switched.failing("a")
     result = switched.run("--sw", "-n", "2")
     ran = switched.ran()
@@ -374,7 +374,7 @@ def test_a_killed_sw_goes_on_at_the_lost_node(project: Project) -> None:
 
 
 def test_an_interrupted_node_is_rerun(project: Project, emulator: Launched) -> None:
-    """After Ctrl-C the node that was running and those left out have the cause ``interrupted``: --lf goes on there."""
+    """After Ctrl-C the running node and those left out have the cause ``interrupted``, and --lf continues there."""
     project.write(
         {
             "deploy_a.py": """
@@ -411,7 +411,7 @@ def test_what_a_budget_left_out_is_picked_up(project: Project, emulator: Launche
 
 
 def test_what_x_left_out_is_not_picked_up(switched: Project) -> None:
-    """After -x only what failed is run again, as with pytest."""
+    """After -x only failures are run again, as with pytest."""
     switched.failing("b")
     stopped = switched.run("-x")
     assert "not run" in stopped.out

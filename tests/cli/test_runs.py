@@ -60,7 +60,7 @@ def test_runs_is_told_how_many(project: Project, swept: RunResult) -> None:
 
 
 def test_a_killed_run_is_unfinished(project: Project, swept: RunResult) -> None:
-    """A run whose end was never written, and whose process is gone, is told with what carries it on."""
+    """A run whose end was never written, and whose process is gone, is listed with the command that continues it."""
     assert swept.run_dir is not None
     file = swept.run_dir / "run.toml"
     file.write_text(
@@ -77,7 +77,7 @@ def test_no_runs(project: Project) -> None:
 
 
 def test_report_as_csv_is_results_csv(project: Project, swept: RunResult) -> None:
-    """``--csv`` prints what the run wrote."""
+    """``--csv`` prints the table that the run wrote."""
     assert swept.run_dir is not None
     written = (swept.run_dir / "results.csv").read_text(encoding="utf-8")
     assert project.command("report", "--csv").out == written
@@ -88,7 +88,7 @@ def losses(text: str) -> list[float]:
 
 
 def test_report_sorts(project: Project, swept: RunResult) -> None:
-    """``--sort`` takes a metric, with ``:desc`` the greatest first; a name nobody recorded lists those there are."""
+    """``--sort`` takes a metric, with ``:desc`` the greatest first; an unknown name lists the recorded ones."""
     assert losses(project.command("report", "--csv", "--sort", "loss").out) == [0.7, 0.8, 0.9]
     assert losses(project.command("report", "--csv", "--sort=loss:desc").out) == [0.9, 0.8, 0.7]
     wrong = project.command("report", "--sort", "los")
@@ -119,7 +119,7 @@ def test_results_are_written_in_order(project: Project) -> None:
 
 
 def test_a_run_says_what_it_cannot_be_sorted_by(project: Project) -> None:
-    """What is recorded is known at the end only: then a name that nobody recorded is told, with what there is."""
+    """Names are known only at the end of a run: then an unknown one is reported with those there are."""
     project.write({"deploy_a.py": SWEEP})
     result = project.run("--sort", "los:desc")
     assert (
@@ -154,7 +154,7 @@ def test_html_of_a_run_and_of_a_past_one(project: Project) -> None:
 
 
 def test_html_cannot_be_a_folder(project: Project) -> None:
-    """A folder in the place of the file is told before anything runs."""
+    """A folder in the place of the file is reported before anything runs."""
     project.write({"deploy_a.py": SWEEP})
     refused = project.run("--html", ".")
     assert (refused.exit_code, refused.run_dir) == (4, None)
@@ -179,7 +179,7 @@ def test_github_gets_a_step_summary(project: Project, tmp_path: Path) -> None:
 
 
 def add_artifact(run_dir: Path, files: dict[str, str]) -> Path:
-    """Add to the first node of a run what a pull would have left."""
+    """Add to the first node of a run the files that a pull would have left."""
     manifest = min(run_dir.glob("*/manifest.toml"))
     folder = manifest.parent
     for name, text in files.items():
@@ -194,7 +194,7 @@ def add_artifact(run_dir: Path, files: dict[str, str]) -> Path:
 
 
 def test_verify_finds_what_changed(project: Project, swept: RunResult) -> None:
-    """``rpd verify`` exits 0 while everything is as it was, and 1 with the names of what differs or is missing."""
+    """``rpd verify`` exits 0 while nothing has changed, and 1 with the names of changed and missing files."""
     assert swept.run_dir is not None
     folder = add_artifact(swept.run_dir, {"r/a": "1", "r/b": "2", "r/c": "3"})
     good = project.command("verify")

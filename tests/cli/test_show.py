@@ -42,7 +42,7 @@ def run_id(result: RunResult) -> str:
 
 
 def test_show_a_run(project: Project, ran: RunResult) -> None:
-    """Without a node the run is shown as its end was: tables, what did not pass, counts."""
+    """Without a node, the end of the run is shown again: tables, failures, counts."""
     shown = project.command("show", run_id(ran))
     assert shown.exit_code == 0
     assert "results of fit" in shown.out
@@ -116,7 +116,7 @@ def test_show_as_json(project: Project, ran: RunResult) -> None:
 
 
 def test_diff_of_two_nodes(project: Project, ran: RunResult) -> None:
-    """Only what differs is printed, side by side, with exit code 1."""
+    """Only differences are printed, side by side, with exit code 1."""
     result = project.command("diff", ":fit[lr0.1]", f"{run_id(ran)[:12]}:fit[lr0.2]")
     assert result.exit_code == 1
     rows = [line.split() for line in result.out.splitlines()[1:]]
@@ -169,7 +169,7 @@ def test_events_of_one_node(project: Project, ran: RunResult) -> None:
 
 
 def test_the_watchdogs_words(tmp_path: Path) -> None:
-    """A node's story tells when the watchdog was to end its pod, and what came from it."""
+    """A node's story includes when the watchdog was to end its pod, and its later lines."""
     armed = {**AT, "event": "armed", "pod_id": "p1", "deadline": 1767225600, "linger": 900}
     (tmp_path / "events.jsonl").write_text(f"{json.dumps(armed)}\n", encoding="utf-8")
     (tmp_path / "watchdog.log").write_text("this pod ends: its deadline has passed\n", encoding="utf-8")
@@ -195,7 +195,7 @@ def fit(seed, record_metric):
 
 
 def test_diff_of_unlike_selections_fits_one_screen(project: Project) -> None:
-    """What each has alone, and for nodes of both how results changed; the rest, with time and money, by ``--all``."""
+    """Nodes that only one has, and changed results of common ones; the rest, with time and money, by ``--all``."""
     project.write({"deploy_u.py": UNLIKE})
     one = project.run("-k", "seed1 or seed2", "deploy_u.py", env={"SCALE": "1"})
     other = project.run("deploy_u.py", env={"SCALE": "1.5"})

@@ -95,7 +95,7 @@ def test_a_local_run_is_reached_from_another_terminal(tmp_path: Path) -> None:
 
 
 def test_after_a_local_run_its_end_is_told_instead_of_a_key_asked_for(tmp_path: Path) -> None:
-    """ps, gc, stop and ssh say what became of the pods of the run, by node, by name and by id; nothing of it bills."""
+    """ps, gc, stop and ssh report the fate of the run's pods, by node, by name and by id; nothing of it bills."""
     project = Project(tmp_path)
     source = LOCAL.replace("@rpd.job(", '@rpd.job(lifecycle=rpd.Lifecycle(on_success="preserve"), ', 1)
     project.write({"rpd.toml": "", "deploy_a.py": source.replace("[ ! -e go ]", "false")})
@@ -149,7 +149,7 @@ def test_print_gives_a_command_line_for_plain_ssh(
 
 
 def test_a_pod_by_its_id(project: Project, kept: RunResult, emulator: Launched) -> None:
-    """A pod's id leads to the node that worked on it; an id nobody has is one clear line."""
+    """A pod's id leads to the node that worked on it; an unknown id is one clear line."""
     pod_id = emulator.pods()[0]["id"]
     assert project.command("ssh", pod_id, "--", "echo $RPD_NODE").out == "deploy_a.py::keep\n"
     missing = project.command("ssh", "nopod", "--", "true")
@@ -214,7 +214,7 @@ class Typist:
 
 
 def test_a_shell_on_a_terminal(project: Project, kept: RunResult) -> None:
-    """The shell has a terminal of this one's size, hears its changes and Ctrl-C, and its exit code is passed on."""
+    """The shell has a terminal of this one's size, follows its changes and Ctrl-C, and its exit code is passed on."""
     typist = Typist(project.folder, "ssh", "keep")
     typist.sees("deletes itself within")
     typist.type("echo at=$PWD size=$(stty size) on=$RPD_NODE.\n")

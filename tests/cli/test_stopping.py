@@ -98,7 +98,7 @@ def test_an_error_in_set_up_counts(project: Project) -> None:
 
 @pytest.mark.parametrize("flag", ["--maxfail=0", "--maxfail=x", "--maxfail-action=stop"])
 def test_wrong_limits_are_usage_errors(switched: Project, flag: str) -> None:
-    """A limit that is no number above 0, or an unknown action, is told before anything runs."""
+    """A limit that is no number above 0, or an unknown action, is an error before anything runs."""
     result = switched.run(flag)
     assert (switched.ran(), result.exit_code) == ("", 4)
     assert flag.partition("=")[0] in result.err

@@ -102,14 +102,14 @@ def test_a_lost_answer_is_no_second_volume(rpd: Rpd, account: Launched) -> None:
     ],
 )
 def test_mistakes(words: list[str], told: str, rpd: Rpd) -> None:
-    """One sentence that says what was expected, exit code 4."""
+    """One sentence that states the expected value, exit code 4."""
     code, out, err = rpd(*words, "--yes")
     assert (code, out) == (4, "")
     assert told in err
 
 
 def test_what_runpod_refuses(rpd: Rpd, account: Launched) -> None:
-    """A namesake, a name nobody has, and a role that may only read."""
+    """A name in use, an unknown name, and a role that may only read."""
     create(rpd, "data", "--yes")
     code, _, err = create(rpd, "data", "--yes")
     assert code == 4

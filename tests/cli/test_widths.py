@@ -1,4 +1,4 @@
-"""Screens at 60 and 80 columns: every line fits, and what tells one row from another is left."""
+"""Screens at 60 and 80 columns: every line fits, and the distinguishing part of each row stays."""
 
 from __future__ import annotations
 

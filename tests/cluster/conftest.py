@@ -1,4 +1,4 @@
-"""Whole runs on clusters use what other whole runs use."""
+"""Fixtures for whole runs on clusters: those of other whole runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Launch lines: what each launcher is told, and mistakes in what it is given."""
+"""Launch lines: the arguments of each launcher, and mistakes in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pre-flight: its program on addresses of this machine, and what is made of what members say."""
+"""The pre-flight: its program on addresses of this machine, and the evaluation of members' reports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def said(**told: object) -> str:
 
 
 def test_members_find_each_other() -> None:
-    """Two that are there reach each other, and say how fast and over what."""
+    """Two members that are up reach each other, and report speed and interface."""
     addresses = ["127.91.7.2", "127.91.7.3"]
     probes = [
         subprocess.Popen(

@@ -37,7 +37,10 @@ def test_lines_come_whole_and_masked(texts: tuple[str, str], data: st.DataObject
 
 
 def test_a_command_that_is_followed_again_is_there_once(tmp_path: Path) -> None:
-    """What a killed driver had written of a command gives way to the whole of it; what came before stays."""
+    """A command that is followed again replaces the output that a killed driver had written of it.
+
+    Earlier output stays.
+    """
     for key, texts in (("a", [b"one\n"]), ("b", [b"two\nthr"]), ("b", [b"two\nthree\n"])):
         logs = RankLogs(tmp_path, 1, redactor=Redactor(), write=lambda _data: None, failed=lambda *_: None)
         logs.begin(key)
@@ -48,7 +51,7 @@ def test_a_command_that_is_followed_again_is_there_once(tmp_path: Path) -> None:
 
 
 def test_each_rank_has_a_file(tmp_path: Path) -> None:
-    """A file has what its rank printed, progress bars and all; a disk that takes nothing costs no output."""
+    """A file holds the output of its rank, progress bars and all; a full disk costs no output on the screen."""
     failures: list[Path] = []
     log: list[bytes] = []
     logs = RankLogs(

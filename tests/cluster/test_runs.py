@@ -1,4 +1,4 @@
-"""Whole runs on clusters: what a job does on all members, what is left of it, and the members from outside."""
+"""Whole runs on clusters: a job's acts on all members, the remains, and the members from outside."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ DIES = WAITS.replace('max_runtime="5m"', 'max_runtime="8s"')
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("may_end", ["cluster", "itself"])
 def test_members_end_what_they_may(rpd: RpdRun, project: Project, emulator: Launched, may_end: str) -> None:
-    """With nobody there any more, watchdogs end the whole cluster where a member may do that, else each its own pod."""
+    """Without a driver, watchdogs end the whole cluster if a member may do that, else each its own pod."""
     emulator.set_limits(member_ends=may_end)
     folder = project({"deploy_a.py": DIES, "rpd.toml": 'watchdog_linger = "3s"\nwatchdog_grace = "1s"\n'})
     running = rpd.start(folder)
@@ -140,7 +140,7 @@ def goes_on(cluster):
 def test_a_lost_cluster_goes_on_from_its_checkpoint(
     rpd: RpdRun, project: Project, emulator: Launched
 ) -> None:
-    """The next cluster has what rank 0 of the lost one had saved, on every member."""
+    """The next cluster gets the files that rank 0 of the lost one had saved, on every member."""
     folder = project({"deploy_a.py": GOES_ON})
     running = rpd.start(folder)
     run_dir = wait_until(lambda: run_dir_of(folder), "the run folder")

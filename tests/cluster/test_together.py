@@ -73,7 +73,7 @@ def test_a_lost_member_ends_all(*, end_others: bool) -> None:
 
 
 def test_a_command_that_is_over_is_not_interrupted() -> None:
-    """An interrupt that nobody needs any more does not meet the next command."""
+    """An interrupt that came too late does not end the next command."""
     member = Member(code=0)
     (part,) = parts(member)
     part.run()

@@ -45,7 +45,7 @@ def two(project):
     ],
 )
 def test_arguments_narrow_what_is_collected(two, args, expected):
-    """Ids and paths choose nodes in the order of the arguments; what overlaps is collected once."""
+    """Ids and paths choose nodes in the order of the arguments; overlaps are collected once."""
     assert two.ids(*args) == expected
 
 
@@ -76,7 +76,7 @@ def test_what_overlaps_comes_in_the_order_of_the_wider_argument(args, expected, 
 
 
 def test_what_a_wider_argument_leaves_out_can_still_be_named(project):
-    """A file that no pattern matches, or that is ignored, was named; an id that is none is told."""
+    """A named file is collected even if no pattern matches it or it is ignored; an unknown id is an error."""
     project.write({"deploy_a.py": JOB, "sweep.py": JOB, "deploy_b.py": JOB})
     ids = project.ids("sweep.py", "deploy_b.py", ".", ignore=("deploy_b.py",))
     assert ids == ["deploy_a.py::train", "sweep.py::train", "deploy_b.py::train"]
@@ -120,7 +120,7 @@ def test_arguments_may_come_from_a_file(two):
     ],
 )
 def test_arguments_that_do_not_exist_are_usage_errors(two, arg, message):
-    """What does not exist is named, with where it was looked for."""
+    """A missing path is named, with the folder in which it was looked for."""
     with pytest.raises(UsageError) as caught:
         two.collect(arg)
     assert str(caught.value).startswith(message)

@@ -1,4 +1,4 @@
-"""The closure of a job: what is set up, in which order, and what cannot be."""
+"""The closure of a job: its set-ups, their order, and impossible combinations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ def names(project, files, *args):
 
 
 def test_wider_scopes_first_then_autouse_then_dependencies(project):
-    """Set-up goes from wide to narrow; autouse before asked-for within a scope; each after what it asks for."""
+    """Set-up goes from wide to narrow; autouse before asked-for within a scope.
+
+    Each after the fixtures it asks for.
+    """
     assert names(
         project,
         """
@@ -92,7 +95,7 @@ def test_what_an_override_does_not_ask_for_is_not_needed(project):
 
 
 def test_a_directly_parametrized_argument_shadows_its_fixture(project):
-    """The fixture of that name, and what only it needs, is not part of the closure."""
+    """The fixture of that name, and those that only it needs, are not part of the closure."""
     project.write(
         {
             "deploy_x.py": """
@@ -125,11 +128,12 @@ def test_what_is_visible_but_not_needed_can_be_found(project):
     assert [closure.chain(name)[-1].name for name in ("late", "pod")] == ["late", "pod"]
 
 
-# --- what cannot be -------------------------------------------------------------------------------------------------
+# --- errors
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_an_unknown_fixture_is_told_with_everything_needed_to_mend_it(project):
-    """Place, source, what is missing, what there is, and the likely name."""
+    """Place, source, the missing name, the available ones, and the likely one."""
     project.write(
         {"deploy_x.py": "@rpd.fixture\ndef _private(): ...\n@rpd.job\ndef train(staged_dri): ...\n"}
     )

@@ -54,13 +54,13 @@ def test_an_empty_folder_has_no_nodes(project):
 
 @pytest.mark.parametrize("name", ["nodes", "errors", "fixtures"])
 def test_a_collection_is_frozen(project, name):
-    """Whoever wants another collection makes one."""
+    """A different collection has to be made anew."""
     with pytest.raises(AttributeError):
         setattr(project.collect(), name, ())
 
 
 def test_collecting_imports_no_sdk_no_ssh_and_no_terminal():
-    """Collecting stays light: what costs seconds to import is not imported."""
+    """Collecting stays light: modules that take seconds to import are not imported."""
     code = "import sys, rpd.collect, rpd.select; print([n for n in ('runpod', 'fabric', 'paramiko', 'rich') if n in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
@@ -82,7 +82,7 @@ def test_a_file_that_skips_itself(project, line):
 
 
 def test_a_conftest_cannot_skip(project):
-    """What would skip a file is an error in a conftest: everything below needs it."""
+    """A skip in a conftest is an error, because everything below needs it."""
     project.write({"conftest.py": 'rpd.importorskip("no_such_module")\n', "deploy_b.py": "x = 1\n"})
     assert "could not import 'no_such_module'" in project.error().message
 

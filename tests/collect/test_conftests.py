@@ -1,4 +1,4 @@
-"""conftest files: what they see, and what sees them."""
+"""conftest files: the names they see, and the files that see them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_fixtures_are_visible_downward_and_the_nearest_wins(project):
 
 
 def test_a_fixture_of_a_sister_folder_is_not_seen(project):
-    """What a conftest declares stays below its folder."""
+    """The fixtures of a conftest stay below its folder."""
     project.write({"a/conftest.py": FIXTURE, "b/deploy_x.py": JOB})
     assert "fixture 'value' not found" in project.error().message
 
@@ -82,7 +82,7 @@ def test_a_plugin_may_parametrize(project):
 
 
 def test_a_conftest_that_raises_is_one_error(project):
-    """Everything below a broken conftest is left alone, so that its error is told once."""
+    """Everything below a broken conftest is left alone, so that its error is shown once."""
     project.write(
         {
             "exp/conftest.py": "1 / 0\n",
@@ -99,7 +99,7 @@ def test_a_conftest_that_raises_is_one_error(project):
 
 
 def test_an_unknown_hook_in_a_conftest_is_an_error(project):
-    """A misspelt hook is told with the likely one."""
+    """A misspelt hook is reported with the likely one."""
     project.write(
         {"conftest.py": "def rpd_generate_node(metafunc): ...\n", "deploy_x.py": "@rpd.job\ndef ok(): ...\n"}
     )

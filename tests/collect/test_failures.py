@@ -1,4 +1,4 @@
-"""What a person reads when a deploy file cannot be used."""
+"""The error messages for deploy files that cannot be used."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_wrong_value_has_its_line_and_the_rule(project):
 
 
 def test_errors_of_all_files_are_told_together(project):
-    """One run tells the errors of every file and still collects what is good."""
+    """One run reports the errors of every file and still collects the sound ones."""
     project.write({"deploy_a.py": "1 / 0\n", "deploy_b.py": JOB, "deploy_c.py": "import nope_nope\n"})
     collection = project.collect()
     assert [error.place for error in collection.errors] == ["deploy_a.py:2", "deploy_c.py:2"]
@@ -89,7 +89,7 @@ def test_errors_of_all_files_are_told_together(project):
 
 
 def test_the_cause_of_an_exception_is_told(project):
-    """``raise … from …`` shows what came first."""
+    """``raise … from …`` shows the original exception."""
     project.write(
         {
             "deploy_x.py": "try:\n    {}['lr']\nexcept KeyError as error:\n    raise ValueError('no lr') from error\n"

@@ -107,7 +107,7 @@ def test_what_a_pod_sent_back_is_never_imported(project, marks):
 
 
 def test_nothing_is_collected_by_somebody_who_stands_in_a_run_folder(project):
-    """Not even there is what a pod sent back run, unless it is named."""
+    """Even there, files that a pod sent back are not run unless they are named."""
     project.write({f"rpd-runs/{RUN}/run.toml": "", f"rpd-runs/{RUN}/n/artifacts/deploy_b.py": JOB})
     here = project.root / f"rpd-runs/{RUN}/n/artifacts"
     assert files(project, invocation_dir=here) == []
@@ -133,7 +133,7 @@ def test_links_that_lead_nowhere_or_to_themselves(project):
 
 
 def test_folders_and_files_that_vanish_while_they_are_walked(project, monkeypatch):
-    """What is gone when its turn comes was never there."""
+    """Entries that are gone when their turn comes are left out."""
     project.write({"a/conftest.py": "", "a/deploy_a.py": JOB, "b/deploy_b.py": JOB, "c/deploy_c.py": JOB})
     project.write(
         {

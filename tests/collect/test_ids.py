@@ -97,7 +97,7 @@ def test_several_arguments_are_joined():
     ],
 )
 def test_wrong_ids_are_errors(values, given_ids, text):
-    """What cannot be an id is told."""
+    """Values that cannot be ids are reported."""
     with pytest.raises(CollectionError, match=re.escape(text)):
         ids(values, given_ids)
 

@@ -30,7 +30,7 @@ def test_equal_file_names_do_not_collide(project):
 
 
 def test_equal_helper_names_do_not_collide(project):
-    """Each file gets the helper of its own folder."""
+    """Each file gets the helper from its own folder."""
     project.write(
         {
             f"{folder}/{name}": text
@@ -135,7 +135,7 @@ def test_a_conftest_can_be_imported_by_name(project):
 
 
 def test_a_second_collection_reads_the_files_again(project):
-    """A new invocation in the same process sees what changed, helpers too."""
+    """A new invocation in the same process sees changes, in helpers too."""
     project.write({"helper.py": "VALUE = 1\n", "deploy_x.py": "from helper import VALUE\n" + JOB})
     assert modules(project)["deploy_x.py"].VALUE == 1
     project.write({"helper.py": "VALUE = 22\n"})
@@ -151,7 +151,7 @@ def test_ctrl_c_while_importing_is_not_swallowed(project):
 
 
 def test_what_files_print_is_left_to_other_callers(project, capfd):
-    """Whoever does not ask for it keeps stdout, and so does every other thread of that program."""
+    """Callers that do not ask for it keep stdout, and so do the other threads of their program."""
     project.write({"deploy_x.py": "import sys\nprint('one')\nOUT = sys.stdout\n" + JOB})
     (module,) = modules(project).values()
     assert capfd.readouterr() == ("one\n", "")
@@ -237,7 +237,7 @@ def test_projects_at_work_at_once_keep_their_modules(two):
 
 
 def test_a_project_that_is_collected_again_while_it_is_at_work_is_read_anew(two):
-    """What has changed counts for the second; the first keeps what it has."""
+    """The second collection sees the changes; the first keeps its modules."""
     first, _ = two
     (old,) = first.collect().nodes
     first.write({"helper.py": "WHO = 'changed'\n"})
@@ -274,7 +274,7 @@ def test_a_program_may_have_it_forgotten_at_once(project, monkeypatch):
 
 
 def test_a_project_whose_use_begins_after_another_was_made(tmp_path):
-    """Threads may make their importers first and say only then that they use them: all the same, none is forgotten."""
+    """Threads may make their importers first and use them only later: none is forgotten."""
     projects = [Project(tmp_path / f"p{number}") for number in range(3)]
     for project in projects:
         who = f"WHO = {project.root.name!r}\n"
@@ -310,7 +310,7 @@ def test_projects_are_collected_from_several_threads(tmp_path):
 
 
 def test_an_edit_within_the_second_that_keeps_the_size_is_seen(project):
-    """Python's bytecode is known by the second and the size of its source; what was just written has none."""
+    """Python identifies bytecode by the second and size of its source, so a fresh edit gets none."""
     seen = []
     for value in (1, 2):
         project.write({"deploy_x.py": f"VALUE = {value}\n" + JOB})

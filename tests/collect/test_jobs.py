@@ -1,4 +1,4 @@
-"""Which functions are jobs, and what their nodes know."""
+"""The functions that are jobs, and the contents of their nodes."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_wrapped_job_keeps_its_arguments_and_place(project):
     ],
 )
 def test_what_cannot_be_a_job_is_an_error(project, body, text):
-    """A function that would silently not run is told, with its place."""
+    """A function that would silently not run is reported, with its place."""
     project.write({"deploy_x.py": body})
     error = project.error()
     assert text in error.message

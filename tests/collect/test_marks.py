@@ -8,7 +8,7 @@ from rpd.collect import registered_marks
 
 
 def test_unregistered_marks_are_errors_with_a_suggestion(project):
-    """A typo in a mark costs no money: it is told, with the likely name."""
+    """A typo in a mark costs no money: it is reported, with the likely name."""
     project.write({"deploy_x.py": "@rpd.job\n@rpd.mark.timeuot('5m')\ndef train(): ...\n"})
     error = project.error()
     assert error.place == "deploy_x.py:2"
@@ -218,7 +218,10 @@ def test_every_registered_mark_has_a_description():
 
 
 def test_a_marked_case_has_a_job_of_its_own(project):
-    """``gpu`` and ``budget`` change the job of one case; nodes share what they can, and each keeps its one object."""
+    """``gpu`` and ``budget`` change the job of one case.
+
+    Nodes share as much as they can, and each keeps its one object.
+    """
     project.write(
         {
             "deploy_x.py": """

@@ -53,7 +53,7 @@ def test_each_importer_gets_the_module_it_means(project):
 
 
 def test_a_library_that_is_loaded_later_gets_the_installed_modules(project, monkeypatch):
-    """What a library needs is not looked for in the user's folder, though that comes first on the path."""
+    """Modules that a library needs are not taken from the user's folder, though that comes first on the path."""
     project.write(
         {"uuid.py": "WHO = 'the user'\n", "tempfile.py": "1 / 0\n", "deploy_x.py": "import uuid\n" + JOB}
     )
@@ -65,7 +65,7 @@ def test_a_library_that_is_loaded_later_gets_the_installed_modules(project, monk
 
 
 def test_packages_of_the_user(project):
-    """A folder ``runpod/`` with modules of its own, imported in every way, once."""
+    """A folder ``runpod/`` with the user's modules, imported in every way, once."""
     project.write(
         {
             "runpod/__init__.py": "",
@@ -180,7 +180,10 @@ def test_built_in_modules_and_rpd_stay_what_they_are(project):
 
 
 def test_a_library_that_tries_for_a_module_does_not_get_the_users(project, monkeypatch):
-    """``requests`` looks for ``simplejson``, which need not be installed; what imports by a given name still finds it."""
+    """``requests`` looks for ``simplejson``, which need not be installed.
+
+    Importing the name explicitly still finds it.
+    """
     project.write({"simplejson.py": "WHO = 'the user'\n", "deploy_x.py": "import simplejson\n" + JOB})
     the_job(project)
     monkeypatch.delitem(sys.modules, "simplejson")

@@ -17,7 +17,7 @@ from tests.nodes import definition
 
 
 def test_nodes_are_grouped_by_the_parameter_of_a_wide_fixture(project):
-    """All nodes of one session parameter run before those of the next; what needs none stays in place."""
+    """All nodes of one session parameter run before those of the next; nodes without one stay in place."""
     project.write(
         {
             "conftest.py": "@rpd.fixture(scope='session', params=['A', 'B'])\ndef data(request): ...\n",
@@ -78,7 +78,7 @@ def test_the_widest_fixture_groups_first(project):
 
 
 def test_jobs_that_name_their_fixtures_in_different_orders_are_grouped_alike(project):
-    """One order of grouping holds for all jobs, and a group goes on with the value that was set up last."""
+    """One order of grouping holds for all jobs, and a group continues with the value that was set up last."""
     project.write(
         {
             "deploy_a.py": """
@@ -172,7 +172,7 @@ def test_wide_arguments_group_too(project, scope):
 
 
 def test_a_parameter_of_a_narrower_scope_may_feed_a_wide_fixture(project):
-    """What rests on it ends with each of its values; that is no mismatch of scopes, as in pytest."""
+    """Values that rest on it end with each of its values; that is no mismatch of scopes, as in pytest."""
     project.write(
         {
             "deploy_a.py": """

@@ -51,7 +51,7 @@ def test_one_name_in_a_sequence_or_with_a_comma_takes_tuples(names, project):
 
 
 def test_a_value_where_a_tuple_is_expected(project):
-    """The error says what was expected, and what to write instead."""
+    """The error states the expected tuple, and how to write it."""
     project.write({"deploy_x.py": "@rpd.job\n@rpd.mark.parametrize(['x'], [1])\ndef train(x): ...\n"})
     (error,) = project.collect().errors
     assert (
@@ -94,7 +94,7 @@ def test_an_empty_text_is_an_id(job_ids):
     ],
 )
 def test_wrong_parametrizations_are_errors(project, mark, text):
-    """Each mistake is told at collection, with the function, its source and the names and values."""
+    """Each mistake is reported at collection, with the function, its source and the names and values."""
     project.write({"deploy_x.py": f"@rpd.job\n@rpd.mark.parametrize({mark})\ndef train(x, y, z=1): ...\n"})
     error = project.error()
     assert text in error.message
@@ -164,7 +164,7 @@ def test_fixture_params_multiply_before_marks(job_ids):
 
 
 def test_fixture_params_reach_the_node_as_such(project):
-    """``fixture_params`` hold the value for ``request.param``; params may have ids and marks of their own."""
+    """``fixture_params`` hold the value for ``request.param``; params may have ids and marks."""
     project.write(
         {
             "deploy_x.py": "@rpd.fixture(params=[1, rpd.param(2, id='two', marks=rpd.mark.skip)])\ndef fx(request): ...\n@rpd.job\ndef train(fx): ...\n"

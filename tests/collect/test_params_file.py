@@ -1,4 +1,4 @@
-"""Parameter sets from files: what each format means, and what is told of a wrong one."""
+"""Parameter sets from files: the meaning of each format, and the errors for a wrong file."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_the_path_is_relative_to_the_deploy_file(project):
     ],
 )
 def test_wrong_files_are_told_at_the_line_that_names_them(project, name, text, message):
-    """What is wrong is told with file and key, at the place in the deploy file."""
+    """The error has file and key, at the place in the deploy file."""
     project.write({name: text, "deploy_x.py": JOB.format(file=name)})
     error = project.error()
     assert message in error.message
@@ -162,6 +162,6 @@ def test_a_product_and_its_rows_are_the_same(tmp_path_factory, axes):
 
 
 def test_outside_of_collecting_it_raises(tmp_path):
-    """Called by a person's own code it raises what collecting would tell."""
+    """Called by other code, it raises the error that collecting would report."""
     with pytest.raises(DefinitionError, match="expected a file that can be read"):
         rpd.params_from(tmp_path / "nowhere.csv")

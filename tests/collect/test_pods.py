@@ -1,4 +1,4 @@
-"""Pods that RunPod never rents: told when the job is collected, as far as it is known then."""
+"""Pods that RunPod never rents: errors when the job is collected, as far as the pod is known then."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ GPU = "gpu=Gpu('NVIDIA L4')"
 )
 @pytest.mark.parametrize("how", ["pod", "own"])
 def test_what_can_never_be_served(project: Project, fields: str, says: tuple[str, ...], how: str) -> None:
-    """The error has file, line, field, rule and value, also where the job asks through a fixture of its own."""
+    """The error has file, line, field, rule and value, even if the job asks through its own fixture."""
     own = "@rpd.fixture\ndef own(pod): ...\n"
     project.write({"deploy_a.py": f"{HEAD}{own}@rpd.job({fields})\ndef fit({how}): ...\n"})
     (error,) = errors(project)

@@ -1,4 +1,4 @@
-"""What ``rpd collect`` shows."""
+"""The output of ``rpd collect``."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_counts_for_each_file(collection):
 
 
 def test_json_has_nodes_and_errors(project):
-    """The JSON holds what a script wants to know before it runs anything."""
+    """The JSON holds all that a script needs before it runs anything."""
     project.write({**FILES, "deploy_z.py": "1 / 0\n"})
     text = "".join(collect_json(project.collect(), lambda node: 5.0))
     value = json.loads(text)
@@ -119,5 +119,5 @@ class Opaque:
     ],
 )
 def test_parameters_become_plain_values(value, expected):
-    """What JSON cannot hold becomes text."""
+    """Values that JSON cannot hold become text."""
     assert plain_value(value) == expected

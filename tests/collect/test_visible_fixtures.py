@@ -101,7 +101,7 @@ def test_a_scope_may_be_computed(project):
     ],
 )
 def test_wrong_fixtures_are_errors_with_their_place(project, body, text):
-    """What cannot be a fixture is told once, where it is declared."""
+    """A wrong fixture is reported once, at its declaration."""
     project.write({"deploy_x.py": body + "\n"})
     error = project.error()
     assert text in error.message
@@ -110,7 +110,7 @@ def test_wrong_fixtures_are_errors_with_their_place(project, body, text):
 
 
 def test_a_job_cannot_be_a_fixture(project):
-    """A function that is both is told as that."""
+    """A function that is both gets an error that says so."""
     project.write({"deploy_x.py": "@rpd.job\n@rpd.fixture\ndef value(): ...\n"})
     assert {"'value' is both a job and a fixture" in error.message for error in project.collect().errors} == {
         True
@@ -193,7 +193,7 @@ def test_text_is_converted_to_the_variables_type(declared, given, expected):
     ],
 )
 def test_a_variable_without_a_usable_value_is_a_usage_error(declared, given, text):
-    """The message names the variable, what was expected and what was given."""
+    """The message names the variable, the expected type and the given value."""
     with pytest.raises(UsageError, match=text.replace("(", r"\(")):
         ReadVariable("lr", declared)(variables=given)
 
@@ -264,7 +264,7 @@ def test_what_is_wrong_with_a_fixture_is_told_with_its_place(project, text, file
 
 
 def test_naming_a_fixture_is_not_calling_it(project):
-    """What is passed on, shadowed or called as a method is no mistake."""
+    """Passing a fixture on, shadowing it or calling it as a method is no mistake."""
     project.write(
         {
             "deploy_x.py": """

@@ -1,4 +1,4 @@
-"""The account by itself, with a clock that stands still until told."""
+"""The account by itself, with a clock that the tests move."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VOLUME = catalogue.VOLUME_USD_PER_GB_MONTH / catalogue.HOURS_PER_MONTH
 
 
 class Host:
-    """Writes down what it is asked for."""
+    """Records its calls."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
@@ -89,7 +89,7 @@ def test_a_network_volume_bills_with_no_pod_at_all(world: World) -> None:
     )
 )
 def test_settling_more_often_charges_the_same(steps: list[tuple[str, float]]) -> None:
-    """The balance depends on what pods did when, not on how often anybody looked at it."""
+    """The balance depends on the pods' acts and their times, not on how often it is looked at."""
     balances = []
     for looks in (1, 7):
         world, pods = World(1000.0), []

@@ -65,6 +65,6 @@ def test_peeking_does_not_count() -> None:
     ],
 )
 def test_a_rule_that_is_none_says_what_was_expected(rule: dict[str, object], message: str) -> None:
-    """A wrong rule is refused with what may be written."""
+    """A wrong rule is refused with the allowed forms."""
     with pytest.raises(ValueError, match=message):
         FaultBook().inject(rule)

@@ -1,4 +1,4 @@
-"""The GPU types of the emulator, a table of its own."""
+"""The table of GPU types of the emulator."""
 
 from rpd.emulator.gpus import GPU_TYPES
 from rpd.values.frozen import field_names

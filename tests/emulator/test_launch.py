@@ -32,7 +32,7 @@ def _processes_with(marker: str) -> list[int]:
 
 @pytest.fixture
 def busy(platform_of: Any) -> Iterator[tuple[Launched, str, Path]]:
-    """An emulator of its own with a pod that runs a detached command; its marker; its folder."""
+    """A separate emulator with a pod that runs a detached command; its marker; its folder."""
     with launch(boot_seconds=0.02) as emulator, platform_of(emulator) as platform:
         words = ("sleep", str(100_000 + emulator.process.pid))
         platform.run(
@@ -52,7 +52,7 @@ def _terminate(emulator: Launched) -> None:
 
 
 def _hang_up(emulator: Launched) -> None:
-    """Do what the death of the driver does: close the pipe."""
+    """Close the pipe, as the death of the driver does."""
     assert emulator.process.stdin is not None
     emulator.process.stdin.close()
 

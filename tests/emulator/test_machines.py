@@ -1,4 +1,4 @@
-"""The folders of emulators: each is swept once nobody holds it, and not before."""
+"""The folders of emulators: each is swept once no process holds it, and not before."""
 
 from __future__ import annotations
 

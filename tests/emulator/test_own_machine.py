@@ -103,7 +103,7 @@ def test_limits_end_what_runs_away(run: Callable[..., RunResult]) -> None:
 
 
 def test_a_machine_without_gpus(tmp_path: Path, machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was looked for stands in the error: the driver, what it lists, the device nodes."""
+    """The error names the missing part: the driver, its list, the device nodes."""
     assert [gpu.nodes for gpu in find().gpus] == [
         (str(machine / "dev/nvidia0"),),
         (str(machine / "dev/nvidia1"),),

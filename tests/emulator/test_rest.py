@@ -1,4 +1,4 @@
-"""The emulator's REST v2: what every operation answers, held against RunPod's own document, and what faults look like."""
+"""The emulator's REST v2: every operation's answer, checked against RunPod's own document, and the look of faults."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def test_keys(rest: httpx.Client, platform: Platform) -> None:
 
 
 def test_no_money_is_a_402(rest: httpx.Client, platform: Platform) -> None:
-    """An account that cannot pay an hour is told so by its status."""
+    """An account that cannot pay an hour gets that status."""
     platform.emulator.set_balance(0.01)
     answer = rest.post("/pods", json=POD)
     assert (answer.status_code, "Insufficient balance" in answer.json()["detail"]) == (402, True)
@@ -273,7 +273,7 @@ def events(rest: httpx.Client, pod_id: str, count: int, headers: dict[str, str],
 
 
 def test_logs_of_machine_and_container(rest: httpx.Client, platform: Platform) -> None:
-    """A log tells what the machine did and what PID 1 printed, can be tailed, and goes on at the last event's id."""
+    """A log shows the machine's acts and the output of PID 1, can be tailed, and continues at the last event's id."""
     pod = create(rest, platform, args="sh -c 'echo one; echo two; sleep 600'")
     lines = events(rest, pod["id"], 3, {}, source="system", tail="50")
     assert [payload["line"].split()[0] for _, payload in lines] == ["create", f"{POD['image']}:", "start"]
@@ -288,7 +288,7 @@ def test_logs_of_machine_and_container(rest: httpx.Client, platform: Platform) -
 
 
 def test_a_slow_answer_comes_late_and_whole(rest: httpx.Client, platform: Platform) -> None:
-    """A slow API answers what it would have, a log included."""
+    """A slow API answers correctly, only late, a log included."""
     platform.emulator.inject({"kind": "slow", "seconds": 0.2})
     pod = create(rest, platform)
     assert pod["name"] == "rest"
@@ -304,7 +304,7 @@ def test_the_log_of_an_image_that_cannot_be_pulled_says_so(rest: httpx.Client, p
 
 
 def test_bills(rest: httpx.Client, platform: Platform) -> None:
-    """What a pod cost is told although it is gone, split into its parts."""
+    """The cost of a pod is shown even when it is gone, split into its parts."""
     pod = create(rest, platform)
     running(rest, platform, pod["id"])
     rest.delete(f"/pods/{pod['id']}")

@@ -1,4 +1,4 @@
-"""The real SDK against the emulator: what every call answers, how pods live, and what faults look like from outside."""
+"""The real SDK against the emulator: every call's answer, the life of pods, and faults as seen from outside."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ STOCK_OUT = "There are no longer any instances available with the requested spec
 Platform = Any
 
 
-# --- what the SDK can ask ---------------------------------------------------------------------------------------------
+# --- calls of the SDK
+# -------------------------------------------------------------------------------------------------
 
 
 def test_the_catalogue_reads_as_the_sdk_expects(platform: Platform) -> None:
@@ -263,7 +264,7 @@ def test_sold_out_is_http_200_with_a_path_and_null_data(platform: Platform) -> N
 
 
 def test_keys(platform: Platform) -> None:
-    """A wrong key is 401; none at all may read the catalogue and is nobody; a pod's key is good for that pod only."""
+    """A wrong key is 401; without one only the catalogue can be read; a pod's key is good for that pod only."""
     assert _post(platform, "query { myself { id } }", key="wrong")[0] == 401
     assert _post(platform, "query { gpuTypes { id } }", key="")[0] == 200
     assert _post(platform, "query { myself { id } }", key="") == (200, {"data": {"myself": None}})
@@ -344,7 +345,7 @@ def test_a_slow_answer_to_a_create_makes_the_pod_at_once(platform: Platform) -> 
 
 @pytest.mark.parametrize("match", [{"gpu": "NVIDIA A40"}, {"dc": "EU-RO-1"}, {}])
 def test_stock_out_of_one_gpu_one_place_or_all(platform: Platform, match: dict[str, str]) -> None:
-    """A stock-out refuses what matches and nothing else."""
+    """A stock-out refuses only matching requests."""
     platform.emulator.inject({"kind": "stock-out", "match": match})
     with pytest.raises(platform.sdk.error.QueryError, match=STOCK_OUT):
         platform.create(data_center_id="EU-RO-1")
@@ -399,7 +400,7 @@ def test_zero_gpus_on_resume_only(platform: Platform) -> None:
 
 
 def test_stopping_and_resuming_at_once_keeps_the_volume_to_one_container(platform: Platform) -> None:
-    """What a pod was before has ended when it starts again, however quickly that is asked for."""
+    """The earlier start of a pod has ended before it starts again, however quickly the two calls come."""
     pod = platform.boot()
     writer = "while :; do echo $RANDOM > /workspace/file; done"
     platform.run(platform.connect(pod), f"setsid bash -c '{writer}' > /dev/null 2>&1 < /dev/null &")
@@ -436,9 +437,9 @@ def test_a_full_disk(platform: Platform) -> None:
 
 
 def test_ssh_dropped_in_the_middle_of_a_stream(platform: Platform) -> None:
-    """The connection ends after so many bytes; the command goes on; a new connection is let in.
+    """The connection ends after so many bytes; the command keeps running; a new connection is let in.
 
-    Of what the client's kernel had acknowledged, the client may read only a part before it notices the end.
+    Of the bytes that its kernel had acknowledged, the client may read only a part before it notices the end.
     """
     pod = platform.boot()
     connection = platform.connect(pod)

@@ -1,4 +1,4 @@
-"""The clock of a job: what ends when its time is up, and what does not."""
+"""The clock of a job: the code that ends when its time is up, and the code that does not."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_job_in_time_is_left_alone() -> None:
 
 
 def test_a_step_is_ended_by_its_own_function() -> None:
-    """What a step does is not torn apart; it is asked to end, and the error tells why it was."""
+    """A step is not torn apart; it is asked to end, and the error gives the reason."""
     ended, timed = threading.Event(), clock()
 
     def send() -> None:
@@ -122,7 +122,7 @@ def test_what_is_shielded_is_not_ended_in_the_middle() -> None:
 
 
 def test_time_in_steps_may_not_count() -> None:
-    """With ``again_seconds`` a long step costs nothing; code of its own does."""
+    """With ``again_seconds`` a long step costs nothing; the job's own code does."""
     timed, done = clock(again_seconds=0.05), []
 
     def job() -> None:
@@ -139,7 +139,7 @@ def test_time_in_steps_may_not_count() -> None:
 
 
 def test_a_job_that_stays_stuck_is_spoken_of() -> None:
-    """Code that waits outside of Python cannot be ended; somebody is told."""
+    """Code that waits outside of Python cannot be ended; a notice says so."""
     done = threading.Event()
     timed = JobClock(lambda: JobTimeout("up"), done.set, patience_seconds=0.05)
     with pytest.raises(JobTimeout):
@@ -147,7 +147,7 @@ def test_a_job_that_stays_stuck_is_spoken_of() -> None:
 
 
 def test_a_job_can_be_disturbed_in_its_own_code_only() -> None:
-    """What it does on a pod hears of it by itself; what it does here is ended."""
+    """Its work on a pod learns of it by itself; its local code is ended."""
     timed, done = clock(), []
 
     def job() -> None:
@@ -202,7 +202,7 @@ def test_a_teardown_ends_a_while_after_the_stop(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_own_code_after_a_step_that_outlasted_the_time_is_ended() -> None:
-    """The time is up in a step that comes to its end: the job's own code that follows goes on for no longer."""
+    """The time is up in a step that comes to its end: the job's own code after it is ended at once."""
     held = deadlines.Deadlines()
     held.clock = clock()
 

@@ -1,4 +1,4 @@
-"""Lanes for slots: each once, none at the same time as another that shares its pod, and nobody waits for nothing."""
+"""Lanes for slots: each once, none at the same time as another that shares its pod, and no slot waits in vain."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ class Wrong(Adding):
 
 
 class Unpriced(Wrong):
-    """Says that its nodes are of a kind that nobody priced."""
+    """Claims that its nodes are of a kind that was never priced."""
 
     def ahead_of(self, node: Node) -> Ahead:
         return Ahead(nodes=(node,), most=9)

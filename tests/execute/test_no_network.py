@@ -21,7 +21,7 @@ def connect() -> Iterator[Callable[[], None]]:
 
 
 class Worker:
-    """A thread that does what it is given, and tells what came of it."""
+    """A thread that calls given functions, and returns their results."""
 
     def __init__(self) -> None:
         self._wanted: Callable[[], object] | None = None
@@ -39,7 +39,7 @@ class Worker:
         self._done.set()
 
     def do(self, what: Callable[[], object]) -> BaseException | None:
-        """Do it there; return what it raised."""
+        """Call it there; return the exception it raised."""
         self._wanted = what
         self._given.set()
         assert self._done.wait(60)
@@ -68,7 +68,7 @@ def test_children_of_children_are_guarded(connect: Callable[[], None]) -> None:
 
 
 def test_everywhere_is_every_thread(connect: Callable[[], None]) -> None:
-    """A thread that was there before is kept from it too, and the block raises what nobody else may have heard of."""
+    """An existing thread is guarded too, and the block raises an error that would otherwise be lost."""
     worker = Worker()
     with pytest.raises(Blocked), everywhere(WHY):
         assert isinstance(worker.do(connect), Blocked)
@@ -76,7 +76,7 @@ def test_everywhere_is_every_thread(connect: Callable[[], None]) -> None:
 
 
 def test_among_others_everywhere_is_the_threads_of_the_run(connect: Callable[[], None]) -> None:
-    """What the program does on other threads goes on; what the run began before the guard was up is kept from acting."""
+    """The program's other threads are left alone; threads that the run began before the guard was up are guarded."""
     others = Worker()
     with among_others():
         of_the_run = Worker()
@@ -116,7 +116,7 @@ def test_two_runs_among_others_are_guarded_each_for_itself(connect: Callable[[],
 
 
 def test_own_work_passes(connect: Callable[[], None]) -> None:
-    """What is done with the guard lowered passes, on threads it begins as well."""
+    """Calls made with the guard lowered pass, on threads begun there as well."""
     with everywhere(WHY):
         with lowered():
             connect()
@@ -128,6 +128,6 @@ def test_own_work_passes(connect: Callable[[], None]) -> None:
 
 @pytest.mark.parametrize("act", [os.fork, lambda: os.system("true")], ids=["fork", "system"])
 def test_processes_are_kept_from_starting(act: Callable[[], object]) -> None:
-    """Whoever forks is out of reach of the guard."""
+    """A forked process would be out of reach of the guard."""
     with guarded(WHY), pytest.raises(Blocked):
         act()

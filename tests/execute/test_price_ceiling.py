@@ -1,4 +1,4 @@
-"""The cover: what may be rented for the money that was told."""
+"""The cover: the pods that may be rented for the announced money."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def cover(usd: float, purse: Purse | None = None) -> Cover:
 
 
 def test_offers_that_are_dearer_are_left_out() -> None:
-    """What an hour of each costs decides; an unknown price may come to the cap."""
+    """The hourly cost of each decides; an unknown price may reach the cap."""
     cheap, dear, unknown = offer(0.9), offer(1.1), offer(None)
     assert cover(1.0).admit(node_run(), REQUEST, [dear, cheap, unknown]) == [cheap]
     assert cover(10.0).admit(node_run(), REQUEST, [dear, cheap, unknown]) == [dear, cheap, unknown]
@@ -40,7 +40,7 @@ def test_offers_that_are_dearer_are_left_out() -> None:
 
 
 def test_the_pods_a_node_has_count() -> None:
-    """A second pod is refused where both together could cost more than was told."""
+    """A second pod is refused if both together could cost more than was announced."""
     with pytest.raises(
         BudgetExceeded, match=r"in addition to the pods it has.*up to \$1\.75.*--budget 1\.76"
     ):
@@ -60,6 +60,6 @@ def test_a_budget_covers_what_could_not_be_foreseen() -> None:
 
 
 def test_nothing_is_rented_for_an_attempt_without_money() -> None:
-    """Where earlier attempts used up what the node may cost, it says so."""
+    """If earlier attempts used up the node's money, the error says so."""
     with pytest.raises(BudgetExceeded, match="the earlier ones cost the"):
         cover(1.0).admit(node_run(ceiling=0.0), REQUEST, [offer(0.1)])

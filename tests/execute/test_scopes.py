@@ -62,7 +62,7 @@ def make_node(
     params: dict[str, int] | None = None,
     visible: Sequence[FixtureDef] = (),
 ) -> Node:
-    """Return a node that needs ``fixtures``, given so that each comes after what it needs."""
+    """Return a node that needs ``fixtures``, given so that each comes after those it needs."""
     ordered = sorted(fixtures, key=lambda each: -each.scope)
     chains: dict[str, tuple[FixtureDef, ...]] = {}
     for each in fixtures:
@@ -84,7 +84,7 @@ def make_node(
 
 @dataclass
 class Value:
-    """A live value that knows what it was made of and whether it is still alive."""
+    """A live value that knows its parents and whether it is still alive."""
 
     name: str
     needs: list[Value]
@@ -233,7 +233,7 @@ def nodes_of(world: World, wanted: Sequence[tuple[str, set[int], int]]) -> list[
 def test_every_value_is_torn_down_once_in_reverse(
     graph: tuple[list[Kind], list[tuple[str, set[int], int]]],
 ) -> None:
-    """Whatever the graph and whatever breaks, what was set up is torn down once, after all that was made of it."""
+    """Whatever the graph and whatever breaks, each value is torn down once, after all that were made of it."""
     kinds, wanted = graph
     world = World(kinds)
     nodes = nodes_of(world, wanted)
@@ -278,7 +278,7 @@ def test_each_scope_is_set_up_once(graph: tuple[list[Kind], list[tuple[str, set[
 
 
 def test_a_value_outlives_what_another_node_still_tears_down() -> None:
-    """Two nodes end at once: the one with the wider value waits for the teardown of what was made of it."""
+    """Two nodes end at once: the one with the wider value waits for the teardown of the values made of it."""
     world = World([Kind(Scope.SESSION, (), 1, ""), Kind(Scope.MODULE, (0,), 1, "")])
     first, second = nodes_of(world, [("deploy_a.py", {1}, 0), ("deploy_b.py", {0}, 0)])
     scopes = Scopes([first, second])
@@ -349,7 +349,7 @@ def test_a_failed_wide_set_up_fails_for_everybody() -> None:
 
 
 def test_nobody_waits_for_a_value_whose_set_up_could_not_be_announced() -> None:
-    """What is raised before the fixture function is called ends its set-up, too: the next node gets the same error."""
+    """An exception before the fixture function is called ends its set-up, too: the next node gets the same error."""
 
     def refuse(_definition: FixtureDef) -> None:
         raise RuntimeError("no room")
@@ -383,7 +383,7 @@ def test_a_failure_can_be_forgotten() -> None:
 
 
 def test_a_failed_set_up_tears_down_what_it_began() -> None:
-    """Finalizers added before a set-up fails run all the same, wide or not."""
+    """Finalizers added before a set-up fails still run, wide or not."""
     log: list[str] = []
     for scope in (Scope.JOB, Scope.SESSION):
 
@@ -400,7 +400,7 @@ def test_a_failed_set_up_tears_down_what_it_began() -> None:
 
 
 def test_teardown_errors_name_fixture_and_last_user() -> None:
-    """What a teardown raises is told with its fixture and the node that used the value last."""
+    """An exception of a teardown is reported with its fixture and the last node that used the value."""
 
     def wide() -> Any:
         yield
@@ -457,7 +457,7 @@ def test_a_worker_value_in_use_is_not_replaced() -> None:
 
 
 def test_values_may_be_asked_for_while_running() -> None:
-    """``getfixturevalue`` sets up what nobody asked for before, and refuses what lives shorter than the one who asks."""
+    """``getfixturevalue`` sets up a new value, and refuses one that lives shorter than the asker."""
     other = fixture("other", lambda: "there")
 
     def asks(request: Request) -> str:

@@ -1,4 +1,4 @@
-"""What users are shown of where an error came from."""
+"""The user's view of where an error came from."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def odd():
 
 @pytest.fixture
 def raised(tmp_path: Path) -> Any:
-    """``raised("fit")`` calls a function of DEPLOY and returns what it raised."""
+    """``raised("fit")`` calls a function of DEPLOY and returns the exception it raised."""
     path = tmp_path / "deploy_x.py"
     path.write_text(DEPLOY.lstrip("\n"))
     linecache.checkcache(str(path))
@@ -94,7 +94,7 @@ def test_frames_are_the_users(raised: Any, tmp_path: Path) -> None:
 
 
 def test_a_file_elsewhere_keeps_its_path(raised: Any, tmp_path: Path) -> None:
-    """Only what lies below the root folder is told relative to it."""
+    """Only paths below the root folder are shown relative to it."""
     shown = user_frames(raised("fit"), tmp_path / "sub")
     assert shown.place == f"{tmp_path / 'deploy_x.py'}:6"
 
@@ -147,7 +147,7 @@ def test_native_is_pythons_own_without_others(raised: Any, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("style", [Style(values=True), Style(values=True, native=True)])
 def test_values_of_local_variables(raised: Any, tmp_path: Path, style: Style) -> None:
-    """Each frame's variables are told by name, long ones shortened, odd ones without harm."""
+    """Each frame's variables are shown by name, long ones shortened, odd ones without harm."""
     lines = user_frames(raised("fit"), tmp_path, style).lines
     assert {"    _ = 0", "    depth = 0", "    text = '{'", "    value = 'vvvvvvvvv'"} <= {*lines}
     odd = user_frames(raised("odd"), tmp_path, style).lines
@@ -156,7 +156,7 @@ def test_values_of_local_variables(raised: Any, tmp_path: Path, style: Style) ->
 
 
 def test_the_text_of_an_exception_that_has_none(raised: Any) -> None:
-    """Where ``str`` raises, that is told instead."""
+    """If ``str`` raises, the text says so."""
     assert text_of(ValueError("x")) == "x"
     assert text_of(raised("odd")) == "(its text is not available: ValueError)"
 

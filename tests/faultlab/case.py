@@ -127,7 +127,7 @@ class Case:
 
 @dataclass(kw_only=True)
 class Ending:
-    """What a case led to; ``after`` is how the following command ended."""
+    """The result of a case; ``after`` is how the following command ended."""
 
     project: Path
     exit_code: int

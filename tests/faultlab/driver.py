@@ -1,4 +1,4 @@
-"""``rpd`` in a process of its own, with one screen for all that it prints."""
+"""``rpd`` in a separate process, with one screen for all its output."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Driver:
 
     @property
     def screen(self) -> str:
-        """What it has printed until now."""
+        """The output so far."""
         return self._screen.read_text(encoding="utf-8")
 
     def send_signal(self, number: Signals) -> None:

@@ -51,7 +51,7 @@ def _expected_code(case: Case, last: Ending, reports: Sequence[NodeReport]) -> i
     if case.exit_code is not None:
         return case.exit_code
     if last.exit_code == ExitCode.POD_NOT_RELEASED and (case.kept is None or last.left):
-        return last.exit_code  # whether it names what is left is looked at next
+        return last.exit_code  # whether it names the remaining pods is checked next
     if "starting nothing new; running commands are ended" in last.screen:
         return ExitCode.INTERRUPTED
     return ExitCode.OK if all(report.result.outcome.is_ok for report in reports) else ExitCode.FAILED
@@ -83,7 +83,7 @@ def _known_as(pod: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _check_artifacts(report: NodeReport) -> None:
-    """What the manifest calls verified is there, byte for byte as its list of sums says."""
+    """Check that verified artifacts of the manifest exist, byte for byte as their list of sums says."""
     folder = Path(report.folder)
     for artifact in report.artifacts:
         if not artifact.verified:
@@ -109,14 +109,14 @@ def _check_passed(report: NodeReport) -> None:
 
 
 def _check_cost(case: Case, ending: Ending, reports: Sequence[NodeReport], story: str) -> None:
-    """The nodes bear what RunPod bills: never less, and not much more than the ways to the API and back."""
+    """Check that the nodes bear RunPod's bill: never less, and not much more than the time of the API calls."""
     if case.slack == ANY:
         return
     usd = sum(report.cost.estimated_usd for report in reports)
     per_second = ending.rate / 3600
     most = (sum(map(_slack_of, _asked_for(ending))) + case.slack) * per_second
     below, above = (ending.billed - usd) / (per_second or 1), (usd - ending.billed) / (per_second or 1)
-    goes_on = bool((ending.after or ending).left)  # what stays goes on billing after its report
+    goes_on = bool((ending.after or ending).left)  # pods that stay keep billing after its report
     assert goes_on or usd >= ending.billed - 0.05 * per_second - 2e-6, (
         f"{below:.2f} s of a pod are missing\n{story}"
     )

@@ -92,7 +92,7 @@ class Stage:
         return sum("begun" in path.read_text(encoding="utf-8") for path in logs) >= nodes
 
     def sweep(self) -> None:
-        """Leave the account as it was at first."""
+        """Restore the account to its first state."""
         for cluster in self.emulator.state()["clusters"]:
             self.ask("DELETE", f"v2/clusters/{cluster['id']}")
         for pod in self.emulator.pods():
@@ -102,7 +102,7 @@ class Stage:
         assert self.emulator.pods() == []
 
     def bills(self) -> dict[str, float]:
-        """Return what each pod, and each cluster, has cost until now, in USD."""
+        """Return the cost of each pod, and each cluster, so far, in USD."""
         total: Counter[str] = Counter()
         for path, name in (("pods", "podId"), ("clusters", "clusterId")):
             for row in json.loads(self.ask("GET", f"v2/billing/{path}"))["records"]:
@@ -165,11 +165,11 @@ class Theatre:
             return ending
         finally:
             if after is None and stage is not None:
-                stage.emulator.close()  # nobody knows in which state it is: the next case gets another
+                stage.emulator.close()  # its state is unknown: the next case gets another
             self._free.put(after)
 
     def close(self) -> None:
-        """End what is still played, and every emulator."""
+        """End the cases that still run, and every emulator."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         for stage in self._stages:
             stage.emulator.close()

@@ -60,7 +60,7 @@ def _stage(theatre: Theatre, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def stage(_stage: Stage) -> Iterator[Stage]:
-    """A stage for tests with a plot of their own; it is swept after each."""
+    """A stage for tests with their own plot; it is swept after each."""
     yield _stage
     _stage.emulator.clear_faults()
     _stage.sweep()

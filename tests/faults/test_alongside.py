@@ -26,7 +26,7 @@ def reports(ending: Ending) -> list[NodeReport]:
 
 
 def test_two_runs_at_once_do_not_disturb_each_other(stage: Stage) -> None:
-    """Two runs begun together in one folder have a run folder each, pass, and release what is theirs."""
+    """Two runs begun together in one folder have a run folder each, pass, and release their own pods."""
     folder = stage.project("together", TWO)
     drivers = [stage.start(folder, "run", "-n", "2") for _ in range(2)]
 
@@ -43,7 +43,7 @@ def test_two_runs_at_once_do_not_disturb_each_other(stage: Stage) -> None:
 
 
 def test_gc_reaps_the_dead_and_leaves_the_living(stage: Stage) -> None:
-    """Beside a run that goes on, ``rpd gc --yes`` deletes only the pods of the one that was killed."""
+    """During another run, ``rpd gc --yes`` deletes only the pods of the killed one."""
     folder = stage.project("gc", WAITS)
     dead = stage.start(folder, "run")
     wait_until(lambda: stage.has_begun(folder, 1), what="the first run's job")
@@ -87,7 +87,7 @@ def test_a_second_ctrl_c_waits_for_the_create(stage: Stage) -> None:
 
 
 def test_the_pod_of_a_killed_driver_ends_itself(stage: Stage) -> None:
-    """With nobody left to run ``rpd gc``, the watchdog on the pod deletes it once the job has ended."""
+    """If ``rpd gc`` is never run, the watchdog on the pod deletes it once the job has ended."""
     folder = stage.project("watchdog", JOB.replace("echo ended", "echo ended; touch over"))
     (folder / "rpd.toml").write_text("watchdog_linger = 1\n", encoding="utf-8")
     driver = stage.start(folder, "run", CUT_AT="run_started 1", CUT_WITH=str(int(signal.SIGKILL)))

@@ -1,4 +1,4 @@
-"""Clusters under every fault, cut at every event: no member left, no half cluster billed, and the truth told about it."""
+"""Clusters under every fault, cut at every event: no member left, no half cluster billed, and a true report."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_what_goes_wrong_with_clusters(case: Case, ending: Ending) -> None:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("case", MORE, ids=str)
 def test_what_else_goes_wrong_with_clusters(case: Case, ending: Ending) -> None:
-    """The same, of what seldom happens."""
+    """The same, for rare faults."""
     check(case, ending)
 
 

@@ -1,4 +1,4 @@
-"""The driver is interrupted or killed at every event of its journal: what is left is released or carried on."""
+"""The driver is interrupted or killed at every event of its journal: its pods are released or taken over."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_killed_and_resumed(case: Case, ending: Ending) -> None:
 
 @pytest.mark.parametrize("case", REAPED, ids=str)
 def test_killed_and_reaped(case: Case, ending: Ending) -> None:
-    """SIGKILL, then ``rpd gc --yes``: no pod is left, and none of what was fetched is broken."""
+    """SIGKILL, then ``rpd gc --yes``: no pod is left, and no fetched file is broken."""
     assert ending.exit_code == -signal.SIGKILL
     check(case, ending)
 
@@ -91,6 +91,6 @@ ANOTHER = [
 
 @pytest.mark.parametrize("case", ANOTHER, ids=str)
 def test_killed_in_a_later_attempt(case: Case, ending: Ending) -> None:
-    """What went before the attempt in which the driver was killed stays on record, with what it cost."""
+    """The attempts before the one in which the driver was killed stay on record, with their cost."""
     assert ending.exit_code == -signal.SIGKILL
     check(case, ending)

@@ -1,4 +1,4 @@
-"""Every fault that the emulator knows, on a real run: no pod left, nothing lost, and the truth told about it."""
+"""Every fault of the emulator, on a real run: no pod left, nothing lost, and a true report."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ WORLD = [
 
 @pytest.mark.parametrize("case", WORLD, ids=str)
 def test_pods_and_their_world(case: Case, ending: Ending) -> None:
-    """What fails on or around a pod is noticed, named, tried again where that helps, and paid for once."""
+    """Failures on or around a pod are noticed, named, retried if that helps, and paid for once."""
     check(case, ending)
 
 

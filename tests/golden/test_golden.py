@@ -81,7 +81,7 @@ def _there(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def said(words: str, root: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    """Return what a command prints, the same on every machine."""
+    """Return the output of a command, the same on every machine."""
     code = main(shlex.split(words))
     out, err = capsys.readouterr()
     text = "".join(

@@ -1,4 +1,4 @@
-"""What a graph looks like to its user: drawings, results of earlier runs, dry runs and mistakes."""
+"""A graph's user interface: drawings, results of earlier runs, dry runs and mistakes."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ WAITING = """
 
 @pytest.mark.usefixtures("clean_emulator")
 def test_a_search_that_is_over_is_not_made_again(tmp_path: Path, rpd_run: RpdRun) -> None:
-    """``--lf`` and ``--no-needs`` take its trials, the best first; so does the run that goes on after a kill."""
+    """``--lf`` and ``--no-needs`` take its trials, the best first; so does a resumed run after a kill."""
     text = SEARCH.replace("WITHOUT", "[]").replace("import rpd\n", "import pathlib, time, rpd\n", 1)
     bad = text.replace(
         "def final(needs, record_metric):", "def final(needs, record_metric):\n    rpd.fail('bad')"

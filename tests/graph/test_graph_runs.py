@@ -1,4 +1,4 @@
-"""Graphs as users run them: what runs again after failures and changes, and a diamond on pods that is killed."""
+"""Graphs as users run them: reruns after failures and changes, and a diamond on pods that is killed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FEW = settings(max_examples=6, suppress_health_check=[HealthCheck.function_scope
 
 @st.composite
 def shapes(draw: st.DrawFn) -> list[set[int]]:
-    """What each of a few nodes needs, of those before it."""
+    """Draw the needs of each of a few nodes, among the earlier ones."""
     return [
         draw(st.sets(st.integers(0, number - 1))) if number else set()
         for number in range(draw(st.integers(2, 6)))
@@ -51,7 +51,7 @@ def by_name(reports: rpd.RunOutcome) -> dict[int, NodeReport]:
 def test_lf_runs_what_failed_and_what_waits_for_it(
     tmp_path_factory: pytest.TempPathFactory, shape: list[set[int]], data: st.DataObject
 ) -> None:
-    """After some failures are mended: just those and what was passed over for them, on the results of the others."""
+    """After some failures are mended: just those and the nodes passed over for them, on the results of the others."""
     bad = data.draw(st.sets(st.integers(0, len(shape) - 1), min_size=1))
     bodies = [f"'j{number}' in bad.split() and rpd.fail('bad')" for number in range(len(shape))]
     folder = write(tmp_path_factory.mktemp("lf"), shape, bodies)
@@ -82,7 +82,7 @@ def test_changed_runs_what_is_another_and_what_used_something_that_came_out_diff
     later = [data.draw(st.sampled_from([term, "1", "2", "1 + 1"])) for term in terms]
 
     def bodies(texts: list[str]) -> list[str]:
-        # What a node needs counts as far as it asks for it: those with odd numbers ask for the first need only.
+        # A need counts only if the node asks for it: those with odd numbers ask for the first need only.
         return [
             f"record_metric('sum', {text}"
             + "".join(f" + needs[j{each}].metrics['sum']" for each in asked(number))

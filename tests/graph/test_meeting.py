@@ -1,4 +1,4 @@
-"""Which cases meet: agreement in shared parameters, errors that name what does not fit, and rings."""
+"""The cases that meet: agreement in shared parameters, errors that name the mismatch, and rings."""
 
 from __future__ import annotations
 

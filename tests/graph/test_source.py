@@ -45,7 +45,7 @@ def would_wait() -> None:
 
 @dataclass
 class Carried:
-    """What became of a graph: the order in which nodes began, and how each ended."""
+    """The result of a graph: the order in which nodes began, and how each ended."""
 
     begun: list[str] = field(default_factory=list)
     ended: dict[str, NodeReport] = field(default_factory=dict)
@@ -143,7 +143,7 @@ def test_every_node_ends_as_a_naive_executor_has_it(
 def test_a_run_that_was_killed_is_carried_on_with_what_is_over(
     nodes: list[Node], data: st.DataObject, width: int, chance: random.Random
 ) -> None:
-    """Both halves together are the run that nobody killed: nothing twice, nothing left out."""
+    """Both halves together equal an undisturbed run: nothing twice, nothing left out."""
     outcomes = {node.id: data.draw(ENDS) for node in nodes}
     most = data.draw(st.integers(0, len(nodes)))
     first = carry_out(nodes, outcomes, width=width, chance=chance, most=most)
@@ -228,7 +228,7 @@ def last(server): ...
 
 
 def test_nodes_that_take_some_of_the_gpus_of_one_pod_start_together(tmp_path: Path) -> None:
-    """Those that are ready; what waits for them comes when the last of them has passed."""
+    """The ready ones start at once; those that wait for them come when the last of them has passed."""
     (tmp_path / "deploy_s.py").write_text(SLOTS, encoding="utf-8")
     source = GraphSource(list(rpd.nodes(root=tmp_path)))
     first = source.next()

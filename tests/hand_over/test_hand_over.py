@@ -1,4 +1,4 @@
-"""What nodes leave is handed over: once each, whole, masked, and without holding up the run."""
+"""The hand-over of nodes' results: once each, complete, masked, and without holding up the run."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def fit(shared, lr, record_metric):
 
 
 def test_each_node_is_handed_over_whole(tmp_path: Path, rpd_run: RpdRun, clean_emulator: Launched) -> None:
-    """Also those whose pod outlives them, and also where the plugin raises; commands have what plugins give them."""
+    """Also if its pod outlives it, and also if the plugin raises; commands have the variables of plugins."""
     for name, text in (("conftest.py", CONFTEST), ("deploy_a.py", DEPLOY), ("rpd.toml", "")):
         (tmp_path / name).write_text(text.lstrip(), encoding="utf-8")
     run = rpd_run(tmp_path, "--yes", env={"TOKEN": "tok-12345678"})
@@ -92,7 +92,10 @@ def report(name: str, folder: Path, state: str = "deleted") -> NodeReport:
 def test_a_tracker_that_hangs_holds_up_nothing_for_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The end of a run waits only so long, and says what it gave up; a node whose pod lives on comes at the end."""
+    """The end of a run waits only so long, and names the nodes it gave up.
+
+    A node whose pod lives on comes at the end.
+    """
     monkeypatch.setattr(plugin, "LAST_SECONDS", 0.05)
     manager, heard, released = make_plugin_manager(), list[str](), threading.Event()
 

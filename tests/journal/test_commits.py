@@ -14,7 +14,7 @@ from rpd.redaction import NO_SECRETS
 
 
 class System:
-    """Counts what is asked of the system; its descriptors are named by what they are open on."""
+    """Counts the calls of the system; its descriptors are named after their files."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, has_syncfs: bool = True) -> None:
         self.synced: list[str] = []
@@ -51,7 +51,7 @@ pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="fil
 
 
 def test_many_folders_take_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever comes within a moment of each other is committed together, and finishing waits for nothing else."""
+    """Folders that come within a moment are committed together, and finishing waits for nothing else."""
     system = System(monkeypatch)
     made = Commits(unheard)
     for each in folders(tmp_path, 100):
@@ -65,7 +65,10 @@ def test_many_folders_take_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_few_folders_are_synced_file_by_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_syncfs: bool
 ) -> None:
-    """What else waits on the file system is not rpd's to write; and where there is no such call, so are many."""
+    """Other data waiting on the file system is not rpd's to write.
+
+    Without such a call many folders are synced so, too.
+    """
     system = System(monkeypatch, has_syncfs=has_syncfs)
     made = Commits(unheard)
     count = FEW if has_syncfs else 3 * FEW

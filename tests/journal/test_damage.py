@@ -1,4 +1,4 @@
-"""Damaged journals: every reader goes on with what is sound, and nobody takes a living run for a dead one."""
+"""Damaged journals: every reader uses the sound parts, and none takes a living run for a dead one."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_a_damaged_birth_of_the_process_makes_no_run_look_dead(filler: bytes, tm
 
 
 def test_damage_names_its_lines(tmp_path: Path) -> None:
-    """What is sound is read, and what is not is told with its place."""
+    """Sound lines are read, and the place of others is reported."""
     path = tmp_path / "events.jsonl"
     read_damage: list[Damage] = []
     path.write_bytes(b"\0\0\n" + as_lines(NODE) + b"[[[[\n" * 6)
@@ -168,7 +168,7 @@ def test_damage_names_its_lines(tmp_path: Path) -> None:
 
 
 def test_a_nest_without_end_is_damage(tmp_path: Path) -> None:
-    """What Python's parser gives up on is no event."""
+    """Nesting that Python's parser gives up on is no event."""
     path = tmp_path / "events.jsonl"
     path.write_bytes(b"[" * 100_000 + b"\n" + as_lines(NODE[:1]))
     read_damage: list[Damage] = []
@@ -177,7 +177,7 @@ def test_a_nest_without_end_is_damage(tmp_path: Path) -> None:
 
 
 def test_a_pod_outlives_the_line_of_its_intent(tmp_path: Path) -> None:
-    """A pod whose intent is damaged, but not its creation, is known, and nobody whose story is lost works on it."""
+    """A pod whose intent is damaged, but not its creation, is known; a node with a lost story does not work on it."""
     folder = write(tmp_path, as_lines([DRIVEN[0], DRIVEN[3]]), b"")
     result = replay.read(RunFiles(folder, folder.name))
     assert result.take("deploy_a.py::fit", "") is None
@@ -186,7 +186,7 @@ def test_a_pod_outlives_the_line_of_its_intent(tmp_path: Path) -> None:
 
 
 def test_steps_past_a_damaged_line_are_done_again(tmp_path: Path) -> None:
-    """Only what is known without a gap is taken for done."""
+    """Only steps without a gap before them count as done."""
     steps = [{"event": "step_started", "index": index, "kind": "run"} for index in (0, 2, 3)]
     folder = write(tmp_path, as_lines(DRIVEN), as_lines([NODE[0], *steps]))
     node = replay.read(RunFiles(folder, folder.name)).nodes["deploy_a.py::fit"]

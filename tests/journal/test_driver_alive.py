@@ -52,6 +52,6 @@ def test_an_id_that_is_used_again(other: subprocess.Popen[bytes]) -> None:
 
 
 def test_this_process_and_another_machine(other: subprocess.Popen[bytes]) -> None:
-    """Nobody needs to be told of this process; what goes on elsewhere is not known, so it is taken to go on."""
+    """This process is checked directly; the state of another machine is unknown, so it counts as running."""
     assert not driver_alive.is_running(driver_alive.identity())
     assert driver_alive.is_running(event(other, host="elsewhere", process="never seen"))

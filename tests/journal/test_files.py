@@ -54,7 +54,7 @@ def test_no_two_nodes_share_a_folder(ids: list[str]) -> None:
     ],
 )
 def test_lookalikes_are_told_apart(one: str, other: str) -> None:
-    """Ids that would make the same name, after replacing what is unsafe or on a disk that ignores case, do not."""
+    """Ids stay distinct if they only differ in unsafe characters, or on a disk that ignores case."""
     assert folder_name(one).lower() != folder_name(other).lower()
 
 
@@ -74,7 +74,7 @@ def test_usual_names_are_readable() -> None:
 
 
 def test_run_folders_are_never_shared(tmp_path: Path) -> None:
-    """Runs that begin in the same second have folders of their own, named by time."""
+    """Runs that begin in the same second get separate folders, named by time."""
     made = [RunFiles.create(tmp_path / "rpd-runs") for _ in range(20)]
     assert len({files.folder for files in made}) == 20
     for files in made:
@@ -83,7 +83,7 @@ def test_run_folders_are_never_shared(tmp_path: Path) -> None:
 
 
 def test_latest_leads_to_the_newest_run_and_is_none_itself(tmp_path: Path) -> None:
-    """Whoever begins last is the latest; readers of all runs find each run once."""
+    """The run that began last is the latest; readers of all runs find each run once."""
     made = [RunFiles.create(tmp_path) for _ in range(3)]
     assert (tmp_path / LATEST).resolve() == made[-1].folder.resolve()
     assert [path.parent for path in journal_paths(tmp_path)] == sorted(files.folder for files in made)
@@ -129,7 +129,7 @@ def test_a_users_own_latest_stays(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o277, 0o777])
 def test_run_folders_are_for_their_owner_alone(umask: int, tmp_path: Path) -> None:
-    """Whatever the umask takes away or leaves: nobody else may enter, and their owner can."""
+    """Whatever the umask: no one else may enter, and their owner can."""
     (tmp_path / "runs").mkdir()
     before = os.umask(umask)
     try:

@@ -1,4 +1,4 @@
-"""The journal: what is written is read back, whatever happened to the process."""
+"""The journal: every written event is read back, whatever happened to the process."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_threads_do_not_tear_each_others_lines(tmp_path: Path) -> None:
 
 
 def test_secrets_are_masked_and_late_events_dropped(tmp_path: Path) -> None:
-    """What goes in passes the redactor; after ``close`` nothing is written any more."""
+    """Text passes the redactor; after ``close`` nothing is written any more."""
     path = tmp_path / "events.jsonl"
     journal = FileJournal(path, Redactor(["canary"]))
     journal.write("e", token="canary")
@@ -95,7 +95,10 @@ def test_secrets_are_masked_and_late_events_dropped(tmp_path: Path) -> None:
 
 
 class SlowDisk:
-    """The disk of a busy machine: a sync takes until ``free`` is set. ``begun`` has, by sync, what it found written."""
+    """The disk of a busy machine: a sync takes until ``free`` is set.
+
+    ``begun`` has, by sync, the file's contents then.
+    """
 
     def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.free = threading.Event()
@@ -112,7 +115,10 @@ class SlowDisk:
 
 
 def test_who_waits_for_the_disk_waits_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While one sync goes on others write; one more serves them all, and nobody goes on before theirs is over."""
+    """During one sync other threads write.
+
+    One more sync serves them all, and none continues before its own is over.
+    """
     path = tmp_path / "events.jsonl"
     disk = SlowDisk(path, monkeypatch)
     journal = FileJournal(path, NO_SECRETS)

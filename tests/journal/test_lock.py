@@ -65,7 +65,7 @@ def test_sigkill_lets_go_of_it(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_that_lives_longer_does_not_hold_it(tmp_path: Path) -> None:
-    """A worker that a job forked and that outlives its killed driver keeps nobody from resuming."""
+    """A worker that a job forked and that outlives its killed driver does not prevent resuming."""
     holder = start(tmp_path, "fork")
     assert holder.stdin is not None
     assert holder.stdout is not None

@@ -1,4 +1,4 @@
-"""The file of series: what is written is read again, and a damaged file is read as far as it can be."""
+"""The file of series: every written value is read again, and a damaged file is read as far as possible."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LINES = st.lists(
 @settings(max_examples=40)
 @given(lines=LINES)
 def test_a_curve_has_one_value_for_each_step_the_last(lines: list[Line], tmp_path_factory: object) -> None:
-    """Every line is JSON for other programs, too; NaN and infinities come back as they were."""
+    """Every line is JSON for other programs, too; NaN and infinities come back unchanged."""
     expected: dict[str, dict[float, float]] = {}
     for line in lines:
         for name, value in line.values.items():
@@ -34,7 +34,7 @@ def test_a_curve_has_one_value_for_each_step_the_last(lines: list[Line], tmp_pat
     path = tmp_path_factory.mktemp("series") / series.SERIES_FILE  # type: ignore[attr-defined]
     texts = [series.text_of(line, "2026-01-02T03:04:05.000+00:00") for line in lines]
     assert not any("NaN" in json.dumps(json.loads(text)).replace('"NaN"', "") for text in texts)
-    # What is none is passed over.
+    # Lines that are no values are passed over.
     path.write_text(
         "\n".join(["{", *texts, "[]", '{"values": 3}', '{"step": null, "values": {"a": 1}}', '{"step": 1'])
     )
@@ -46,7 +46,7 @@ def test_a_curve_has_one_value_for_each_step_the_last(lines: list[Line], tmp_pat
 
 
 def test_no_file_has_no_series(tmp_path: Path) -> None:
-    """What is not there, and what is a link to elsewhere, has no series."""
+    """A missing file, and a link to elsewhere, has no series."""
     (tmp_path / "real").write_text('{"step": 1, "values": {"a": 1}}')
     (tmp_path / "link").symlink_to(tmp_path / "real")
     assert series.read(tmp_path / "none") == series.read(tmp_path / "link") == {}

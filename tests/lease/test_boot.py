@@ -1,4 +1,4 @@
-"""A pod that boots: what cannot come up is told early, and once in a run."""
+"""A booting pod: a hopeless one is reported early, and once in a run."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Machine:
     ],
 )
 def test_an_image_that_cannot_be_pulled(line: str) -> None:
-    """The first look at the log ends the wait; it names the image, the pod, the line, and what to do."""
+    """The first look at the log ends the wait; the error has the image, the pod, the line, and advice."""
     machine = Machine("create container nobody/image:1", line)
     machine.see(None)
     assert machine.looks == 0
@@ -63,7 +63,7 @@ def test_an_image_that_cannot_be_pulled(line: str) -> None:
     ],
 )
 def test_what_may_still_heal_is_waited_for(line: str, uptime: int | None) -> None:
-    """A slow pull, a registry's rate limit and what a container that runs prints end nothing."""
+    """A slow pull, a registry's rate limit and the output of a running container end nothing."""
     machine = Machine(line)
     machine.see(uptime, at=FIRST_LOOK_SECONDS)
     machine.see(uptime, at=10 * LONGEST_PAUSE)
@@ -148,7 +148,7 @@ def test_the_first_pods_of_an_image_read_the_log_for_all() -> None:
 
 
 def test_a_pod_that_is_no_scout_reads_its_log_after_a_minute() -> None:
-    """What is wrong with this one alone is seen all the same."""
+    """A problem of this pod alone is still seen."""
     machine = Machine()
     machine.boot = Boot(
         replace(REQUEST, ssh=SshSource.IMAGE), machine.read, clock=lambda: machine.now, is_scout=lambda: False

@@ -30,7 +30,7 @@ class Admits:
 
 
 def lease(provider: OfflineProvider, admit: Admits, stop: Stop) -> DryLease:
-    """Return a lease that nobody has acquired yet."""
+    """Return a lease that has not been acquired yet."""
     return DryLease(
         new_name=lambda: "rpd-dryrun-train-1",
         request=REQUEST,
@@ -81,7 +81,7 @@ def test_nothing_is_there_where_no_offer_fits_or_the_run_has_to_end() -> None:
 
 
 def test_a_lease_lets_go_of_who_admitted_its_offers() -> None:
-    """What admits them knows the node, which knows the lease: ten thousand such rings would wait to be collected."""
+    """The admitting function knows the node, which knows the lease: ten thousand such rings would need collecting."""
     admit = Admits()
     made, alive = lease(OfflineProvider(), admit, Stop()), weakref.ref(admit)
     made.acquire()

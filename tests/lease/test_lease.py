@@ -53,10 +53,10 @@ class Hasty(Stop):
 
 
 class Failing(OfflineProvider):
-    """A provider of which each call first asks what shall go wrong with it.
+    """A provider whose calls fail as planned.
 
-    ``plans[call]`` holds one entry a call: None (nothing), an error (raised instead), or a tuple of one error (raised
-    after the call took effect). ``calls`` is what was asked of it.
+    ``plans[call]`` holds one entry per call: None (nothing), an error (raised instead), or a tuple of one
+    error (raised after the call took effect). ``calls`` are the calls so far.
     """
 
     def __init__(self, **plans: Sequence[Any]) -> None:
@@ -138,7 +138,10 @@ def make_lease(provider: OfflineProvider, **changes: Any) -> tuple[Lease, Events
 
 
 def test_a_pod_is_rented_and_released() -> None:
-    """Intent, created, ready, released, in this order; intent, created and released are on the disk before it goes on."""
+    """Intent, created, ready, released, in this order.
+
+    Intent, created and released are on the disk before it continues.
+    """
     provider = Failing()
     lease, events = make_lease(provider)
     lease.acquire()
@@ -189,7 +192,7 @@ def test_out_of_stock_tells_every_refusal() -> None:
 
 
 def test_nothing_that_fits_is_out_of_stock() -> None:
-    """Without an offer the error says what was asked for."""
+    """Without an offer the error describes the request."""
     lease, _ = make_lease(Failing(), request=PodRequest(image="i", gpu=Gpu(L4, max_price_usd=0.01)))
     with pytest.raises(OutOfStock, match=r"offers nothing that fits: NVIDIA L4 up to \$0.01/h"):
         lease.acquire()
@@ -211,7 +214,7 @@ def test_a_hiccup_is_tried_again_under_a_new_name(hiccup: ProviderError) -> None
 
 @pytest.mark.parametrize("error", [AuthError("no"), QuotaError("no"), RequestRejected("no")])
 def test_a_refused_request_is_not_repeated(error: ProviderError) -> None:
-    """What RunPod refuses for good is raised at once."""
+    """A permanent refusal of RunPod is raised at once."""
     provider = Failing(create=[error])
     lease, _ = make_lease(provider)
     with pytest.raises(type(error)):
@@ -276,7 +279,7 @@ def test_a_pod_that_stays_is_told_with_its_id() -> None:
     ("error", "tries"), [(TransientError("500"), RELEASE_TRIES), (AuthError("401."), HOPELESS_TRIES)]
 )
 def test_what_waiting_may_mend_is_tried_for_longer(error: ProviderError, tries: int) -> None:
-    """A hiccup is waited for; a refused key is not, and either way nobody waits after the last try."""
+    """A hiccup is waited for; a refused key is not, and neither is followed by a wait after the last try."""
     provider, waits = Failing(delete=[error] * 99), list[float]()
     lease, _ = make_lease(provider)
     lease.acquire()
@@ -420,7 +423,7 @@ def test_an_interrupt_while_it_boots_gives_it_back() -> None:
 
 
 def test_the_meter_is_read_once() -> None:
-    """What was billed is charged once, at the rate of the pod, and no more after the release."""
+    """Billed time is charged once, at the rate of the pod, and no more after the release."""
     provider = Failing()
     lease, _ = make_lease(provider)
     assert lease.take_meter().seconds == 0
@@ -477,7 +480,7 @@ def test_no_pod_is_left_whatever_fails(
     for pod in provider.left:
         assert pod.id in text or pod.name in text
     assert lease.is_open == bool(text)
-    # The journal alone tells what may be left: that is what `rpd gc` goes by.
+    # The journal alone says which pods may be left: `rpd gc` goes by it.
     intended = {detail["pod_name"] for name, detail in events.seen if name == "intent"}
     assert {spec.name for spec in provider.specs} <= intended
 
@@ -499,7 +502,7 @@ class Moving(OfflineProvider):
 
 @pytest.mark.parametrize("answers_at", [1, 3])
 def test_an_address_that_changes_while_the_pod_boots(answers_at: int) -> None:
-    """What does not answer where it was is looked for again, and found where it is now."""
+    """An address that does not answer is looked up again, and the pod is found at its new one."""
     tried: list[int] = []
 
     def choosy(endpoint: SshEndpoint, *, pod_id: str, **_: Any) -> RecorderRemote:
@@ -519,7 +522,7 @@ def deaf(_endpoint: SshEndpoint, *, pod_id: str, **_: Any) -> RecorderRemote:
 
 
 def test_a_pod_that_never_answers_is_given_up_in_time() -> None:
-    """The error says how long was waited, and what was wrong last; the pod is deleted."""
+    """The error gives the time waited and the last problem; the pod is deleted."""
     provider = Moving()
     lease, _ = make_lease(provider, connect=deaf, ready_seconds=5.0)
     with pytest.raises(PodNotReady, match=r"was not ready after 5.00s: .*nobody answers"):

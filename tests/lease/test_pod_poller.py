@@ -16,7 +16,7 @@ from tests.clock import Clock
 
 
 class Account(OfflineProvider):
-    """Pods by their ids; what was asked of it, and how many threads asked at once."""
+    """Pods by their ids; the calls so far, and the number of simultaneous ones."""
 
     def __init__(self, *ids: str) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ def view_of(account: Account, stack: ExitStack, *, waiting: int = FEW + 1) -> tu
 
 
 def test_few_pods_are_read_one_by_one() -> None:
-    """Nobody waits for a list where there is nobody to share it with."""
+    """A lone reader does not wait to share a list with others."""
     account = Account("p0")
     with ExitStack() as stack:
         view, clock = view_of(account, stack, waiting=FEW)

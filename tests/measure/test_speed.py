@@ -58,7 +58,7 @@ def test_a_forecast_has_the_overhead_once_and_the_interval_the_right_way_round()
 
 @given(st.lists(st.tuples(st.floats(0, 1e4), st.floats(0, 1e6)), max_size=30))
 def test_no_points_break_it(raw: list[tuple[float, float]]) -> None:
-    """Steps that go back, points at one moment: a speed is positive and lies in its interval, or there is none."""
+    """Steps that go back, points at one moment: a speed is positive and lies in its interval, or is None."""
     speed = speed_of(sorted(raw, key=lambda point: point[0]))
     if speed is not None:
         assert 0 < speed.low <= speed.mean <= speed.high

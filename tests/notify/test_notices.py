@@ -1,4 +1,4 @@
-"""Notices: what is told, to whom, and that neither a secret nor a target that hangs gets in the way."""
+"""Notices: their texts and targets, and that neither a secret nor a target that hangs gets in the way."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ SECRET = "hush-4711-hush"
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine may take its time: what is tested is what arrives, not when."""
+    """A busy machine may take its time: the tests check what arrives, not when."""
     monkeypatch.setattr(notify_plugin, "LAST_SECONDS", 120.0)
     monkeypatch.setattr(targets, "SECONDS", 60.0)
 
 
 class Hook:
-    """A webhook: what it got, and with which status it answers; it hangs while ``held`` is not set."""
+    """A webhook: its requests, and the status of its answers; it hangs while ``held`` is not set."""
 
     def __init__(self) -> None:
         self.got: list[tuple[str, Any]] = []
@@ -145,7 +145,7 @@ def test_secrets_and_controls_are_not_told(hook: Hook) -> None:
 
 @pytest.mark.parametrize("status", [302, 404, 500])
 def test_a_target_that_refuses_costs_one_sentence(hook: Hook, status: int) -> None:
-    """It is told once, without the address; a redirection is not followed."""
+    """It is reported once, without the address; a redirection is not followed."""
     hook.status = status
     heard = Heard(Webhook(hook.url))
     heard.run(report("a", Outcome.FAILED))
@@ -185,7 +185,7 @@ def test_nobody_listens_there() -> None:
 
 
 def test_slack_and_discord_get_what_they_expect() -> None:
-    """Their own fields, with what their markup would take for more than text made harmless."""
+    """Their own fields, with the special characters of their markup made harmless."""
     message = Message(kind=Kind.FAILED, title="a <b>", text="@everyone <!channel> &")
     slack = Webhook("https://hooks.slack.com/services/x")._body(message)
     assert slack == {"text": "*a &lt;b&gt;*\n@everyone &lt;!channel&gt; &amp;"}
@@ -245,7 +245,7 @@ def test_mistakes_are_told_without_the_address(text: str, message: str) -> None:
 def test_a_run_tells_and_keeps_the_address_to_itself(
     hook: Hook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """From flag and environment; a dry run tells nobody; no file of the run holds the address."""
+    """From flag and environment; a dry run notifies no target; no file of the run holds the address."""
     (tmp_path / "rpd.toml").write_text("")
     (tmp_path / "deploy_a.py").write_text("import rpd\n@rpd.job\ndef fit():\n    assert False, 'no luck'\n")
     monkeypatch.chdir(tmp_path)

@@ -13,7 +13,7 @@ KEY = bytes(range(256))
 
 
 def needs_seed(config: Path) -> bool:
-    """Whether a configuration uses the variable ``seed`` without a value of its own."""
+    """Return whether a configuration uses the variable ``seed`` without giving it a value."""
     return "{seed}" in config.read_text(encoding="utf-8")
 
 
@@ -50,7 +50,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def runpod_deploy() -> str:
-    """The command ``runpod-deploy``, which needs Python 3.13 and an environment of its own."""
+    """The command ``runpod-deploy``, which needs Python 3.13 and a separate environment."""
     command = os.environ.get("RUNPOD_DEPLOY") or shutil.which("runpod-deploy")
     if command is None or not Path(command).exists():
         pytest.skip(

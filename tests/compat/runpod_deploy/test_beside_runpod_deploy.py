@@ -29,7 +29,7 @@ CHUNK = re.compile(r"^(?=\$ \[|\[(?:setup|preflight|secrets)\] )", re.MULTILINE)
 
 
 def theirs(command: str, config: Path, project: Path) -> dict[str, Any]:
-    """Return what runpod-deploy would do, by its log: the request, and the steps in order."""
+    """Return the acts of runpod-deploy, from its log: the request, and the steps in order."""
     words = [command, "run", "--config", str(config), "--offline-dry-run"]
     words += ["--var", "seed=42"] if needs_seed(config) else []
     env = {"PATH": "/usr/bin:/bin", "HOME": str(project.parent), "HF_TOKEN": "x", "WANDB_API_KEY": "y"}
@@ -94,7 +94,8 @@ def landing(source: str, destination: str, project: Path) -> str:
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_the_steps_are_the_same(config: Path, project: Path, runpod_deploy: str) -> None:
     source = project / "configs" / config.name
-    if config.stem == "network":  # it shows what runpod-deploy refuses: a time that costs more than the cap
+    # Its time costs more than the cap, which runpod-deploy refuses.
+    if config.stem == "network":
         source.write_text(source.read_text().replace("max_runtime_minutes: 240", "max_runtime_minutes: 30"))
     root = project if "project_root: .." in source.read_text() else project / "configs"
     for folder in (project, root):

@@ -22,7 +22,7 @@ def rpd(command: str, *args: str, cwd: Path, env: dict[str, str] | None = None) 
 
 
 def plan_of(result: RunResult) -> str:
-    """Return what a dry run says of its only node, without its id, time, and paths."""
+    """Return the dry run's report of its only node, without its id, time, and paths."""
     assert result.exit_code == 0, result.out + result.err
     return result.out[result.out.index("  pod ") : result.out.index("==== dry run")].rstrip("= \n")
 
@@ -195,7 +195,7 @@ def test_every_field_does_what_it_says_on_a_pod(project: Path) -> None:
 
 
 def test_the_configurations_have_every_field() -> None:
-    """What the reader knows, these files use."""
+    """These files use every field that the reader knows."""
     source = Path(spec.__file__).read_text()
     known = set(
         re.findall(r'(?:keys|fields|section|pod|storage|local|budget|environment|ssh)\["(\w+)"\]', source)

@@ -1,4 +1,4 @@
-"""Texts as Python source: what is written evaluates to what was meant."""
+"""Texts as Python source: the written source evaluates to the original value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may stand in a configuration, and what is said of the rest: line, key, what was expected."""
+"""The fields of a configuration, and the errors for others: line, key, expected value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a pod sees of itself and of the host, with every isolation this host gives."""
+"""A pod's view of itself and of the host, with every isolation that this host supports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Platform = Any
 
 
 def _ordinary_user() -> tuple[str, ...]:
-    """Return the words that run a program as nobody, in a mount namespace where nobody may read this interpreter."""
+    """Return a command prefix that runs a program as ``nobody`` in a mount namespace that hides this interpreter."""
     if os.geteuid() != 0:
         return ()
     if not shutil.which("unshare") or not shutil.which("setpriv"):
@@ -38,7 +38,7 @@ def _ordinary_user() -> tuple[str, ...]:
 
 @pytest.fixture(scope="module", params=["root", "user", "ordinary user"])
 def isolated(request: pytest.FixtureRequest) -> Iterator[Launched]:
-    """An emulator of its own for each way to isolate."""
+    """A separate emulator for each kind of isolation."""
     if request.param == "root" and os.geteuid() != 0:
         pytest.skip("root's own namespaces need root")
     isolation = "auto" if request.param == "ordinary user" else request.param
@@ -79,7 +79,7 @@ def test_the_host_stays_out_of_reach(there: Any, tmp_path: Path) -> None:
 
 
 def test_pid_1_has_the_creation_environment(there: Any) -> None:
-    """/proc/1/environ holds what create was given, RunPod's variables and the key; the file holds quoted exports."""
+    """/proc/1/environ holds the variables of the create call, RunPod's and the key; the file holds quoted exports."""
     environ = there("tr '\\0' '\\n' < /proc/1/environ").stdout.splitlines()
     variables = dict(line.partition("=")[::2] for line in environ)
     assert variables["GREETING"] == "two words"
@@ -129,7 +129,7 @@ def test_runpodctl_acts_on_its_own_pod_only(there: Any, isolated: Launched) -> N
 
 
 def test_without_namespaces_pods_run_plainly_and_it_says_so(platform_of: Any) -> None:
-    """The fall-back serves SSH, ends what it started, and gives notice."""
+    """The fall-back serves SSH, ends the processes it started, and gives notice."""
     with launch(boot_seconds=0.02, isolation="plain") as emulator, platform_of(emulator) as platform:
         assert "no namespaces" in emulator.notices[0]
         connection = platform.connect(platform.boot())

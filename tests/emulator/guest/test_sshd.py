@@ -53,14 +53,14 @@ def test_exit_codes_and_both_outputs(platform: Platform, connection: Any) -> Non
 
 
 def test_a_command_ended_by_a_signal(connection: Any) -> None:
-    """The client is told of a signal, not of an exit code."""
+    """The client is informed of a signal, not of an exit code."""
     channel = connection.transport.open_session()
     channel.exec_command("kill -KILL $$")
     assert channel.recv_exit_status() == -1
 
 
 def test_a_session_has_a_login_environment_only(platform: Platform, connection: Any) -> None:
-    """HOME, PATH and the like are set; what the pod was created with, and the host's environment, are not."""
+    """HOME, PATH and the like are set; the pod's creation variables and the host's environment are not."""
     lines = platform.run(connection, "pwd; id -un; env").stdout.splitlines()
     names = {line.partition("=")[0] for line in lines[2:]}
     assert lines[:2] == ["/root", "root"]
@@ -99,7 +99,7 @@ def test_output_goes_on_after_the_client_closed_its_input(openssh: list[str]) ->
 
 @pytest.mark.parametrize("kilobytes", [64, 1024, 1100, 1300, 3000])
 def test_a_slow_reader_gets_the_end_of_its_input(connection: Any, kilobytes: int) -> None:
-    """However slowly a command reads, all of its input reaches it, also what came together with the end."""
+    """However slowly a command reads, it gets all of its input, including data that came together with the end."""
     data = os.urandom(1024) * kilobytes + b"the end"
     channel = connection.transport.open_session()
     channel.exec_command(
@@ -115,7 +115,7 @@ def test_a_slow_reader_gets_the_end_of_its_input(connection: Any, kilobytes: int
 
 
 def test_a_command_need_not_read_its_input(connection: Any, platform: Platform) -> None:
-    """A command that ends before it read what was sent leaves the connection as it was."""
+    """A command that ends before it has read its input does not harm the connection."""
     channel = connection.transport.open_session()
     channel.exec_command("exit 3")
     with contextlib.suppress(OSError):
@@ -161,7 +161,7 @@ def test_hanging_up_ends_what_runs_on_a_terminal(platform: Platform, connection:
 
 
 def test_a_detached_command_outlives_its_connection(platform: Platform, pod: Any, connection: Any) -> None:
-    """What was started with setsid and nohup runs on when the connection is gone."""
+    """A process started with setsid and nohup keeps running when the connection is gone."""
     platform.run(
         connection,
         "nohup setsid sh -c 'while [ ! -e /tmp/go ]; do sleep 0.02; done; echo done > /tmp/done' > /dev/null 2>&1 < /dev/null &",

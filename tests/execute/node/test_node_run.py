@@ -46,7 +46,7 @@ DRY: Any = SimpleNamespace(**{**vars(CONTEXT), "mode": Dry()})
 
 
 class Heard:
-    """A plugin that keeps what it is told: (hook, what about); ``events`` is what calls it."""
+    """A plugin that records its hooks as (hook, subject); ``events`` calls it."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, Any]] = []
@@ -112,7 +112,7 @@ def events(run: NodeRun) -> list[dict[str, Any]]:
 
 
 def test_a_step_is_on_record_before_and_after(run: NodeRun, heard: Heard) -> None:
-    """The journal has the step before its work begins and its end after it, secrets masked; hooks hear of both."""
+    """The journal has the step before its work begins and its end after it, secrets masked; hooks get both."""
     run.log.write(b"before\n")
     train = step("train", f"train --token {SECRET}", detail={"cwd": "/w"})
     with run.steps.step(train, "pod-1") as end:
@@ -153,7 +153,7 @@ def test_a_command_says_what_it_does(run: NodeRun, heard: Heard) -> None:
 
 
 def test_marks_outlive_the_process(run: NodeRun) -> None:
-    """A resumed node has the marks of what was done, and hears those of what goes on once, since when they were told."""
+    """A resumed node has the marks of the steps already done, and gets later ones once, with their original times."""
     then = (datetime.now(UTC) - timedelta(seconds=50)).isoformat()
     later = (datetime.now(UTC) - timedelta(seconds=20)).isoformat()
     first, second = step("a"), step("b")
@@ -299,7 +299,7 @@ def test_output_goes_everywhere_whole(tmp_path_factory: pytest.TempPathFactory, 
 
 
 def test_a_secret_that_is_cut_in_two_is_masked(run: NodeRun) -> None:
-    """What could be the beginning of a secret is held back until it is certain."""
+    """Bytes that could begin a secret are held back until it is certain."""
     for piece in ("token sesa", "me-81f2 end"):
         run.log.write(piece.encode())
     run.log.flush()
@@ -330,7 +330,7 @@ def test_a_pulled_metrics_file_gives_metrics(run: NodeRun, name: str) -> None:
 
 @pytest.mark.parametrize("text", ["[1, 2]", "{", "3", "\xff", "[" * 100_000])
 def test_a_metrics_file_that_is_none(run: NodeRun, heard: Heard, text: str) -> None:
-    """Anything but a JSON object holds no metrics, does no harm, and is told."""
+    """Anything but a JSON object holds no metrics, does no harm, and is reported."""
     assert run.files
     path = run.files.artifacts / "metrics.json"
     path.parent.mkdir()
@@ -342,7 +342,7 @@ def test_a_metrics_file_that_is_none(run: NodeRun, heard: Heard, text: str) -> N
 
 
 def test_a_second_call_records_no_metrics(run: NodeRun) -> None:
-    """While only missing pulls are fetched, what the job says it measured does not count."""
+    """While only missing pulls are fetched, metrics that the job records do not count."""
     with acting_for(run):
         record = fixtures.record_metric()
         record("loss", 0.5)
@@ -388,7 +388,7 @@ def test_what_goes_on_beside_is_ended_in_spite_of_errors(run: NodeRun) -> None:
 
 
 def test_a_closed_run_hears_no_more_telemetry(run: NodeRun, heard: Heard) -> None:
-    """Samples are kept while the node goes on; one that comes late is dropped."""
+    """Samples are kept while the node runs; one that comes late is dropped."""
     assert run.files
     sample = Sample(at="2026-01-02T03:04:05+00:00", load=0.5)
     run.log.telemetry(sample)
@@ -401,7 +401,7 @@ def test_a_closed_run_hears_no_more_telemetry(run: NodeRun, heard: Heard) -> Non
 
 
 def test_progress_is_told_now_and_then(run: NodeRun, heard: Heard) -> None:
-    """Of many small pieces few are told, and always the last."""
+    """Of many small pieces few are reported, and always the last."""
     tell = run.transfer_progress
     assert tell is not None
     for done in range(1, 1001):

@@ -1,4 +1,4 @@
-"""skip, skipif and xfail: what becomes of a node before it runs and after it failed."""
+"""skip, skipif and xfail: their effect on a node before it runs and after it failed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def make_node(*marks: Mark) -> Node:
     ],
 )
 def test_a_skipped_node(given: Any, reason: str) -> None:
-    """The reason given is told, or the condition in its stead; the module's names are known to conditions."""
+    """The given reason is shown, or else the condition; conditions can use the module's names."""
     verdict = evaluate(make_node(given))
     assert verdict is not None
     assert (verdict.outcome, verdict.cause, verdict.reason) == (Outcome.SKIPPED, None, reason)
@@ -119,7 +119,7 @@ def test_what_xfail_makes_of_a_verdict(given: Mark, before: Verdict, outcome: Ou
 
 @pytest.mark.parametrize("cause", Cause)
 def test_failures_of_the_platform_are_never_expected(cause: Cause) -> None:
-    """Only what the job itself did, its code, its time or its memory, can be expected."""
+    """Only failures of the job itself, its code, its time or its memory, can be expected."""
     after = apply_xfail(make_node(mark.xfail), Verdict(Outcome.ERROR, cause, "x"))
     own = cause in (Cause.CODE, Cause.TIMEOUT, Cause.OOM)
     assert after.outcome is (Outcome.XFAILED if own else Outcome.ERROR)

@@ -65,7 +65,7 @@ POINTS = [
 def test_a_stream_says_the_same_in_whatever_pieces_and_after_a_kill(
     cuts: list[int], killed_at: int, tmp_path_factory: Any
 ) -> None:
-    """A driver that was killed anywhere leaves a part; the next one cuts it off and hears all: no gaps, no doubles."""
+    """A driver killed anywhere leaves a part; the next one cuts it off and reads all again: no gaps, no doubles."""
     folder = tmp_path_factory.mktemp("node")
     killed = made(folder, Heard())
     killed.begin()
@@ -104,7 +104,7 @@ def test_a_stream_says_the_same_in_whatever_pieces_and_after_a_kill(
 
 
 def test_a_second_attempt_counts_anew_and_its_values_replace_the_first(tmp_path: Path) -> None:
-    """What was measured before a lost host stays where the next attempt does not measure it again."""
+    """Measurements from before a lost host stay unless the next attempt repeats them."""
     first = made(tmp_path, Heard())
     first.begin()
     first.feed(b"a=1\na=2\na=3\n")
@@ -118,7 +118,7 @@ def test_a_second_attempt_counts_anew_and_its_values_replace_the_first(tmp_path:
 
 
 def test_a_pod_that_floods_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines without end, series without number, files without end: each is told once and costs no more."""
+    """Endless lines, countless series, endless files: each is reported once and costs no more."""
     monkeypatch.setattr(series, "MOST_BYTES", 2000)
     monkeypatch.setattr(series, "MOST_READ", 200_000)
     monkeypatch.setattr(series, "MOST_SERIES", 5)
@@ -145,7 +145,7 @@ def test_a_pod_that_floods_is_bounded(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_lines_of_output_are_searched(tmp_path: Path) -> None:
-    """Only where a pattern is declared; a progress bar counts as what it shows last."""
+    """Only if a pattern is declared; of a progress bar, its last state counts."""
     heard = Heard()
     searched = made(tmp_path, heard)
     searched.begin([r"loss=(?P<loss>\S+)"])
@@ -158,7 +158,7 @@ def test_lines_of_output_are_searched(tmp_path: Path) -> None:
 
 
 def test_the_first_answer_prunes_and_an_error_is_raised_when_the_command_is_over(tmp_path: Path) -> None:
-    """After the answer nobody is asked again; what a plugin raises waits until the command has ended."""
+    """After the answer no other plugin is asked; an exception of a plugin waits until the command has ended."""
     heard = Heard()
     asked: list[float] = []
 

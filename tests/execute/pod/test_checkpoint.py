@@ -1,4 +1,4 @@
-"""Checkpoints: which folders may hold some, and the copies here: whole, checked, the newest few."""
+"""Checkpoints: allowed folders, and the local copies: complete, checked, the newest few."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_folder_of_its_own_will_do(given: str, path: str) -> None:
     ],
 )  # fmt: skip
 def test_another_is_one_clear_error(given: object) -> None:
-    """What is no disk, what holds more than checkpoints, and what leaves the workspace is refused."""
+    """A path that is no disk, that holds more than checkpoints, or that leaves the workspace is refused."""
     with pytest.raises(
         UsageError, match=r"^pod\.checkpoint: .*expected (a folder of its own|the path of a folder)"
     ):
@@ -49,7 +49,7 @@ def test_another_is_one_clear_error(given: object) -> None:
 
 
 def sent(copies: Copies, files: dict[str, str]) -> Path:
-    """Make a copy as a pull does: files of other content replaced, the list of sums beside the folder."""
+    """Make a copy as a pull does: changed files replaced, the list of sums next to the folder."""
     copies.prepare()
     copies.incoming.mkdir(exist_ok=True)
     sums = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()}
@@ -74,10 +74,10 @@ FILES = st.dictionaries(
 def test_each_copy_holds_what_was_there_then(
     states: list[dict[str, str]], keep: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Copies share unchanged files and never change; what vanished on the pod is in none that came later."""
+    """Copies share unchanged files and never change; files that vanished on the pod are in no later copy."""
     folder = tmp_path_factory.mktemp("node") / folder_name("/workspace/ckpt")
     for number, files in enumerate(states, 1):
-        # Another process each time; what one that was killed had begun is in nobody's way.
+        # Another process each time; the unfinished copy of a killed one is in no one's way.
         copies = Copies(folder, keep)
         assert sent(copies, files).name == f"{number:04}"
         copies.prepare()
@@ -91,7 +91,7 @@ def test_each_copy_holds_what_was_there_then(
 
 
 def test_a_damaged_copy_is_passed_over(tmp_path: Path) -> None:
-    """A disk that lost bits costs one copy: the one before is taken, and the person hears of it."""
+    """A disk that lost bits costs one copy: the one before is taken, and the user is warned."""
     copies = Copies(tmp_path / "ckpt", 2)
     first, second = sent(copies, {"a": "1"}), sent(copies, {"a": "2"})
     (second / "a").write_text("3")

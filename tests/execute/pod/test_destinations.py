@@ -1,4 +1,4 @@
-"""Where pulls may go: inside the node's artifacts, and each path to a place of its own."""
+"""Destinations of pulls: inside the node's artifacts, and a separate place for each path."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_places_in_the_artifacts_folder(local: str | Path | None, place: str) ->
     ],
 )
 def test_places_outside_are_refused(local: object) -> None:
-    """The error names what there is instead."""
+    """The error names an allowed place instead."""
     with pytest.raises(UsageError, match="artifacts folder") as caught:
         destination(ARTIFACTS, local)  # type: ignore[arg-type]
     assert isinstance(local, int) or "rpd report --export DIR" in str(caught.value)
@@ -60,7 +60,7 @@ def pulled(*pairs: tuple[str, str]) -> None:
     ],
 )
 def test_places_that_do_not_meet(pairs: list[tuple[str, str]]) -> None:
-    """The same pull again, and a part of what was pulled to its own place in it, overwrite nothing else."""
+    """The same pull again, and a part of a tree pulled to its own place in it, overwrite nothing else."""
     pulled(*pairs)
 
 

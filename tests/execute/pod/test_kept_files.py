@@ -1,4 +1,4 @@
-"""Patterns of what stays in a tree, as find has them: the same files as git's."""
+"""Patterns of files to keep in a tree, as find takes them: the same files as git's."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_what_is_sent_wins_and_a_failed_put_loses_nothing(tmp_path: Path) -> Non
 def test_a_killed_driver_leaves_what_the_next_put_brings_back(tmp_path: Path) -> None:
     target, shell = tree(tmp_path / "proj", (".venv/x", "old")), Shell()
     aside = left_alone(shell, str(target), [".venv/"])  # type: ignore[arg-type]
-    aside.__enter__()  # and nobody comes back
+    aside.__enter__()  # and no driver comes back
     assert names(target) == {"old"}
     subprocess.run(
         ["sh"], input=shell.scripts[0], text=True, check=True

@@ -85,7 +85,7 @@ def test_idle_pod_outlives_its_linger_with_a_driver_and_not_without(
 def test_runtime_holds_without_a_driver(
     cloud: Launched, project: Callable[..., Path], rpd_run: RpdRun
 ) -> None:
-    """With the driver killed, a command that goes on for ever ends with its pod at the node's longest runtime."""
+    """With the driver killed, an endless command ends with its pod at the node's longest runtime."""
     folder = project(
         """
         @job(budget=Budget(max_runtime="3s"))
@@ -103,7 +103,7 @@ def test_runtime_holds_without_a_driver(
 def test_deadline_is_the_cap_at_the_real_rate(
     cloud: Launched, project: Callable[..., Path], rpd_run: RpdRun
 ) -> None:
-    """The deadline told to the pod is what its money buys at its own rate."""
+    """The pod's deadline is the time that its money buys at its own rate."""
     folder = project(
         """
         @job(budget=Budget(cost_cap_usd=1))
@@ -383,7 +383,7 @@ def test_unverified_results_keep_the_pod(
 def test_preserved_pods_are_guarded_too(
     cloud: Launched, project: Callable[..., Path], rpd_run: RpdRun
 ) -> None:
-    """A pod that its job preserves stays beyond the linger time, but not beyond what its cap pays for."""
+    """A pod that its job preserves stays beyond the linger time, but not beyond the time its cap pays for."""
     folder = project(
         """
         @job(budget=Budget(cost_cap_usd=0.0007), lifecycle=Lifecycle(on_success="preserve"))
@@ -443,7 +443,7 @@ def test_timeouts_and_telemetry(cloud: Launched, project: Callable[..., Path], r
 
 
 def test_hook_hears_telemetry(cloud: Launched, project: Callable[..., Path], rpd_run: RpdRun) -> None:
-    """A plugin hears each sample with the node that uses the pod."""
+    """A plugin gets each sample with the node that uses the pod."""
     folder = project(
         """
         @job

@@ -1,4 +1,4 @@
-"""What commands begin with: files are sourced and exported, a missing one fails or not."""
+"""The prelude of commands: files are sourced and exported, a missing one fails or not."""
 
 from __future__ import annotations
 

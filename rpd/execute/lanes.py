@@ -98,7 +98,7 @@ class Lanes:
             self._changed.notify_all()
 
     def refused(self, node: Node, reason: str) -> bool:
-        """Return the source of a node that was not in the plan, and its priced stand-in; None for planned nodes."""
+        """Tell the source of a node that the budget has no room for it; return whether the source handles that."""
         with self._changed:
             source = self._from.get(node.id)
             return source is not None and source.refused(node, reason)

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class OpenApi:
-    """Checks calls against RunPod's OpenAPI document; a failure lists what does not fit."""
+    """Checks calls against RunPod's OpenAPI document; a failure lists the violations."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         from jsonschema import Draft202012Validator
@@ -68,7 +68,7 @@ class OpenApi:
 
 
 def _value(text: str, kind: str | None) -> Any:
-    """Return what a text in a query is, by the type that the contract has for it."""
+    """Return the value of a text in a query, by its type in the contract."""
     match kind:
         case "array":
             return text.split(",")

@@ -49,7 +49,7 @@ def test_precedence(file: int | None, environ: int | None, flag: int | None, ove
 
 
 def test_lists_of_flags_add_to_the_file() -> None:
-    """A repeatable flag adds to what the file says instead of replacing it."""
+    """A repeatable flag adds to the file's values instead of replacing them."""
     made = config(file={"ignore": ("a",)}, flags={"ignore": ("b", "c")})
     assert made.collect.ignore == ("a", "b", "c")
 
@@ -68,7 +68,7 @@ def test_lists_of_flags_add_to_the_file() -> None:
     ],
 )
 def test_wrong_files_are_reported(text: str, message: str, tmp_path: Path) -> None:
-    """An unknown key, a wrong type or broken TOML is a UsageError that names file, key and what was expected."""
+    """An unknown key, a wrong type or broken TOML is a UsageError with file, key and expected type."""
     path = tmp_path / "rpd.toml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UsageError) as raised:
@@ -111,7 +111,7 @@ def test_a_file_is_found_upwards(tmp_path: Path) -> None:
 
 
 def test_overrides_read_as_toml() -> None:
-    """``-o key=value`` takes what the file would take; text that is no TOML is text."""
+    """``-o key=value`` takes the same values as the file; text that is no TOML is text."""
     assert override_value("n", "5") == 5
     assert override_value("deploypaths", '["a", "b"]') == ("a", "b")
     assert override_value("runs_dir", "some/where") == "some/where"

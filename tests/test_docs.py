@@ -99,7 +99,7 @@ def test_python_compiles(block: Block) -> None:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with every block that is a whole file, each in a folder of its own, named by page and line.
+    """A project with every block that is a whole file, each in a separate folder, named by page and line.
 
     A conftest stands next to a job that asks for its fixtures. Files that jobs send or require are there.
     """

@@ -1,4 +1,4 @@
-"""What errors say in one line."""
+"""Errors in one line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rpd.values.step import in_short
     ],
 )
 def test_a_failed_command_is_told_by_its_name_and_what_ended_it(error: Exception, message: str) -> None:
-    """The name of the step stands for its command; an exit code that means a signal is told in words."""
+    """The name of the step stands for its command; an exit code that means a signal is put in words."""
     assert str(error) == message
 
 

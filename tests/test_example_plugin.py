@@ -63,7 +63,7 @@ def test_the_plugin_is_silent_without_its_option(run: Run, tmp_path: Path) -> No
 
 
 def test_the_plugin_shows_in_the_lists(run: Run) -> None:
-    """Help, marks and fixtures show what the plugin adds."""
+    """Help, marks and fixtures show the additions of the plugin."""
     assert re.search(r"plugin rpd_notify:\n +--notify-file FILE", run("-p", "rpd_notify", "--help").out)
     assert "@rpd.mark.loud: tell of this node" in run("-p", "rpd_notify", command="markers").out
     listed = run("-p", "rpd_notify", command="fixtures").out

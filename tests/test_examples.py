@@ -37,7 +37,7 @@ def rpd(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @dataclass(frozen=True)
 class IrisRun:
-    """A finished run of the example: what was printed, its folder, and its manifests by node id."""
+    """A finished run of the example: its output, its folder, and its manifests by node id."""
 
     done: subprocess.CompletedProcess[str]
     folder: Path
@@ -64,7 +64,7 @@ def iris_run(tmp_path_factory: pytest.TempPathFactory) -> IrisRun:
 
 @pytest.mark.parametrize("file", DEPLOY_FILES, ids=lambda file: file.relative_to(ROOT).as_posix())
 def test_every_deploy_file_collects(file: Path, tmp_path: Path) -> None:
-    """A deploy file that users may copy collects next to its conftest, in a folder of its own."""
+    """A deploy file that users may copy collects next to its conftest, in a separate folder."""
     project = tmp_path / file.parent.name
     shutil.copytree(file.parent, project, ignore=shutil.ignore_patterns("rpd-runs", "__pycache__"))
     done = rpd("collect", "-q", file.name, cwd=project)
@@ -98,7 +98,7 @@ def test_the_iris_sweep_passes(iris_run: IrisRun) -> None:
 
 
 def test_the_iris_pods_are_gone(iris_run: IrisRun) -> None:
-    """Every node of the example had a pod of its own, and each was deleted."""
+    """Every node of the example had its own pod, and each was deleted."""
     pods = [manifest["pod"] for manifest in iris_run.manifests.values()]
     assert len({pod["id"] for pod in pods}) == 6
     assert {pod["final_state"] for pod in pods} == {"deleted"}
@@ -116,7 +116,7 @@ def test_the_iris_predictions_are_whole(iris_run: IrisRun) -> None:
 
 
 def test_the_iris_metrics_are_in_the_manifest(iris_run: IrisRun) -> None:
-    """The manifest holds what the training wrote to ``metrics.json``, and the artifacts were checked."""
+    """The manifest holds the metrics that the training wrote to ``metrics.json``, and the artifacts were checked."""
     for node_id, folder in iris_run.node_folders():
         [file] = (folder / "artifacts").rglob("metrics.json")
         written = json.loads(file.read_text(encoding="utf-8"))
@@ -150,7 +150,7 @@ def test_the_iris_data_is_what_its_page_says() -> None:
 
 @pytest.mark.parametrize("template", ["network_volume", "worker_pod"])
 def test_a_template_passes_on_the_emulator(template: str, tmp_path: Path) -> None:
-    """Copied as it is, a template runs at the first try; what it names on RunPod is there on the emulator."""
+    """Copied unchanged, a template runs at the first try; the emulator has the things it names on RunPod."""
     project = tmp_path / template
     shutil.copytree(ROOT / "conftest_templates" / template, project)
     done = rpd("run", "--local", "--yes", ".", cwd=project)

@@ -38,7 +38,7 @@ SECRET = "hf_TopSecretToken"
 
 @cache
 def schema() -> Any:
-    """Return what pytest's own reports are valid against; its library takes a second to load."""
+    """Return the schema of pytest's own reports; its library takes a second to load."""
     import xmlschema
 
     return xmlschema.XMLSchema(Path(__file__).parent / "xunit2.xsd")
@@ -130,7 +130,7 @@ def test_an_outcome_has_its_element(outcome: Outcome, children: list[str]) -> No
 
 
 def test_what_was_passed_over_for_its_needs_is_skipped_as_such() -> None:
-    """CI can tell it from what was skipped on purpose."""
+    """CI can tell it from a deliberate skip."""
     report = make_report(outcome=Outcome.SKIPPED, reason="needs a.py::x, which failed (code)")
     held_up = replace(report, result=replace(report.result, cause=Cause.NEEDS))
     kinds = [each.get("type") for each in written(report, held_up).iter("skipped")]
@@ -328,7 +328,7 @@ def test_a_folder_is_no_report(tmp_path: Path, rpd_run: RpdRun) -> None:
 
 
 def test_a_report_that_cannot_be_written_fails_nothing(tmp_path: Path, rpd_run: RpdRun) -> None:
-    """Where the report cannot be written the outcome of the run stays, and it is told."""
+    """If the report cannot be written the outcome of the run stays, with a notice."""
     (tmp_path / "file").write_text("", encoding="utf-8")
     result = rpd_run(project(tmp_path), "-k", "n1", "--junitxml", "file/out.xml")
     assert result.exit_code == 0
@@ -362,7 +362,7 @@ def test_a_node_on_a_pod_is_told_whole(tmp_path: Path, rpd_run: RpdRun, clean_em
 
 
 def test_ctrl_c_writes_the_report(tmp_path: Path, rpd_run: RpdRun, clean_emulator: Launched) -> None:
-    """After Ctrl-C the report holds what was interrupted."""
+    """After Ctrl-C the report holds the interrupted nodes."""
     project(tmp_path, ON_A_POD.replace("{last}", "echo waiting; sleep 300"))
     running = rpd_run.start(tmp_path, "--yes", "-s", "--junitxml", "out.xml", env={"HF_TOKEN": SECRET})
     wait_for("| waiting", running)

@@ -110,7 +110,7 @@ def test_a_shared_pod_is_in_one_lane(nodes: list[Node]) -> None:
 
 
 def test_narrow_pods_bind_nobody() -> None:
-    """Pods of job and worker scope leave each node a lane of its own."""
+    """Pods of job and worker scope leave each node a separate lane."""
     assert lanes(node("a", Scope.JOB), node("b", Scope.WORKER), node("c", Scope.WORKER)) == [
         ["a"],
         ["b"],

@@ -121,7 +121,7 @@ def test_data_masks_keys_values_and_bytes_and_keeps_the_rest() -> None:
 
 
 def test_a_stream_holds_back_no_harmless_bytes() -> None:
-    """What cannot be the beginning of a secret is passed on at once: logs are live."""
+    """Bytes that cannot begin a secret are passed on at once: logs are live."""
     stream = Redactor(["secret-token"]).stream()
     assert stream.feed(b"epoch 1\nsec") == b"epoch 1\n"
     assert stream.feed(b"onds\n") == b"seconds\n"
@@ -140,7 +140,7 @@ SECRETS = st.lists(st.text("ab\n+", min_size=4, max_size=9), min_size=1, max_siz
 
 @given(secrets=SECRETS, data=st.binary(max_size=200), cuts=st.lists(st.integers(0, 500), max_size=8))
 def test_chunks_are_masked_like_the_whole_binary(secrets: list[str], data: bytes, cuts: list[int]) -> None:
-    """However arbitrary bytes are cut, the stream writes what masking them whole would write."""
+    """However arbitrary bytes are cut, the stream writes the same as masking them whole."""
     redactor = Redactor(secrets)
     assert in_chunks(redactor, data, cuts) == redactor.raw(data)
 
@@ -170,7 +170,7 @@ def test_any_text_is_masked(secret: str, around: str) -> None:
 
 
 def test_learning_while_masking_is_safe() -> None:
-    """Slots mask while another thread learns; what was learned before stays masked."""
+    """Slots mask while another thread learns; earlier secrets stay masked."""
     redactor = Redactor(["first-secret"])
     leaks: list[str] = []
 

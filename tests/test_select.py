@@ -106,7 +106,7 @@ def test_mark_expressions_match_whole_names_and_keywords(markexpr, expected):
 
 
 def test_deselect_drops_by_the_beginning_of_the_id():
-    """``--deselect`` takes prefixes; what is dropped is kept apart, in order."""
+    """``--deselect`` takes prefixes; deselected nodes are kept apart, in order."""
     selection = select(
         NODES, keyword="", markexpr="", deselect=["exp/deploy_llm.py::finetune[de", "deploy_eval.py"]
     )
@@ -155,7 +155,7 @@ def test_all_filters_apply_together():
     ],
 )
 def test_a_wrong_expression_names_the_column(text, column, message):
-    """What is wrong, where, and what was expected instead."""
+    """The mistake, its place, and the expected token."""
     for flag, keywords in (("-k", {"keyword": text}), ("-m", {"markexpr": text})):
         with pytest.raises(UsageError) as caught:
             select(NODES, **keywords)
@@ -205,7 +205,7 @@ WORDS = ["a", "b", "seed42", "1e-05", "x[y]", "or_", "nota", "ä"]
 
 @st.composite
 def expressions(draw, depth: int = 4):
-    """Return a text, and what it means as Python: (text, function of the set of true names)."""
+    """Return a text, and its meaning as Python: (text, function of the set of true names)."""
     kind = draw(st.sampled_from(["name", "not", "and", "or", "group"] if depth else ["name"]))
     if kind == "name":
         word = draw(st.sampled_from(WORDS))

@@ -54,12 +54,12 @@ def test_what_did_not_pass_comes_first_and_long_runs_are_cut() -> None:
 
 
 def test_pods_that_may_bill_stand_out() -> None:
-    """They are told above the table."""
+    """They are listed above the table."""
     assert list(lines(summary(unreleased=("pod1",))))[2] == "**May still bill:** pod1"
 
 
 def test_it_is_appended_masked_and_costs_nothing_where_it_cannot(tmp_path: Path) -> None:
-    """Secrets are masked; a file that cannot be written is told, and nothing else happens."""
+    """Secrets are masked; a file that cannot be written gives a notice, and nothing else happens."""
     heard = Heard()
     file = tmp_path / "s.md"
     redactor = Redactor(["sesame-81f2"])

@@ -1,4 +1,4 @@
-"""Stopping: levels only rise, and everybody is told."""
+"""Stopping: levels only rise, and every listener is called."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rpd.threads import Overdue
 
 @given(st.lists(st.tuples(st.sampled_from(StopLevel), st.text(min_size=1, max_size=3))))
 def test_levels_only_rise(requests: list[tuple[StopLevel, str]]) -> None:
-    """The level is the highest asked for, the reasons are all that raised it; listeners hear each rise once."""
+    """The level is the highest requested, the reasons are all that raised it; listeners get each rise once."""
     stop = Stop()
     heard: list[StopLevel] = []
     stop.listen(heard.append)
@@ -59,7 +59,7 @@ def test_a_waiter_wakes_at_once() -> None:
 
 
 def test_listening_can_end() -> None:
-    """A listener that was taken off hears nothing more, also from within a call to it; others still do."""
+    """A removed listener is not called any more, even if removed during a call; others still are."""
     stop = Stop()
     first: list[StopLevel] = []
     second: list[StopLevel] = []
@@ -74,7 +74,7 @@ def test_listening_can_end() -> None:
 
 @pytest.mark.parametrize("level", [StopLevel.DRAIN, StopLevel.END])
 def test_who_comes_late_hears_at_once(level: StopLevel) -> None:
-    """A listener that comes after a level was raised hears of it before it waits for anything."""
+    """A listener that comes after a level was raised is called at once."""
     stop = Stop()
     stop.request(level, "Ctrl-C")
     heard: list[StopLevel] = []
@@ -83,7 +83,7 @@ def test_who_comes_late_hears_at_once(level: StopLevel) -> None:
 
 
 def test_the_newest_hears_first() -> None:
-    """What runs is ended before those who came first, and only tell of it, are called."""
+    """Running work is ended before the earlier listeners, which only report it, are called."""
     stop = Stop()
     heard: list[str] = []
     stop.listen(lambda _level: heard.append("told"))

@@ -1,4 +1,4 @@
-"""``rpd.testing``: what users test their own deploy files with."""
+"""``rpd.testing``: the tools with which users test their own deploy files."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_users_tests_pass(tmp_path: Path) -> None:
 
 
 def test_a_run_can_be_watched_and_ended(tmp_path: Path, rpd_run: RpdRun) -> None:
-    """``start`` returns at once; what is printed can be read meanwhile; ``finish`` returns the result."""
+    """``start`` returns at once; the output can be read meanwhile; ``finish`` returns the result."""
     (tmp_path / "deploy_x.py").write_text("print('collecting', flush=True)\nimport time; time.sleep(600)\n")
     running = rpd_run.start(tmp_path)
     wait_until(lambda: "collecting" in running.err, "the first line")
@@ -79,7 +79,7 @@ def test_a_run_can_be_watched_and_ended(tmp_path: Path, rpd_run: RpdRun) -> None
 
 
 def test_a_run_that_takes_too_long_fails_the_test(tmp_path: Path, rpd_run: RpdRun) -> None:
-    """After ``timeout`` the process is killed and the test fails with what was printed."""
+    """After ``timeout`` the process is killed and the test fails with the output so far."""
     (tmp_path / "deploy_x.py").write_text("print('stuck', flush=True)\nimport time; time.sleep(600)\n")
     running = rpd_run.start(tmp_path)
     wait_until(lambda: "stuck" in running.err, "the first line")
@@ -88,7 +88,7 @@ def test_a_run_that_takes_too_long_fails_the_test(tmp_path: Path, rpd_run: RpdRu
 
 
 def test_without_pytest_the_error_says_so() -> None:
-    """Where pytest is missing, importing the plugin says what to install."""
+    """Without pytest, importing the plugin says how to install it."""
     code = "import sys; sys.modules['pytest'] = None\nimport rpd.testing"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE, check=False

@@ -1,4 +1,4 @@
-"""Threads that outlive what they call, and calls that cannot outlast their time."""
+"""Threads that outlive their calls, and calls that cannot outlast their time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Failing:
 
 
 def test_what_is_repeated_may_raise() -> None:
-    """It is called again all the same; the first error is reported, even to somebody who raises too."""
+    """It is still called again; the first error is reported, even to a listener that raises too."""
     act, errors = Failing(), list[Exception]()
 
     def failed(error: Exception) -> None:
@@ -42,7 +42,7 @@ def test_what_is_repeated_may_raise() -> None:
 
 
 def test_what_is_repeated_ends_itself_with_false() -> None:
-    """Nothing is called after that; stopping it then is no mistake, nor is stopping what never began."""
+    """No calls follow; stopping it then is no mistake, nor is stopping one that never began."""
     calls = []
     seen = threading.Event()
 
@@ -79,7 +79,7 @@ def test_guarded_swallows_what_nobody_hears() -> None:
 
 
 def test_a_call_that_comes_back_is_answered() -> None:
-    """Its answer is returned, and what it raises is raised here."""
+    """Its result is returned, and its exception is raised here."""
     assert bounded(lambda: 7, seconds=DEADLINE) == 7
     with pytest.raises(OSError, match="chat"):
         bounded(Failing(), seconds=DEADLINE)

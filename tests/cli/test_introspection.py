@@ -109,7 +109,7 @@ def test_a_path_narrows_what_is_listed(rich: Project) -> None:
 
 
 def test_fixtures_of_each_node(rich: Project) -> None:
-    """``--per-node`` shows what each selected node uses, in the order of set-up, overrides by their nearest definition."""
+    """``--per-node`` lists each selected node's fixtures in order of set-up, overrides by the nearest definition."""
     result = rich.command("fixtures", "--per-node", "-k", "train and fold1")
     assert result.exit_code == 0
     assert re.findall(r"^--- (.+) ---$", result.out, re.MULTILINE) == [

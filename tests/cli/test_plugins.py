@@ -166,8 +166,7 @@ def test_marks_have_to_be_lists_of_texts(project: Project, value: str) -> None:
     assert "rpd_markers: expected a list" in result.err
 
 
-# --- changes by hooks
-# ------------------------------------------------------------------------------------------------
+# --- changes by hooks -----------------------------------------------------------------------------------------------
 
 
 def test_modify_nodes_comes_before_the_selection(project: Project) -> None:

@@ -128,8 +128,7 @@ def test_what_is_visible_but_not_needed_can_be_found(project):
     assert [closure.chain(name)[-1].name for name in ("late", "pod")] == ["late", "pod"]
 
 
-# --- errors
-# ----------------------------------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------------------------
 
 
 def test_an_unknown_fixture_is_told_with_everything_needed_to_mend_it(project):

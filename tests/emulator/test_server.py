@@ -15,8 +15,7 @@ STOCK_OUT = "There are no longer any instances available with the requested spec
 Platform = Any
 
 
-# --- calls of the SDK
-# -------------------------------------------------------------------------------------------------
+# --- calls of the SDK -----------------------------------------------------------------------------------------------
 
 
 def test_the_catalogue_reads_as_the_sdk_expects(platform: Platform) -> None:

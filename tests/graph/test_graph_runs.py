@@ -77,7 +77,7 @@ def test_lf_runs_what_failed_and_what_waits_for_it(
 def test_changed_runs_what_is_another_and_what_used_something_that_came_out_differently(
     tmp_path_factory: pytest.TempPathFactory, shape: list[set[int]], data: st.DataObject
 ) -> None:
-    """A node whose text changed, but not its result, holds up the change: what uses that is not paid for again."""
+    """A node whose text changed, but not its result, stops the change: the nodes using it are not paid for again."""
     terms = [data.draw(st.sampled_from(["1", "2", "1 + 1"])) for _ in shape]
     later = [data.draw(st.sampled_from([term, "1", "2", "1 + 1"])) for term in terms]
 

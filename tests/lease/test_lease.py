@@ -200,7 +200,7 @@ def test_nothing_that_fits_is_out_of_stock() -> None:
 
 @pytest.mark.parametrize("hiccup", [TransientError("502"), RateLimited("429", retry_after=0.0)])
 def test_a_hiccup_is_tried_again_under_a_new_name(hiccup: ProviderError) -> None:
-    """After a create that certainly made no pod, the next try has a name of its own, so that a late pod is told apart."""
+    """After a create that certainly made no pod, the next try has a new name, to tell a late pod apart."""
     provider = Failing(create=[hiccup, None])
     lease, events = make_lease(provider)
     lease.acquire()

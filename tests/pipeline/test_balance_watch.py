@@ -1,4 +1,4 @@
-"""The balance while a run goes on: who is told, when, and what stops."""
+"""The balance during a run: who is notified, when, and what is stopped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def account(balance: float | None, spend: float | None = 6.0) -> Account:
 
 
 class Watched:
-    """A watch over answers that are given one after the other, and what it said and asked to stop."""
+    """A watch over prepared answers, with its notices and its requests to stop."""
 
     def __init__(self, answers: Iterable[Account | Exception]) -> None:
         self.answers = iter(answers)
@@ -36,7 +36,7 @@ class Watched:
 
 
 def test_little_credit_is_told_once() -> None:
-    """With credit for less than ten minutes the user is told once, with the time that is left; nothing stops."""
+    """With credit for less than ten minutes the user gets one notice, with the remaining time; nothing stops."""
     watched = Watched([account(1.01), account(0.99), account(0.5)])
     assert [watched.watch.look() for _ in range(3)] == [True, True, True]
     [notice] = watched.notices
@@ -75,7 +75,7 @@ def test_a_failed_call_says_nothing(error: Exception) -> None:
 
 
 def test_the_thread_ends_with_the_run() -> None:
-    """It asks again and again while the run goes on, and is gone when it is over."""
+    """It asks repeatedly during the run, and is gone when the run is over."""
     asked = threading.Semaphore(0)
 
     def ask() -> Account:
@@ -109,6 +109,6 @@ def test_a_lost_pod_makes_it_look(cause: Cause | None, level: StopLevel) -> None
 
 
 def test_it_can_be_switched_off() -> None:
-    """With an interval of zero nobody is asked."""
+    """With an interval of zero RunPod is not asked."""
     with BalanceWatch(pytest.fail, stop=Stop(), events=Heard(), seconds=0):
         assert "rpd-balance" not in [thread.name for thread in threading.enumerate()]

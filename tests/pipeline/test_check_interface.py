@@ -1,4 +1,4 @@
-"""What REST v2 lacks of what jobs ask for is said when the files are collected, where the configuration names it."""
+"""Requests that REST v2 cannot serve are errors at collection, if the configuration names it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attaching: what a journal tells of a node's work, and which key opens its pod."""
+"""Attaching: a journal's record of a node's work, and the key that opens its pod."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_command_that_ended_is_over(tmp_path: Path) -> None:
 
 
 def test_another_attempt_begins_anew(tmp_path: Path) -> None:
-    """What an earlier attempt did is forgotten; a resumed one goes on where it was."""
+    """The events of an earlier attempt are forgotten; a resumed one continues where it was."""
     again = {**STARTED, "attempt": 2}
     fresh = connect_to_node.work_of(
         write(tmp_path / "n", STARTED, CREATED, step(0), {"event": "node_finished"}, again)
@@ -130,7 +130,10 @@ def test_a_pod_that_is_used_again_has_the_key_of_its_maker(tmp_path: Path) -> No
 
 
 def test_the_newest_run_that_has_the_node_is_meant(tmp_path: Path) -> None:
-    """Without ``--run`` older runs are looked at where the newest knows no such node; one that waits is told so."""
+    """Without ``--run`` older runs are searched if the newest has no such node.
+
+    A waiting one is named in the error.
+    """
     write_run(tmp_path, "1")
     write_run(tmp_path, "2", {**STARTED, "node": "deploy_b.py::other"}, CREATED)
     assert connect_to_node.node_named(tmp_path, "fit")[0].id == "1"
@@ -143,7 +146,7 @@ def test_the_newest_run_that_has_the_node_is_meant(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_reached(tmp_path: Path) -> None:
-    """A pod that is gone, one that is stopped, and one whose key nobody has are told apart."""
+    """A pod that is gone, one that is stopped, and one without a local key have different errors."""
     write_run(tmp_path, "1", has_key=False)
     stopped = pod(status=PodStatus.EXITED, ssh=None)
     for account, kind, text in (

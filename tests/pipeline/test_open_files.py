@@ -1,4 +1,4 @@
-"""Before a wide sweep the limit of open files is raised, or a person hears that it cannot be."""
+"""Before a wide sweep the limit of open files is raised, or a notice says that it cannot be."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ resource = pytest.importorskip("resource")
 
 
 class Limits:
-    """What the system allows a process: a soft limit that it may raise up to the hard one."""
+    """The system's limits for a process: a soft limit that it may raise up to the hard one."""
 
     def __init__(self, soft: int, hard: int) -> None:
         self.soft, self.hard = soft, hard
@@ -40,7 +40,7 @@ class Limits:
 def test_the_limit_is_raised_as_far_as_needed(
     soft: int, hard: int, width: int, left: int, message: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Never further than a run needs, since what a job starts inherits it; where that is not enough, that is told."""
+    """Never further than a run needs, since jobs' processes inherit it; if that is too little, a notice says so."""
     limits: Any = Limits(soft, hard)
     monkeypatch.setattr(resource, "getrlimit", limits.getrlimit)
     monkeypatch.setattr(resource, "setrlimit", limits.setrlimit)

@@ -1,4 +1,4 @@
-"""What the journals tell of pods, and which pods nobody needs any more."""
+"""The journals' record of pods, and the pods that no run needs any more."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_later_run_has_the_last_word(tmp_path: Path) -> None:
 
 
 def test_a_stop_that_is_noted_is_on_purpose(tmp_path: Path) -> None:
-    """What ``rpd stop --keep-disk`` writes keeps ``rpd gc`` away from the pod."""
+    """The event that ``rpd stop --keep-disk`` writes keeps ``rpd gc`` away from the pod."""
     write_run(tmp_path, "run", DEAD, intent(), CREATED)
     stopped = pod(status=PodStatus.EXITED)
     assert len(orphans.leftovers([stopped], tmp_path, now=NOW)) == 1
@@ -151,7 +151,7 @@ def test_what_editors_and_a_kill_leave_is_no_damage(tmp_path: Path, change: Call
 
 
 def test_one_journal_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path) -> None:
-    """The rest is told, the file is named, and the pods that bear the name of its run are left alone."""
+    """The rest is reported, the file is named, and the pods that bear the name of its run are left alone."""
     unreadable = tmp_path / "20261128T010101Z-abc123" / "events.jsonl"
     unreadable.mkdir(parents=True)
     write_run(tmp_path, "dead", DEAD, intent(), CREATED)
@@ -195,7 +195,7 @@ def at(hours: float, event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def test_what_a_pod_has_cost_so_far(tmp_path: Path) -> None:
-    """Runs, and the time it was stopped between them and since, add up; what nobody knows is not guessed."""
+    """Runs, and stopped times between and after them, add up; unknown costs are not guessed."""
     stopped = {
         "event": "released",
         "pod_name": "rpd-a",
@@ -216,7 +216,7 @@ def test_what_a_pod_has_cost_so_far(tmp_path: Path) -> None:
     running = pod(usd_per_hr=1.0, volume_gb=73)
     assert orphans.spent_usd(running, claim, 25 * HOUR) == pytest.approx(7.0 + 20 * 0.02 + 2 * 1.01)
     assert orphans.spent_usd(pod(), claim, 25 * HOUR) is None  # its rate is not known
-    assert orphans.spent_usd(kept, claim, 25 * HOUR) is None  # nobody here stopped it
+    assert orphans.spent_usd(kept, claim, 25 * HOUR) is None  # stopped elsewhere
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ class Stubborn(OfflineProvider):
 
 @pytest.mark.parametrize("error", [None, TransientError("502"), PodNotFound("p")])
 def test_a_deletion_counts_when_it_is_read_back(error: Exception | None) -> None:
-    """Whatever the call answers, only what is read back proves it."""
+    """Whatever the call answers, only reading the pod back proves it."""
     provider = Stubborn(2, error)
     pod_release.delete(provider, pod())
     assert provider.asked == ["p", "p"]

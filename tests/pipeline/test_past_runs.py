@@ -1,4 +1,4 @@
-"""A run that is looked at while it goes on."""
+"""A run that is looked at while it is in progress."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def report(finished: datetime) -> NodeReport:
     ],
 )
 def test_how_long_it_has_gone_on(state: RunState, seconds: float, words: str) -> None:
-    """A run that goes on counts until now, a dead one until its last node; what is not over is not called not run."""
+    """A run in progress counts until now, a dead one until its last node; unfinished nodes are not called not run."""
     began = datetime.now(UTC) - timedelta(hours=1)
     info = RunInfo(
         id="r1",

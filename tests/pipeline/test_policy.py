@@ -1,4 +1,4 @@
-"""The policy: what it refuses, in words that name where it stands; and that nothing is rented then."""
+"""The policy: its refusals, in words that name its place; and that nothing is rented then."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def write(folder: Path, image: str = "one:1") -> Path:
 
 
 class Watching:
-    """Holds a run at the end of its first node, and notes what was asked for."""
+    """Holds a run at the end of its first node, and records its requests."""
 
     def __init__(self, go: threading.Event) -> None:
         self.at_end = threading.Event()
@@ -120,7 +120,7 @@ class Expensive(provider.OfflineProvider):
 
 
 class Renting:
-    """A plugin that would rent, if anybody agreed, and hears the notices."""
+    """A plugin that would rent, if anyone agreed, and receives the notices."""
 
     def __init__(self) -> None:
         self.heard: list[str] = []
@@ -140,9 +140,9 @@ def live(folder: Path, caller: Caller | None, renting: Renting | None = None) ->
 
 
 def test_who_cannot_be_asked_has_to_agree_beforehand(tmp_path: Path) -> None:
-    """A caller that says nothing gets an error, one that says no gets nothing; nothing is created.
+    """A caller that does not answer gets an error, one that refuses gets nothing; nothing is created.
 
-    Whoever is asked has been shown what would be rented.
+    The pods to rent have been shown before anyone is asked.
     """
     folder = write(tmp_path / "one")
     with pytest.raises(UsageError, match=r"may cost up to \$10\.00, more than confirm_above_usd \(\$1\.00\)"):

@@ -29,7 +29,7 @@ def fit():
 def test_errors_at_collection_do_not_repeat_a_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named_by: str
 ) -> None:
-    """A file that breaks may quote its environment; which of it is secret is known from the rest of the project."""
+    """A file that breaks may quote its environment; the rest of the project tells which of it is secret."""
     monkeypatch.setenv("HF_TOKEN", SECRET)
     (tmp_path / "deploy_breaks.py").write_text(BREAKS, encoding="utf-8")
     if named_by == "another job":

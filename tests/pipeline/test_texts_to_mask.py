@@ -1,4 +1,4 @@
-"""What gives a secret away: itself, what is secret in a JSON file, bytes as base64."""
+"""Texts that give a secret away: itself, secret values in a JSON file, bytes as base64."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a node, by its fingerprints here, in another tree and when it passed; and the comment about it."""
+"""The fate of a node, by its fingerprints here, in another tree and at its last pass; and the comment about it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_long_comment_is_cut() -> None:
 
 
 def test_what_needs_a_node_that_runs_may_run() -> None:
-    """Two steps away too; what is apart is cached all the same."""
+    """Two steps away too; unconnected nodes are still cached."""
     passed = {name: Passed(fingerprint=A, finished="then") for name in ("b", "c", "d")}
     here = {"a": A, "b": A, "c": A, "d": A}
     nodes = compare(here, None, passed, differences, needs={"b": ["a"], "c": ["b"]})

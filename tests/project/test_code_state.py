@@ -1,4 +1,4 @@
-"""What is recorded of the code that runs: the commit, all that it lacks, and nothing that is secret."""
+"""The record of the code that runs: the commit, all changes since, and nothing that is secret."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def recorded(folder: Path, notices: list[str] | None = None) -> tuple[SourceReco
 
 
 def test_runs_make_no_repository_dirty_and_git_takes_no_key(repository: Path) -> None:
-    """What rpd writes there is ignored by git: the tree stays clean, and `git add -A` adds nothing."""
+    """git ignores rpd's files there: the tree stays clean, and `git add -A` adds nothing."""
     record, diff = recorded(repository)
 
     assert (record.dirty, record.diff_file, diff, record.diff_left_out) == (False, "", "", ())
@@ -64,7 +64,7 @@ def test_a_runs_folder_with_other_files_keeps_its_own_rules(repository: Path) ->
 
 
 def test_runs_of_an_older_version_do_not_make_it_dirty(repository: Path) -> None:
-    """A folder of runs without rules of its own is left out all the same."""
+    """A folder of runs without its own ignore rules is still left out."""
     old = repository / "rpd-runs" / "20250101T000000Z-aaaaaa"
     old.mkdir(parents=True)
     (old / "run.toml").write_text("", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What git tracks, without git."""
+"""The files that git tracks, read without git."""
 
 import shutil
 from pathlib import Path

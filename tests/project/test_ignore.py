@@ -51,7 +51,7 @@ def test_rules_of_nested_files_apply_below_them(tmp_path: Path) -> None:
 
 
 def test_rpdignore_has_the_last_word(tmp_path: Path) -> None:
-    """.rpdignore leaves out what git keeps and takes what git ignores."""
+    """.rpdignore leaves out tracked files and takes ignored ones."""
     write_files(
         tmp_path,
         {".gitignore": "data.bin\n", ".rpdignore": "!data.bin\ndocs/\n", "data.bin": "", "docs/a": ""},
@@ -74,7 +74,7 @@ def test_rules_above_the_root_apply_in_a_repository(tmp_path: Path) -> None:
 
 
 def test_an_ignored_folder_that_is_named_is_sent(tmp_path: Path) -> None:
-    """Who names ``data`` wants it, whatever .gitignore says of it; its own rules still hold."""
+    """Naming ``data`` sends it, whatever .gitignore says of it; its own rules still hold."""
     write_files(tmp_path, {".git/HEAD": "", ".gitignore": "data/\n*.log\n"})
     write_files(tmp_path / "data", {".gitignore": "*.tmp\n", "x.bin": "", "x.log": "", "x.tmp": ""})
     assert names(tmp_path / "data") == [".gitignore", "x.bin", "x.log"]
@@ -205,7 +205,7 @@ def test_git_agrees(
     folder: str,
     added: int,
 ) -> None:
-    """What is staged is what ``git ls-files --cached --others --exclude-standard`` lists."""
+    """The staged files are those that ``git ls-files --cached --others --exclude-standard`` lists."""
     root = tmp_path_factory.mktemp("tree")
     made: list[str] = []
     for path in paths:
@@ -236,7 +236,7 @@ def test_a_byte_order_mark_hides_no_rule(rules: str, tmp_path: Path) -> None:
 
 
 def test_run_folders_are_not_staged_unless_named(tmp_path: Path) -> None:
-    """What other runs left in the project stays here, whatever their folder is called."""
+    """Files of other runs in the project stay here, whatever their folder is called."""
     run = "old/20260102T030405Z-0a1b2c"
     write_files(
         tmp_path,

@@ -53,7 +53,7 @@ def test_other_files_are_sent(tmp_path: Path, name: str) -> None:
     ("names", "expected"), [(KEY_FILES, True), (["tls.key", "x/a.PEM"], True), (OTHER_FILES, False)]
 )
 def test_uploads_and_diffs_know_the_same_names(names: list[str], expected: bool) -> None:
-    """A diff leaves out by its path what an upload leaves out; it never reads a .pem or .key file."""
+    """A diff leaves out the same names as an upload; it never reads a .pem or .key file."""
     assert [name for name in names if is_key_path(name) is not expected] == []
 
 

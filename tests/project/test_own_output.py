@@ -1,4 +1,4 @@
-"""What this process writes is no part of what it sends."""
+"""The files that this process writes are not sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stays here of a project, and links that lead nowhere once they were sent."""
+"""Files of a project that are not sent, and links that break once they are sent."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ def left_out_of(root: Path) -> LeftOut:
 
 
 def test_ignored_names_and_dangling_links(project: Path) -> None:
-    """An ignored folder stands for what is in it; a link dangles if it leads out of what is sent, however it is written."""
+    """An ignored folder stands for its contents.
+
+    A link dangles if it leads out of the sent tree, however it is written.
+    """
     left_out = left_out_of(project)
     assert left_out.ignored == (".env", "data/", "model.ckpt")
     assert left_out.missed == ("data/", "model.ckpt")
@@ -85,6 +88,6 @@ def test_a_missing_file_is_explained(project: Path, line: str, message: str) -> 
 
 
 def test_what_was_sent_by_its_name_is_not_missed(project: Path) -> None:
-    """``pod.put("data", …)`` sends what git ignores; it is not blamed any more."""
+    """``pod.put("data", …)`` sends ignored files; they are not reported as missing any more."""
     left_out = left_out_of(project).besides(project, {project / "data"})
     assert left_out.ignored == (".env", "model.ckpt")

@@ -1,4 +1,4 @@
-"""``rpd query``: which nodes are chosen, how they are grouped, and what is said of a wrong question."""
+"""``rpd query``: the choice of nodes, their grouping, and the errors for a wrong question."""
 
 from __future__ import annotations
 

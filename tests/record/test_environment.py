@@ -1,4 +1,4 @@
-"""Capturing the environment: what is written down, of whom, and without credentials."""
+"""Capturing the environment: the recorded facts, their author, and no credentials."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_source_and_lock_file(tmp_path: Path) -> None:
 
 
 def test_the_projects_own_virtual_environment(tmp_path: Path) -> None:
-    """Packages are those of ``.venv``, asked of its own python, which needs no pip."""
+    """Packages are those of ``.venv``, listed by its own python, which needs no pip."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / ".venv")], check=True)
     facts = environment.capture(tmp_path)
     assert facts["packages"] == {}

@@ -1,4 +1,4 @@
-"""The memory of earlier runs: what is told is read back, whatever happens to the process meanwhile."""
+"""The memory of earlier runs: every recorded outcome is read back, whatever happens to the process meanwhile."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_nothing_is_remembered_at_first(memory: Memory) -> None:
 
 @pytest.mark.parametrize("cause", list(Cause))
 def test_a_failure_is_remembered_with_its_cause(memory: Memory, cause: Cause) -> None:
-    """What failed is read back with why, and how long it took."""
+    """A failure is read back with its cause and duration."""
     memory.ended("a.py::x", cause=cause, seconds=1.5)
     assert memory.read().failed == {"a.py::x": cause}
     assert memory.read().seconds == {"a.py::x": 1.5}
@@ -110,7 +110,7 @@ def test_stepwise_stops_at_the_first_failure_until_it_is_behind(memory: Memory) 
 
 
 def test_a_run_without_stepwise_leaves_its_place_alone(memory: Memory) -> None:
-    """What ends outside of ``--sw`` does not move the place where that stopped."""
+    """Nodes that end outside of ``--sw`` do not move the place where that stopped."""
     memory.begin_stepwise(2)
     memory.ended("a", cause=Cause.CODE, seconds=0, step="failed")
     memory.ended("a", cause=None, seconds=0)
@@ -128,7 +128,7 @@ def test_a_node_lost_under_stepwise_is_where_it_stopped(memory: Memory) -> None:
     "junk", [b'{"ended":"a.py::y","cau', b"\xff\xfe\n", b"[1, 2]\n", b'{"other": 1}\n', b"\n"]
 )
 def test_lines_that_make_no_sense_are_passed_over(memory: Memory, junk: bytes) -> None:
-    """A torn or foreign line costs only itself: what comes before and after it is read."""
+    """A torn or foreign line costs only itself: the lines before and after it are read."""
     memory.ended("a.py::x", cause=Cause.OOM, seconds=1)
     memory.close()
     with memory.path.open("ab") as file:
@@ -166,7 +166,7 @@ def test_tidying_changes_nothing_that_is_read(
 def test_the_last_word_on_a_node_counts(
     tmp_path_factory: pytest.TempPathFactory, events: list[tuple]
 ) -> None:
-    """A node has failed exactly if the last thing told of it was a failure, or that it began, or was left out."""
+    """A node counts as failed exactly if its last record is a failure, a start, or an omission."""
     memory = Memory(tmp_path_factory.mktemp("m"))
     tell(memory, events)
     last = {event[1]: event for event in events if event[0] != "stepwise"}
@@ -194,7 +194,7 @@ def test_a_large_file_of_repetitions_shrinks(tmp_path: Path) -> None:
 
 
 def test_another_run_may_tidy_up_meanwhile(tmp_path: Path) -> None:
-    """What a run remembers after another one has tidied the file up goes into the new file."""
+    """Outcomes that a run records after another one has tidied the file up go into the new file."""
     running, other = Memory(tmp_path), Memory(tmp_path, tidy_above=0)
     for _ in range(20):
         running.ended("a.py::x", cause=Cause.CODE, seconds=1)

@@ -1,4 +1,4 @@
-"""What a person may type for a run and for a node."""
+"""The names that a person may type for a run and for a node."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_node_goes_by_the_closest_reading(wanted: str, result: int) -> None:
     ("wanted", "candidates"), [("fit[", IDS[:2]), ("exp/", IDS[:3]), ("deploy", IDS[3:])]
 )
 def test_ambiguity_lists_the_candidates(wanted: str, candidates: list[str]) -> None:
-    """What may be several is an error that names just these; one reading is enough."""
+    """An ambiguous name is an error that lists just its candidates; a single reading is enough."""
     if len(candidates) == 1:
         assert choose(IDS, wanted, "node") == candidates[0]
         return

@@ -93,7 +93,7 @@ SECTIONS = {
 @given(data=st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_report_round_trips(make_report: MakeReport, section: str, data: st.DataObject) -> None:
-    """Reading what was written gives an equal report, whatever one of its sections holds."""
+    """Reading a written report gives an equal one, whatever one of its sections holds."""
     report = replace(make_report(), **{section: data.draw(SECTIONS[section])})
     assert manifest.loads(manifest.dumps(report)) == report
 
@@ -151,7 +151,7 @@ def test_a_newer_manifest_is_read(make_report: MakeReport) -> None:
     ],
 )
 def test_damage_is_told_with_file_and_key(make_report: MakeReport, old: str, new: str, message: str) -> None:
-    """One sentence names the file, the key, what was expected and what is there."""
+    """One sentence names the file, the key, the expected and the actual value."""
     text = manifest.dumps(make_report())
     assert old in text
     with pytest.raises(RpdError, match=message):

@@ -59,7 +59,7 @@ def test_a_manifest_is_parsed_once(run_folder: Path) -> None:
 
 
 def test_times_that_somebody_set_back_do_not_hide_a_change(run_folder: Path) -> None:
-    """A manifest of the same size and time of change, in the same inode, is read again all the same."""
+    """A manifest of the same size and time of change, in the same inode, is still read again."""
     parsed_for(run_folder)
     path = run_folder / "a" / manifest.FILE_NAME
     before = path.stat()
@@ -70,7 +70,7 @@ def test_times_that_somebody_set_back_do_not_hide_a_change(run_folder: Path) -> 
 
 
 def test_a_run_writes_its_index_itself(run_folder: Path, make_report: MakeReport) -> None:
-    """What a run adds as its nodes end need not be parsed by anybody."""
+    """Nodes that a run adds as they end need not be parsed again."""
     additions = manifest_index.Additions(run_folder)
     for path in manifests(run_folder):
         additions.add(str(path.parent), manifest.document_of(make_report(9)))

@@ -119,7 +119,7 @@ def test_only_what_had_a_pod_waits_for_the_disk(
 
 
 def test_a_folder_that_cannot_be_written_is_a_notice(make_report: MakeReport, tmp_path: Path) -> None:
-    """The run goes on, and the person at the screen hears which file is missing."""
+    """The run continues, and a notice names the missing file."""
     notices: list[str] = []
     make_plugin(notices).rpd_node_report(make_report(folder=tmp_path / "gone"))
     assert len(notices) == 1

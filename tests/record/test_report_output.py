@@ -1,4 +1,4 @@
-"""Where a report goes: files are replaced whole, everything else is written to and stays what it is."""
+"""Targets of a report: files are replaced whole, everything else is written to and stays the same."""
 
 import os
 import pty
@@ -29,7 +29,7 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
-    """The file it leads to is the report, also where there is none yet."""
+    """The file it leads to becomes the report, even if it did not exist."""
     (tmp_path / "real").mkdir()
     (tmp_path / "first").symlink_to("second")
     (tmp_path / "second").symlink_to("real/report")
@@ -57,7 +57,7 @@ def test_a_fifo_is_written_to(tmp_path: Path) -> None:
 
 
 def test_a_fifo_that_nobody_reads_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for ever, neither for a reader nor for one that takes nothing."""
+    """The write does not wait for ever, neither for a reader nor for one that takes nothing."""
     monkeypatch.setattr(report_output, "PATIENCE_SECONDS", 0.1)
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
@@ -128,7 +128,7 @@ print("after")
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
 @pytest.mark.parametrize("into", ["file", "pipe"])
 def test_standard_output_keeps_its_order(tmp_path: Path, name: str, into: str) -> None:
-    """A report sent to standard output stands where it came, and what was there before stays: also in a file."""
+    """A report sent to standard output stands where it came, and earlier output stays: also in a file."""
     if not Path(name).exists():
         pytest.skip(f"this system has no {name}")
     log = tmp_path / "log"

@@ -1,4 +1,4 @@
-"""The run file: what was written is read back, and files of the first versions still are."""
+"""The run file: every field is read back, and files of the first versions can still be read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_a_run_file_is_read_back() -> None:
 
 
 def test_the_backend_is_found_under_its_first_name() -> None:
-    """``far_end`` is what the key was called before it was ``backend``."""
+    """``far_end`` is the former name of the key ``backend``."""
     old = run_info.dumps(RunInfo(id="a", backend="an emulator")).replace("backend", "far_end")
     assert run_info.loads(old).backend == "an emulator"
 

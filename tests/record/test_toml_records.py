@@ -26,7 +26,7 @@ class Broken:
 
 
 class Scalar:
-    """What array libraries have: no shape, and ``item()``."""
+    """A scalar as array libraries have it: no shape, and ``item()``."""
 
     shape = ()
 
@@ -104,7 +104,7 @@ ANYTHING = st.recursive(
 
 @given(value=ANYTHING)
 def test_a_normalised_value_round_trips(value: object) -> None:
-    """What toml_value returns is read back equal, and normalising it again changes nothing."""
+    """A value that toml_value returns is read back equal, and normalising it again changes nothing."""
     made = toml_value(value)
     assert tomllib.loads(tomli_w.dumps({"v": made}))["v"] == made
     assert toml_value(made) == made
@@ -135,12 +135,12 @@ def test_a_record_is_read_back_and_unknown_keys_are_passed_over() -> None:
     ],
 )
 def test_a_wrong_table_is_told_with_its_key(table: object, message: str) -> None:
-    """The error names the place, the key, what was expected and what was got."""
+    """The error names the place, the key, the expected and the actual value."""
     with pytest.raises(RpdError, match=message):
         from_table(Sample, table, "f: [s]")
 
 
 def test_an_unknown_outcome_lists_the_known_ones() -> None:
-    """A word that is no outcome is told with those that are."""
+    """A word that is no outcome is reported with those that are."""
     with pytest.raises(RpdError, match=r"outcome: expected one of passed, failed, .*, got 'fine'"):
         from_table(Result, {"outcome": "fine"}, "f: [result]")

@@ -21,7 +21,7 @@ from tests.waiting import DEADLINE
 
 
 class Machine:
-    """An SSH server on 127.0.0.1 whose sessions run ``sh -c`` with a home folder of their own, as sshd does."""
+    """An SSH server on 127.0.0.1 whose sessions run ``sh -c`` with a new home folder, as sshd does."""
 
     def __init__(self, folder: Path, public_line: str) -> None:
         self.home = folder / "home"
@@ -76,7 +76,7 @@ class Machine:
         self._call(self._start())
 
     def stop(self) -> None:
-        """Refuse connections, and drop those there are. What runs goes on."""
+        """Refuse connections, and drop open ones. Running processes stay."""
         self._call(self._stop())
 
     def drop(self) -> None:
@@ -136,7 +136,7 @@ class Machine:
         # asyncssh puts more on the loop as its connections end: until nothing is left.
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
             _, late = await asyncio.wait(others, timeout=0.2)
-            # A start that is cut short leaves a program that nobody waits for: those always finish.
+            # A start that is cut short leaves a program without a waiter: such programs always finish.
             for task in late - self._starting:
                 task.cancel()
             self._end_children()
@@ -166,10 +166,10 @@ class Machine:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGKILL)
         for child in self._children:
-            # Not ``wait``: it waits for pipes too, which nobody reads any more.
+            # Not ``wait``: it waits for pipes too, which are no longer read.
             child._transport.close()  # type: ignore[attr-defined]
             if child.stdin is not None and child.stdin.transport.get_write_buffer_size():
-                # What nobody took is not waited for either; that it is closed is heard a turn of the loop later.
+                # Unread output is not waited for either; that it is closed shows a turn of the loop later.
                 child.stdin.transport.abort()
         self._killed += self._children
         self._children.clear()
@@ -217,7 +217,7 @@ Connect = Callable[..., SshRemote]
 
 @pytest.fixture
 def connecting(tmp_path: Path, machine: Machine, keys: RunKeys) -> Iterator[Connect]:
-    """``connect`` with what it needs; every keyword may be given."""
+    """Call ``connect`` with the usual arguments; every keyword may be given."""
     remotes: list[SshRemote] = []
 
     def make(**changes: Any) -> SshRemote:

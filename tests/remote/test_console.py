@@ -1,4 +1,4 @@
-"""The console: what is typed here reaches the pod, and the terminal is itself again afterwards."""
+"""The console: typed keys reach the pod, and the terminal is restored afterwards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.waiting import wait_until
 
 
 class Far:
-    """Notes what a console does to it."""
+    """Records the calls of a console."""
 
     def __init__(self) -> None:
         self.data = b""
@@ -52,7 +52,7 @@ def resize(descriptor: int, columns: int, lines: int) -> None:
 
 
 def test_keys_go_through_raw_and_the_mode_comes_back(terminal: tuple[int, int]) -> None:
-    """Even Ctrl-C is passed on as a byte; what was typed before is not lost; the old mode is restored."""
+    """Even Ctrl-C is passed on as a byte; keys typed before are not lost; the old mode is restored."""
     person, ours = terminal
     before = termios.tcgetattr(ours)
     console, far = Console(wants_terminal=True, stdin=ours, stdout=ours, stderr=ours), Far()

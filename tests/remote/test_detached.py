@@ -1,4 +1,4 @@
-"""Detached commands: their log, their end, and what survives a broken connection."""
+"""Detached commands: their log, their end, and their survival of a broken connection."""
 
 import itertools
 import os
@@ -126,7 +126,7 @@ def test_what_the_command_is_is_private_and_its_umask_is_not(remote: SshRemote, 
 
 
 def test_a_lost_connection_loses_and_doubles_no_byte(remote: SshRemote, machine: Machine) -> None:
-    """After each of three breaks in the middle of a log, it goes on at the byte."""
+    """After each of three breaks in the middle of a log, it continues at the byte."""
 
     class Breaking(Log):
         breaks = 0
@@ -139,7 +139,7 @@ def test_a_lost_connection_loses_and_doubles_no_byte(remote: SshRemote, machine:
                 (machine.files / f"break{self.breaks}").touch()
 
     log = Breaking()
-    # What comes after a break is partly written before it, partly after it.
+    # The output after a break is partly written before it, partly after it.
     wait = f"case $i in 2500|4500|6500) while [ ! -e {machine.files}/break$((i / 2000)) ]; do sleep 0.05; done;; esac"
     done = remote.run(command(f"for i in $(seq 1 8000); do echo $i; {wait}; done; echo end; exit 3"), log)
     assert done.exit_code == 3
@@ -148,7 +148,7 @@ def test_a_lost_connection_loses_and_doubles_no_byte(remote: SshRemote, machine:
 
 
 def test_a_server_that_restarts_is_found_again(connecting: Connect, machine: Machine) -> None:
-    """While sshd is down the command goes on; its end is noticed when sshd is back."""
+    """While sshd is down the command keeps running; its end is noticed when sshd is back."""
     remote = connecting()
     gate = machine.files / "gate"
     back = threading.Timer(0.5, machine.start)
@@ -173,7 +173,7 @@ def test_a_pod_that_is_gone_is_said_to_be(connecting: Connect, machine: Machine)
 
 
 def test_a_connection_that_stays_away_is_given_up(connecting: Connect, machine: Machine) -> None:
-    """After the deadline for reconnecting the reason is told, and that the command may still run."""
+    """After the deadline for reconnecting the error gives the reason, and says that the command may still run."""
     remote = connecting(give_up=0.3)
     with pytest.raises(ConnectionLost, match=r"refused.*may still run"):
         remote.run(command("echo a; sleep 60"), Log(b"a", machine.stop))
@@ -234,7 +234,7 @@ def test_a_job_that_deletes_the_folder_of_its_command_is_told_so(
 
 
 def test_a_timeout_ends_the_whole_group(remote: SshRemote, machine: Machine) -> None:
-    """After the timeout the command and its children get SIGTERM; what they say then is in the log."""
+    """After the timeout the command and its children get SIGTERM; their last output is in the log."""
     log = Log()
     text = f"trap 'echo bye; exit' TERM; sleep 300 & echo $! >{machine.files}/child; echo on; wait"
     with pytest.raises(CommandTimeout, match=r"0\.5 s"):
@@ -256,7 +256,7 @@ def test_a_command_that_ignores_sigterm_is_killed_after_its_grace(
 def test_a_command_that_ended_in_time_during_an_outage_is_no_timeout(
     connecting: Connect, machine: Machine
 ) -> None:
-    """The connection comes back after the timeout: what counts is that the command had ended before it."""
+    """The connection comes back after the timeout: it counts that the command had ended before it."""
     remote = connecting()
     back = threading.Timer(1.0, machine.start)
 
@@ -346,7 +346,7 @@ def test_children_that_write_without_end_do_not_hold_the_driver(remote: SshRemot
 
 
 def test_a_supervisor_that_was_killed_is_a_killed_command(remote: SshRemote, machine: Machine) -> None:
-    """Without an exit code the command counts as killed, and nobody waits for ever."""
+    """Without an exit code the command counts as killed, and the wait for it ends."""
     folder = machine.home / ".rpd/steps/1"
     done = remote.run(command(f"kill -KILL $(cat {folder}/pid); sleep 300 & wait", grace=0.1), Log())
     assert done.exit_code == 137
@@ -355,7 +355,7 @@ def test_a_supervisor_that_was_killed_is_a_killed_command(remote: SshRemote, mac
 
 
 def test_a_machine_with_busybox_alone_will_do(busybox: None, remote: SshRemote, machine: Machine) -> None:
-    """Where tail cannot watch a process, log and metrics are followed all the same, byte for byte over a break."""
+    """If tail cannot watch a process, log and metrics are still followed, byte for byte over a break."""
     log, metrics = Log(b"\n500\n", machine.drop), Log()
     counting = "for i in $(seq 1 1000); do echo $i; echo $i >>$RPD_METRICS; done; sleep 0.5; echo end; exit 3"
     done = remote.run(command(counting), log, metrics)
@@ -403,7 +403,10 @@ def test_standard_error_of_a_follower_is_taken_apart_wherever_it_is_cut(
 def test_metrics_come_while_the_command_runs_each_byte_once_over_breaks(
     remote: SshRemote, machine: Machine, connecting: Connect
 ) -> None:
-    """They come beside the output before anything is printed; who comes later gets all of them from the first byte."""
+    """They come in parallel with the output, before anything is printed.
+
+    A late driver gets all from the first byte.
+    """
     gate = machine.files / "gate"
 
     def act() -> None:
@@ -426,7 +429,7 @@ def test_metrics_come_while_the_command_runs_each_byte_once_over_breaks(
 def test_a_command_that_is_ended_by_what_it_measures_has_its_grace(
     remote: SshRemote, machine: Machine
 ) -> None:
-    """An interrupt out of the metrics ends the command with SIGTERM, and what it says meanwhile is heard."""
+    """An interrupt out of the metrics ends the command with SIGTERM, and its output meanwhile is kept."""
     log, metrics = Log(), Log(b"loss=9", lambda: remote.interrupt())
     script = "trap 'echo last=1 >>$RPD_METRICS; echo saved; exit 0' TERM; echo loss=9 >>$RPD_METRICS; sleep 60 & wait"
     with pytest.raises(Interrupted):
@@ -457,7 +460,7 @@ def test_what_a_summary_writer_writes_is_a_metric(remote: SshRemote, machine: Ma
 
 
 def test_words_of_a_login_shell_are_not_output(machine: Machine, connecting: Connect) -> None:
-    """What a start-up file prints before a command reaches neither its log nor the first check."""
+    """Text that a start-up file prints before a command reaches neither its log nor the first check."""
     machine.before_command = "echo welcome; "
     log = Log()
     connecting().run(command("echo x"), log)
@@ -584,7 +587,7 @@ def test_the_tail_is_what_a_terminal_would_show() -> None:
 
 
 def test_the_tail_keeps_an_earlier_line_about_memory() -> None:
-    """What a launcher prints after the reason does not push it out."""
+    """Lines that a launcher prints after the reason do not push it out."""
     tail = Tail()
     tail.add(b"CUDA out of memory\n" + b"noise\n" * 40)
     assert tail.lines() == ("CUDA out of memory", *["noise"] * 19)
@@ -631,7 +634,7 @@ def _lives(pid: str) -> bool:
 def test_a_probe_names_the_tools_that_are_missing(
     connecting: Connect, machine: Machine, tmp_path: Path
 ) -> None:
-    """Tools that transfers need and the image lacks are told before anybody needs them."""
+    """Tools that transfers need and the image lacks are reported before they are needed."""
     assert "missing" not in connecting(probes=True).probe()
     programs = tmp_path / "few"
     programs.mkdir()
@@ -643,7 +646,7 @@ def test_a_probe_names_the_tools_that_are_missing(
 
 
 def test_a_tail_that_was_cut_does_not_begin_in_the_middle_of_a_word() -> None:
-    """Half a secret could not be found and masked; what follows the word or line that was cut is all there."""
+    """Half a secret could not be found and masked; the text after the cut word or line is complete."""
     words, lines = Tail(), Tail()
     words.add(b"s3cret" * 30_000 + b" last words")
     lines.add(b"s3cret " * 30_000 + b"\nlast line\n")
@@ -654,7 +657,7 @@ def test_a_tail_that_was_cut_does_not_begin_in_the_middle_of_a_word() -> None:
 def test_a_command_that_changes_start_up_files_is_followed_by_new_sessions(
     remote: SshRemote, machine: Machine
 ) -> None:
-    """What a login shell reads counts for the next command, although shells wait on the pod for it."""
+    """A changed start-up file counts for the next command, although shells wait on the pod for it."""
     said: list[bytes] = []
     remote.run(Command(key="before", text="true"), said.append)
     machine.path = f"/added:{machine.path}"

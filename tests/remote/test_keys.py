@@ -41,7 +41,7 @@ def test_the_users_own_public_keys_are_found(tmp_path: Path) -> None:
 
 
 def test_no_ssh_folder_is_no_keys(tmp_path: Path) -> None:
-    """Nobody needs keys of their own."""
+    """Users need no key pair."""
     assert user_public_lines(tmp_path / "none") == ()
 
 

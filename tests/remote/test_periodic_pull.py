@@ -1,4 +1,4 @@
-"""A pull that repeats: while the job runs, and once more at the end."""
+"""A pull that repeats: during the job, and a last time at the end."""
 
 import threading
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.waiting import DEADLINE, wait_until
 
 
 class Place:
-    """Somewhere to pull from: answers with what is next on its list, then with ``Pulled`` for ever."""
+    """A source of pulls: answers with the next entry of its list, then with ``Pulled`` for ever."""
 
     def __init__(self, *answers: Exception | None, at_the_end: Exception | None = None) -> None:
         self._answers = list(answers)
@@ -58,7 +58,7 @@ def test_it_repeats_and_ends_with_one_more() -> None:
 
 
 def test_a_failure_is_told_once_and_made_up_for() -> None:
-    """However often it fails, a person hears of it once; a pull that works afterwards is what counts."""
+    """However often it fails, there is one notice; a pull that works afterwards is the one that counts."""
     place, notices = Place(TransferError("first"), TransferError("second"), None), list[str]()
     periodic = begin(place, notices)
     assert place.enough.wait(DEADLINE)
@@ -67,7 +67,7 @@ def test_a_failure_is_told_once_and_made_up_for() -> None:
 
 
 def test_the_last_pull_may_fail() -> None:
-    """Its error is the caller's; what an earlier one brought is still known."""
+    """Its error is the caller's; the files of an earlier one are still known."""
     periodic = begin(Place(at_the_end=TransferError("at the end")), [])
     wait_until(lambda: periodic.latest is not None, what="a pull")
     with pytest.raises(TransferError, match="at the end"):

@@ -73,7 +73,7 @@ def test_verbs_cost_as_few_round_trips_as_they_can(
 def test_a_new_connection_has_a_channel_of_its_own(
     line: DelayedLine, machine: Machine, connecting: Connect
 ) -> None:
-    """What was opened ahead over a connection that broke is not used over the next one."""
+    """A channel opened ahead over a connection that broke is not used over the next one."""
     remote = connecting(endpoint=SshEndpoint(host="127.0.0.1", port=line.to(machine.port), user="root"))
     for number in range(3):
         assert remote.script(f"echo {number}", timeout=60) == f"{number}\n"

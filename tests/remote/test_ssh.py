@@ -1,4 +1,4 @@
-"""The connection: how it comes up, what it trusts, how it breaks."""
+"""The connection: how it comes up, which host keys it trusts, how it breaks."""
 
 import contextlib
 import os
@@ -65,14 +65,14 @@ def test_a_port_that_says_nothing_does_not_hold_the_driver(connecting: Connect) 
 
 
 def test_a_key_that_is_not_accepted_yet_is_a_pod_not_ready(connecting: Connect, tmp_path: Path) -> None:
-    """sshd may be up before the keys are: that is tried again, and told in the end."""
+    """sshd may be up before the keys are: that is retried, and reported in the end."""
     other = make_keypair(tmp_path / "other")
     with pytest.raises(KeyRefused, match="authentication failed: the pod does not accept the run's key"):
         connecting(private_key=other.private_key, timeout=0.3)
 
 
 def test_a_refused_key_leaves_nothing_open(connecting: Connect, machine: Machine, tmp_path: Path) -> None:
-    """Each try closes its connection and ends its thread: sshd would soon let nobody in."""
+    """Each try closes its connection and ends its thread: sshd would soon refuse more."""
     other = make_keypair(tmp_path / "other")
     threads = threading.active_count()
     with pytest.raises(KeyRefused):
@@ -115,7 +115,7 @@ def test_a_lost_connection_is_not_mended_for_long_while_a_run_ends(
 
 
 def test_a_pod_that_died_while_booting_is_lost(connecting: Connect, machine: Machine) -> None:
-    """Nobody waits for a pod that RunPod no longer has."""
+    """A pod that RunPod no longer has is not waited for."""
     machine.stop()
     with pytest.raises(PodLost):
         connecting(is_alive=lambda: False)
@@ -160,7 +160,7 @@ def test_a_changed_host_key_is_refused(connecting: Connect, machine: Machine) ->
 
 
 def test_another_pod_at_the_same_address_is_no_surprise(connecting: Connect, machine: Machine) -> None:
-    """Addresses are used again: each pod has a pin of its own."""
+    """Addresses are used again: each pod is pinned separately."""
     connecting(pod_id="pod1")
     machine.stop()
     machine.start(new_host_key=True)
@@ -271,7 +271,7 @@ def test_a_forwarded_port_carries_both_ways(remote: SshRemote, machine: Machine)
 
 
 def test_a_forwarded_port_with_nothing_behind_it_closes(remote: SshRemote) -> None:
-    """Nobody listens on the pod: the local connection ends, the listener stays."""
+    """If nothing listens on the pod, the local connection ends and the listener stays."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         free = server.getsockname()[1]
     port = remote.forward(free)

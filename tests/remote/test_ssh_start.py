@@ -1,4 +1,4 @@
-"""The start command that brings an SSH server: when it is sent, what it holds, what it tells."""
+"""The start command that brings an SSH server: when it is sent, its contents, and its messages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BARE = PodRequest(image="pytorch/pytorch:2.8.0", gpu=None)
     ],
 )
 def test_when_rpd_brings_the_server(changes: dict[str, object], needed: bool) -> None:
-    """``auto`` leaves alone what is known to start SSH: RunPod's images, templates, commands that speak of it."""
+    """``auto`` leaves alone whatever is known to start SSH: RunPod's images, templates, commands that mention it."""
     request = replace(BARE, **changes)  # type: ignore[arg-type]
     assert ssh_start.is_needed(request) is needed
     assert (ssh_start.docker_args(request) != request.docker_args) is needed

@@ -1,4 +1,4 @@
-"""Telemetry: what the loop on a pod says, how it is read, and when a command counts as hung."""
+"""Telemetry: the output of the loop on a pod, its reading, and when a command counts as hung."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ end
 
 
 def test_sample_is_read_whole() -> None:
-    """All GPUs, memory, load and disks become one sample; what a GPU does not tell is None."""
+    """All GPUs, memory, load and disks become one sample; values that a GPU does not report are None."""
     (sample,) = Reader().feed(SAID)
     assert sample.load == 0.52
     assert (sample.memory_used_mb, sample.memory_total_mb) == (1024, 4096)
@@ -66,7 +66,7 @@ def test_pieces_do_not_matter(cuts: list[int]) -> None:
 
 @given(noise=st.binary(max_size=200))
 def test_noise_is_passed_over(noise: bytes) -> None:
-    """What else a pod prints spoils no sample after it."""
+    """Other output of a pod spoils no sample after it."""
     *_, last = Reader().feed(noise + b"\nend\n" + SAID)
     assert last.load == 0.52
 
@@ -97,7 +97,7 @@ def test_what_a_pod_tells_of_itself_is_kept_once_it_is_whole(cuts: list[int]) ->
 def test_a_pod_tells_its_packages_again_when_some_were_installed(
     machine: Machine, connecting: Connect
 ) -> None:
-    """The list is that of the pod's python, as ``pip freeze`` prints it, and follows what a job installs."""
+    """The list is that of the pod's python, as ``pip freeze`` prints it, and follows installations by the job."""
     place = machine.files / "bin"
     site = machine.files / "site"
     for folder in (place, site / "one-1.0.dist-info"):
@@ -133,7 +133,7 @@ def test_a_pod_tells_its_packages_again_when_some_were_installed(
 
 
 class Heard:
-    """Keeps what a monitor hears."""
+    """Keeps the samples of a monitor."""
 
     def __init__(self) -> None:
         self.samples: list[Sample] = []
@@ -288,7 +288,7 @@ def test_without_gpus_silence_alone_counts(heard: Sample | None) -> None:
 
 
 def test_what_is_over_has_not_hung(remote: SshRemote) -> None:
-    """A command that has ended is not asked to end: the next one would hear it."""
+    """A command that has ended is not asked to end: the next one would get the request."""
     clock = Clock()
     silence = Silence(10, clock)
     clock.now = 10
@@ -299,7 +299,7 @@ def test_what_is_over_has_not_hung(remote: SshRemote) -> None:
 
 
 def test_diagnosis_shows_what_runs(remote: SshRemote) -> None:
-    """What is found out about a hung command names the processes of the pod."""
+    """The diagnosis of a hung command names the processes of the pod."""
     silence = Silence(10)
     silence.over()
     silence.diagnose(remote)
@@ -307,5 +307,5 @@ def test_diagnosis_shows_what_runs(remote: SshRemote) -> None:
     assert b"no output and idle GPUs for 10 s" in silence.diagnosis
     assert b"--- ps" in silence.diagnosis
     assert b"ARGS" in silence.diagnosis or b"COMMAND" in silence.diagnosis
-    # Neither the script that looks, nor what it runs.
+    # Neither the script of the diagnosis, nor its children.
     assert b"ps -eo sid,pid" not in silence.diagnosis.replace(b"--- ps -eo", b"")

@@ -36,7 +36,7 @@ NEEDED = ("sh", "bash", "cat", "date", "sed", "tr", "sleep", "id", "mkdir", "mv"
 
 
 class RunPod:
-    """Answers GraphQL and REST v2 as scripted and notes what it was asked."""
+    """Answers GraphQL and REST v2 as scripted and records the requests."""
 
     def __init__(self) -> None:
         self.refuses: tuple[str, ...] = ()
@@ -142,7 +142,7 @@ def only(machine: Machine, tmp_path: Path, *tools: str) -> None:
 
 
 def test_deadline_ends_the_pod(guarded: Machine, remote: SshRemote, runpod: RunPod) -> None:
-    """At its deadline the pod is deleted with the key of its own, which no list of processes shows."""
+    """At its deadline the pod is deleted with its own key, which no list of processes shows."""
     arm(remote, pod_id=POD, seconds_left=0, linger_seconds=900)
     wait_until(lambda: bool(runpod.asked), what="a call of RunPod")
     assert runpod.asked[0] == ("podTerminate", f'mutation {{ podTerminate(input: {{podId: "{POD}"}}) }}')
@@ -234,7 +234,7 @@ def test_a_hopeless_pod_goes_on_trying(
 
 
 def test_linger_without_driver(guarded: Machine, connecting: Connect, runpod: RunPod) -> None:
-    """A pod that nobody uses ends when its linger time is over, though its deadline is far."""
+    """An unused pod ends when its linger time is over, though its deadline is far."""
     arm(connecting(), pod_id=POD, seconds_left=3600, linger_seconds=1)
     wait_until(lambda: bool(runpod.asked), what="a call of RunPod")
     assert "no command has run and no driver was here" in trace(guarded)
@@ -341,7 +341,7 @@ def test_a_machine_that_is_not_the_pod_is_left_alone(guarded: Machine, remote: S
 
 
 def test_a_pod_without_tools_says_so(guarded: Machine, connecting: Connect, tmp_path: Path) -> None:
-    """Where nothing can call RunPod, arming fails and names what is missing."""
+    """If nothing on the pod can call RunPod, arming fails and names the missing tools."""
     only(guarded, tmp_path)
     with pytest.raises(Unguarded, match="the pod has none of runpodctl curl python3 wget"):
         arm(connecting(), pod_id=POD, seconds_left=60, linger_seconds=60)
@@ -364,7 +364,7 @@ def test_busybox_is_enough_without_graphql(guarded: Machine, connecting: Connect
 
 
 def test_no_bashism() -> None:
-    """The program stays within what every sh understands."""
+    """The program uses only syntax that every sh understands."""
     for word in ("[[", "local ", "function ", "$'", "<<<", "&>", "((i", "read -t"):
         assert word not in watchdog.program()
 

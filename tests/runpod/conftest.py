@@ -53,7 +53,7 @@ GPU_FOUND = data(gpuTypes=[{"id": "NVIDIA L4", "displayName": "L4", "memoryInGb"
 
 
 class Script:
-    """Answers by what the query holds, in turn; the last answer of a kind is repeated."""
+    """Answers by the contents of the query, in turn; the last answer of a kind is repeated."""
 
     def __init__(self) -> None:
         self.queries: list[str] = []

@@ -11,7 +11,7 @@ from tests.runpod.conftest import spec
 
 
 def test_secrets_are_values_and_words_of_the_command() -> None:
-    """What messages may not repeat: each value of the environment, the command and each of its words."""
+    """Texts that messages may not repeat: each value of the environment, the command and each of its words."""
     result = secret_texts(spec(env={"A": "one"}, docker_args="run --token two"))
     assert set(result) == {"one", "run --token two", "run", "--token", "two"}
 

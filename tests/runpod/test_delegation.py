@@ -1,4 +1,4 @@
-"""Providers that pass calls on to others: none of what a provider may be asked is answered by a default instead."""
+"""Providers that pass calls on to others: no method of the protocol is answered by a default instead."""
 
 from __future__ import annotations
 

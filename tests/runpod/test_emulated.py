@@ -34,7 +34,7 @@ L4 = Gpu("NVIDIA L4")
 
 @pytest.fixture(scope="module")
 def account() -> Iterator[Launched]:
-    """An emulator whose pods need no sandbox: nobody works on them here."""
+    """An emulator whose pods need no sandbox, since no command runs on them here."""
     with launch(boot_seconds=0.0, isolation="plain") as launched:
         yield launched
 
@@ -75,7 +75,7 @@ def _with_address(provider: RunPodProvider, pod_id: str) -> Any:
 
 
 def test_the_life_of_a_pod(account: Launched, emulated: RunPodProvider) -> None:
-    """Create, read, list, stop and delete through the SDK, with what the account shows after each."""
+    """Create, read, list, stop and delete through the SDK, with the state of the account after each."""
     pod = emulated.create(order("rpd-life", emulated))
     assert (pod.name, pod.gpu, pod.gpu_count, pod.cloud) == ("rpd-life", "NVIDIA L4", 1, Cloud.SECURE)
     assert pod.usd_per_hr is not None
@@ -164,7 +164,7 @@ def test_a_pod_made_before_the_answer_was_lost_is_found_and_made_once(
 def test_a_refusal_of_a_pod_that_was_made_finds_it(
     account: Launched, emulated: RunPodProvider, fault: dict[str, Any]
 ) -> None:
-    """Whatever a gateway answers after RunPod made the pod, the pod is found by its name: nobody rents another."""
+    """Whatever a gateway answers after RunPod made the pod, the pod is found by its name, and no other is rented."""
     asked = order("rpd-lost", emulated)
     account.inject({**fault, "when": "after", "times": 1, "match": {"operation": "create"}})
     pod = emulated.create(asked)
@@ -214,13 +214,13 @@ def test_faults_of_the_api_are_our_errors(
 
 
 def test_reads_survive_a_rate_limit(account: Launched, emulated: RunPodProvider) -> None:
-    """A short wish to wait is granted and the read goes on."""
+    """A short wait is granted and the read continues."""
     account.inject({"kind": "rate-limit", "retry_after": 0.05, "times": 2, "match": {"operation": "list"}})
     assert emulated.list() == ()
 
 
 def test_no_money(account: Launched, emulated: RunPodProvider) -> None:
-    """An empty account is told as such."""
+    """An empty account gets an error that says so."""
     asked = order("rpd-poor", emulated)
     account.set_balance(0.01)
     with pytest.raises(BalanceError):
@@ -253,7 +253,7 @@ def test_many_threads_at_once(account: Launched, emulated: RunPodProvider) -> No
 
 @pytest.mark.parametrize("give_back", [pod_release.delete, pod_release.stop])
 def test_a_locked_pod_names_its_lock(account: Launched, emulated: RunPodProvider, give_back: Any) -> None:
-    """What cannot be given back because of a lock says so at once, and how to take the lock off."""
+    """A release that fails because of a lock says so at once, and how to take the lock off."""
     pod = emulated.create(order("rpd-locked", emulated))
     url = f"{account.base_url}/v2/pods/{pod.id}"
     key = {"Authorization": f"Bearer {account.api_key}"}

@@ -1,4 +1,4 @@
-"""Every field that says what a pod shall be, over both APIs: what the emulated RunPod made of it is what was asked."""
+"""Every field of a pod request, over both APIs: the emulated RunPod makes the requested pod of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ L4 = Gpu("NVIDIA L4")
 
 @pytest.fixture(scope="module")
 def account() -> Iterator[Launched]:
-    """An emulator whose pods need no sandbox: nobody works on them here."""
+    """An emulator whose pods need no sandbox, since no command runs on them here."""
     with launch(boot_seconds=0.0, isolation="plain") as launched:
         yield launched
 
@@ -75,7 +75,7 @@ def test_a_lowest_cuda_version(provider: Renter) -> None:
 
 
 def test_countries_certificates_and_the_global_network(account: Launched, provider: Renter) -> None:
-    """The pod is where all of them hold, and nowhere else; nobody is asked for what cannot be."""
+    """The pod is where all of them hold, and nowhere else; an impossible request makes no call."""
     request = asked(countries=["fr", "cz"], compliance="iso-iec 27001", global_network=True)
     assert {offer.datacenter for offer in provider.offers(request)} == {"EU-CZ-1"}
     pod = rent(provider, request)
@@ -125,7 +125,7 @@ def test_a_template_says_what_the_job_does_not(account: Launched, provider: Rent
 
 
 def test_the_tier_of_a_network_volume(account: Launched, provider: Renter) -> None:
-    """A volume of the other tier is told with its own, before a pod."""
+    """A volume of the other tier is an error that names its tier, before a pod."""
     account.make_volume("data", "US-CA-2")
     wrong = asked(storage=Storage(network_volume="data", tier="high_performance"))
     with pytest.raises(ImpossibleRequest, match="'data' is standard, but the job asks for high_performance"):

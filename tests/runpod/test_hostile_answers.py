@@ -1,4 +1,4 @@
-"""Answers of RunPod, recorded and then damaged: each ends in a ProviderError, or in values that are what they say."""
+"""Answers of RunPod, recorded and then damaged: each ends in a ProviderError, or in values of the declared types."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ AnyProvider = RunPodProvider | RestProvider
 
 
 class Between:
-    """A server between a provider and the emulator: it notes what is answered, and later answers with ``damage`` of it.
+    """A server between a provider and the emulator: it records the answers, and later repeats them with ``damage``.
 
     An answer is found again by its method and path, for GraphQL by the beginning of the document.
     """
@@ -141,7 +141,7 @@ CALLS: dict[str, tuple[Callable[[AnyProvider, str], Any], Any]] = {
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether ``value`` is what ``hint`` says, down to the fields of dataclasses; numbers are finite."""
+    """Return whether ``value`` has the type ``hint``, down to the fields of dataclasses; numbers are finite."""
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
         return True
@@ -192,7 +192,7 @@ def damaged(body: bytes, chance: random.Random) -> bytes:
         spots = list(places(value))
     except (ValueError, AttributeError, TypeError):
         return chance.choice(NOT_JSON)
-    # What is near the root decides more, and there is less of it.
+    # Parts near the root decide more, and are fewer.
     for each, key in (
         [chance.choice(spots[:12]), chance.choice(spots)][: chance.choice((1, 2))] if spots else ()
     ):
@@ -252,7 +252,7 @@ def test_fields_are_what_they_are_taken_for(value: Any) -> None:
 
 
 def test_deep_answers_are_not_read() -> None:
-    """Whoever walks through one by recursion would not come back."""
+    """A recursive walk through one would not come back."""
     deep: Any = {}
     for _ in range(100_000):
         deep = {"data": deep}

@@ -93,7 +93,7 @@ def test_netrc_never_takes_the_place_of_the_key(
     monkeypatch: pytest.MonkeyPatch,
     entry: str,
 ) -> None:
-    """What ~/.netrc holds for other servers, or for every server, is not sent."""
+    """Entries of ~/.netrc for other servers, or for every server, are not sent."""
     netrc = tmp_path / "netrc"
     netrc.write_text(f"{entry} login someone password else\n")
     netrc.chmod(0o600)

@@ -31,7 +31,7 @@ def test_a_burst_passes_at_once_and_then_the_rate_holds() -> None:
 
 @given(st.lists(st.floats(0, 5), max_size=60), st.integers(1, 5))
 def test_no_window_holds_more_than_burst_and_rate_allow(pauses: list[float], burst: int) -> None:
-    """However calls come, any stretch of time sees at most the burst and what the rate adds."""
+    """However calls come, any stretch of time sees at most the burst and the calls that the rate adds."""
     clock = Clock()
     made = bucket(clock, rate=2.0, burst=burst)
     passed = []
@@ -81,7 +81,7 @@ def test_a_hold_stops_everybody_for_as_long_as_is_sensible() -> None:
 
 
 def test_what_is_left_of_a_window_is_spread_over_its_rest() -> None:
-    """The first half of a window passes as it comes; then what is left lasts until the window ends, and no longer."""
+    """The first half of a window passes as it comes; the rest lasts until the window ends, and no longer."""
     clock = Clock()
     made = bucket(clock, rate=10.0, burst=60)
     for left in range(59, 30, -1):

@@ -65,7 +65,7 @@ def test_a_run_over_rest_by_choice(account: Launched, project: Path, rpd_run: Rp
 
 
 def test_a_run_after_the_end_of_graphql(account: Launched, project: Path, rpd_run: RpdRun) -> None:
-    """With the default setting a retired GraphQL is told once, and the run passes."""
+    """With the default setting a retired GraphQL is reported once, and the run passes."""
     account.inject({"kind": "gone", "match": {"face": "graphql"}})
     result = rpd_run(project)
     check_passed(result)

@@ -56,7 +56,7 @@ def make(account: Launched) -> Iterator[Make]:
     "lifecycle", ["sdk", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("rest", "auto"))]
 )
 def test_all_that_is_asked_of_runpod(lifecycle: Lifecycle, make: Make, account: Launched) -> None:
-    """From the key to the bill; what is lost (spot, the balance) is said once."""
+    """From the key to the bill; the losses (spot, the balance) are reported once."""
     said: list[str] = []
     provider = make(lifecycle, said)
     assert provider.account().balance_usd is None
@@ -123,7 +123,7 @@ def keep(pod):
 
 
 def test_every_command(clean_emulator: Launched, rpd_run: RpdRun, tmp_path: Path) -> None:
-    """A run, and what looks after its pod: each says at most once what is lost, and none needs GraphQL."""
+    """A run, and the commands for its pod: each reports at most once what is lost, and none needs GraphQL."""
     clean_emulator.inject({"kind": "gone", "match": {"face": "graphql"}})
     (tmp_path / "rpd.toml").write_text('lifecycle = "auto"\n')
     (tmp_path / "deploy_a.py").write_text(DEPLOY)

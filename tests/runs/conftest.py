@@ -1,4 +1,4 @@
-"""Whole runs: projects made of text, one emulator for all of them, and what to wait for."""
+"""Whole runs: projects made of text, one emulator for all of them, and helpers that wait."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.files import write_files
 
 
 def write_project(folder: Path, files: dict[str, str]) -> Path:
-    """Write a project: file name to (indented) text. It is a root folder of its own."""
+    """Write a project: file name to (indented) text. Its folder is the root folder."""
     return write_files(folder, {"rpd.toml": "", **files})
 
 
@@ -26,7 +26,7 @@ def events(run_dir: Path, *names: str) -> list[dict[str, Any]]:
 
 
 def run_dir_of(project: Path) -> Path | None:
-    """Return the only run folder of a project, None if there is none yet."""
+    """Return the only run folder of a project, None before there is one."""
     folders = list((project / "rpd-runs").glob("2*/"))
     assert len(folders) <= 1
     return folders[0] if folders else None
@@ -45,7 +45,7 @@ def project(tmp_path: Path) -> Callable[[dict[str, str]], Path]:
 
 @pytest.fixture
 def cold(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have ``rpd`` started by an interpreter of its own: it has imported nothing, and inherits ignored signals."""
+    """Have ``rpd`` started by a fresh interpreter: it has imported nothing, and inherits ignored signals."""
     monkeypatch.setattr(RpdRun, "start_process", staticmethod(start_interpreter))
 
 

@@ -1,4 +1,4 @@
-"""Images that bring no SSH server, or hide what the pod was created with: whole runs, over both APIs."""
+"""Images without an SSH server, or that hide the pod's creation variables: whole runs, over both APIs."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def download() -> Iterator[str]:
 
 
 def said(result: RunResult) -> str:
-    """Return what the job's command printed, once it is known to have passed."""
+    """Return the output of the job's command, once it is known to have passed."""
     assert result.exit_code == 0, result.out + result.err
     assert result.run_dir is not None
     [log] = result.run_dir.rglob("output.log")
@@ -101,7 +101,7 @@ def test_a_user_who_is_not_root_and_a_server_that_has_to_be_fetched(
 
 
 def test_no_way_to_get_a_server(run: Callable[..., RunResult], clean_emulator: Launched) -> None:
-    """It is told in seconds, with what was tried, on two pods; and nobody is asked to wait out the time for booting."""
+    """The error comes in seconds, lists the attempts, on two pods; the time for booting is not waited out."""
     clean_emulator.add_image("team/nothing", lacks=["curl", "wget", "python3"])
     result = run("team/nothing")
     [report] = result.reports
@@ -116,7 +116,7 @@ def test_no_way_to_get_a_server(run: Callable[..., RunResult], clean_emulator: L
 def test_an_image_that_starts_no_server_is_told_of_early(
     run: Callable[..., RunResult], clean_emulator: Launched
 ) -> None:
-    """With ``ssh="image"`` nobody knows what the container does; so its log is shown, and what may help."""
+    """With ``ssh="image"`` the container's acts are unknown; so its log is shown, with advice."""
     clean_emulator.add_image("team/mute", command=["sh", "-c", "echo loading the model; sleep 1000"])
     result = run("team/mute", 'ssh="image"', "--ssh-ready-timeout-sec", "3")
     assert result.exit_code == 1
@@ -158,7 +158,7 @@ IMAGES: dict[str, dict[str, object]] = {
 def test_every_image_over_every_interface(
     traits: dict[str, object], interface: str, run: Callable[..., RunResult], clean_emulator: Launched
 ) -> None:
-    """Quotes, backslashes and blanks in the start command and the environment arrive as they were written."""
+    """Quotes, backslashes and blanks in the start command and the environment arrive unchanged."""
     if interface == "retired":
         clean_emulator.inject({"kind": "gone", "match": {"face": "graphql"}})
     clean_emulator.add_image("team/any", **traits)

@@ -20,7 +20,7 @@ FINE = f"{HEAD}@rpd.job(gpu=Gpu('NVIDIA RTX A4000'))\ndef fit(pod): pod.run('tru
 
 @dataclass(frozen=True)
 class Mistake:
-    """Files and arguments that are wrong; the exit code, and what the error must say: what, where, what to do."""
+    """Files and arguments that are wrong; the exit code, and the required texts of the error: what, where, remedy."""
 
     exit_code: int
     says: tuple[str, ...]
@@ -208,7 +208,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
 def test_mistake(mistake: Mistake, rpd: RpdRun, project: Project) -> None:
-    """A mistake ends with its exit code and an error that says what, where and what to do; nothing is left behind."""
+    """A mistake ends with its exit code and an error that names mistake, place and remedy; nothing is left behind."""
     folder = project({"deploy_x.py": mistake.deploy, **mistake.files})
     home = folder / "home"
     env: dict[str, str | None] = {"RUNPOD_API_KEY": None, "HOME": str(home), **mistake.env}

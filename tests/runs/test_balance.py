@@ -56,7 +56,7 @@ def fit(pod):
 def test_little_credit_is_told_while_the_run_goes_on(
     emulator: Launched, project: Callable[[dict[str, str]], Path], rpd: RpdRun
 ) -> None:
-    """With credit for less than ten minutes the run says so, once, and goes on."""
+    """With credit for less than ten minutes the run says so, once, and continues."""
     folder = project({"rpd.toml": RPD_TOML, "conftest.py": HEARS, "deploy_fit.py": WAITS_FOR_THE_NOTICE})
     rate = 0.25  # of the pod, or less: at more the account may not rent it
     emulator.set_balance(rate)

@@ -1,4 +1,4 @@
-"""Whose doing it was: what this machine, the job or the user did is told so, and rents no further pod."""
+"""Causes: failures of this machine, the job or the user are reported as theirs, and rent no further pod."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_a_new_error_rents_nothing_again_unless_it_says_so() -> None:
     """Only the classes listed here are the platform's doing; the default is the job's."""
     for module in walk_packages(rpd.__path__, "rpd."):
         if ".guest.tools." not in module.name and not module.name.endswith("__main__"):
-            import_module(module.name)  # any may have errors of its own
+            import_module(module.name)  # any may have its own errors
 
     def classes(base: type[RpdError]) -> Iterator[type[RpdError]]:
         yield base

@@ -1,4 +1,4 @@
-"""Checkpoints of whole runs: they come home whole, and are there again where the job goes on."""
+"""Checkpoints of whole runs: they arrive complete, and are put back when the job continues."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def check_that_it_went_on(report: NodeReport) -> None:
     assert 1 <= began[-1] <= 20
     last = [line.step for line in lines if "n" in line.values][-(40 - int(began[-1])) :]
     assert last == list(range(int(began[-1]) + 1, 41))
-    # What a pod that is gone had measured last may never have been heard.
+    # The last measurements of a pod that is gone may never have arrived.
     heard = series.read(Path(report.folder) / series.SERIES_FILE)["n"]
     assert all(step < began[-1] + 1 for step in set(range(1, 41)) - set(heard))
     (folder,) = (Path(report.folder) / "checkpoints").iterdir()
@@ -112,7 +112,7 @@ def test_a_resumed_run_goes_on_from_it_on_a_fresh_pod(
 def test_a_resumed_run_goes_on_saving_on_the_same_pod(
     rpd: RpdRun, project: Project, emulator: Launched
 ) -> None:
-    """The command that went on is followed, nothing is put back over what it saves, and copies go on."""
+    """The command that kept running is followed, nothing is put back over its files, and copies continue."""
     slow = COUNTING.replace("last=$((n ? 40 : 20))", "last=40").replace("sleep 0.05", "sleep 0.3")
     folder = project({"deploy_a.py": slow})
     process = started_with_a_copy(rpd, folder)

@@ -18,7 +18,7 @@ Project = Callable[[dict[str, str]], Path]
 
 
 def test_init_then_run(rpd: RpdRun, tmp_path: Path) -> None:
-    """What ``rpd init`` writes collects, runs dry and runs on the emulator; it is never written over."""
+    """The files of ``rpd init`` collect, run dry and run on the emulator; they are never written over."""
     made = rpd(tmp_path, "first", command="init")
     assert made.exit_code == 0, made.err
     written = [".rpdignore", "conftest.py", "deploy_first.py", "rpd.toml"]
@@ -65,7 +65,7 @@ def test_an_emulator_of_ones_own(rpd: RpdRun, project: Project) -> None:
 
 
 def test_pods_are_listed_and_stopped(rpd: RpdRun, project: Project, emulator: Launched) -> None:
-    """``rpd ps`` lists what runs and costs; ``rpd stop`` takes an id, a name or the beginning of one, and wants it clear."""
+    """``rpd ps`` lists running pods and their cost; ``rpd stop`` takes an id, a name or an unambiguous prefix."""
     folder = project(
         {"deploy_x.py": """
             import rpd
@@ -94,7 +94,7 @@ def test_pods_are_listed_and_stopped(rpd: RpdRun, project: Project, emulator: La
 
 
 def test_help_names_every_command(rpd: RpdRun, tmp_path: Path) -> None:
-    """Bare ``rpd`` prints help and starts nothing; each command it names has help of its own."""
+    """Bare ``rpd`` prints help and starts nothing; each command it names has its own help."""
     bare = rpd(tmp_path, command="")
     assert bare.exit_code == 0
     names = re.findall(r"^  rpd ([a-z]\S*)", bare.out, re.MULTILINE)

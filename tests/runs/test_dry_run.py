@@ -48,14 +48,14 @@ def dry(rpd: RpdRun, folder: Path, *args: str, **env: str) -> RunResult:
 
 
 def left_behind(folder: Path) -> set[str]:
-    """Return what is new in a project, without caches (outcomes of nodes without a pod are remembered)."""
+    """Return the new files of a project, without caches (outcomes of nodes without a pod are remembered)."""
     files = {path.relative_to(folder) for path in folder.rglob("*")}
     caches = ("__pycache__", ".rpd_cache")
     return {path.name for path in files if path.parts[0] not in caches} - {"rpd.toml", "deploy_x.py"}
 
 
 def test_it_tells_the_plan(rpd: RpdRun, project: Project) -> None:
-    """Request, offers in order with prices, steps, release and worst case of each node are told; podless jobs run."""
+    """It shows request, offers in order with prices, steps, release and worst case of each node; podless jobs run."""
     folder = project({"deploy_x.py": DEPLOY, "train.py": ""})
     result = dry(rpd, folder)
     assert result.exit_code == 0, result.out + result.err
@@ -113,7 +113,7 @@ def test_user_code_reaches_nothing(rpd: RpdRun, project: Project) -> None:
 
 
 def test_mistakes_show_up(rpd: RpdRun, project: Project) -> None:
-    """A dry run finds what would go wrong on this side: a path that does not exist, an exception, a wrong argument."""
+    """A dry run finds local mistakes: a path that does not exist, an exception, a wrong argument."""
     folder = project(
         {
             "deploy_x.py": """
@@ -193,7 +193,7 @@ def test_ctrl_c_in_a_job_ends_it(rpd: RpdRun, project: Project) -> None:
 
 
 def test_ctrl_c_between_jobs_ends_it(rpd: RpdRun, project: Project) -> None:
-    """Ctrl-C outside of a job's code is no internal error, and nothing is said of pods, of which there are none."""
+    """Ctrl-C outside of a job's code is no internal error, and pods are not mentioned, since a dry run has none."""
     hook = "def rpd_dry_run_node(node):\n    raise KeyboardInterrupt\n"
     result = dry(rpd, project({"deploy_x.py": DEPLOY, "train.py": "", "conftest.py": hook}))
     assert (result.exit_code, result.err) == (2, "rpd: interrupted\n")

@@ -48,7 +48,7 @@ def untouched(emulator: Launched) -> Iterator[Launched]:
 
 
 def left(folder: Path) -> set[str]:
-    """Return what is in a project besides what the test wrote and caches."""
+    """Return the files in a project other than those the test wrote and caches."""
     return {path.name for path in folder.iterdir()} - {
         "rpd.toml",
         "deploy_x.py",
@@ -60,7 +60,7 @@ def left(folder: Path) -> set[str]:
 def test_it_tells_what_could_be_had_now(
     rpd: RpdRun, deploy: Callable[..., Path], untouched: Launched, registry: str
 ) -> None:
-    """Each node tells its offers with price and stock, what is too dear, and its image; the end counts the nodes."""
+    """Each node shows its offers with price and stock, those too dear, and its image; the end counts the nodes."""
     gpus = f"gpu=Gpu('{L4}', '{A4000}', max_price_usd=0.4)"
     folder = deploy(
         job(registry, fields=gpus),
@@ -106,7 +106,7 @@ def test_what_is_sold_out_says_so(
 def test_the_worst_case_is_at_live_prices(
     rpd: RpdRun, deploy: Callable[..., Path], untouched: Launched, registry: str
 ) -> None:
-    """An hour at what RunPod asks for now, in both clouds where both may serve; no cap of money is reached."""
+    """An hour at RunPod's present prices, in both clouds if both may serve; no cap of money is reached."""
     result = rpd(deploy(job(registry, fields=f"gpu=Gpu('{H100}')")), "--dry-run=live", "-q")
     # 45 minutes and 15 for coming up; $3.29 is the emulator's price, and disks cost a little.
     assert re.search(r"^deploy_x.py::fit  \$3\.(29|30)  in stock$", result.out, re.MULTILINE)
@@ -119,7 +119,7 @@ def test_the_worst_case_is_at_live_prices(
 def test_too_little_credit_stops_nothing(
     rpd: RpdRun, deploy: Callable[..., Path], untouched: Launched, registry: str, usd: float, says: str
 ) -> None:
-    """Credit that would not do is a word, and the plan is told all the same."""
+    """Too little credit is a notice, and the plan is still shown."""
     untouched.set_balance(usd)
     result = rpd(deploy(job(registry, fields=f"gpu=Gpu('{L4}')")), "--dry-run=live")
     assert result.exit_code == 0
@@ -130,7 +130,7 @@ def test_too_little_credit_stops_nothing(
 def test_an_image_that_is_not_there(
     rpd: RpdRun, deploy: Callable[..., Path], untouched: Launched, registry: str
 ) -> None:
-    """A tag that the registry does not have is told once for the run, and of nodes that ask for the same pod once."""
+    """A tag that the registry lacks is reported once for the run, and once for nodes that ask for the same pod."""
     jobs = [job(registry, name=name, tag="thare", fields=f"gpu=Gpu('{L4}')") for name in ("a", "b")]
     result = rpd(deploy(*jobs), "--dry-run=live")
     missing = f"{registry} has no team/image:thare"
@@ -144,7 +144,7 @@ def test_an_image_that_is_not_there(
 def test_a_network_volume(
     rpd: RpdRun, deploy: Callable[..., Path], untouched: Launched, registry: str
 ) -> None:
-    """A volume is told with its data centre, which the offers are confined to; one that is not there is an error."""
+    """A volume is shown with its data centre, to which the offers are confined; a missing one is an error."""
     fields = f"gpu=Gpu('{L4}'), storage=Storage(network_volume='data')"
     folder = deploy(job(registry, fields=fields))
     headers = {"Authorization": f"Bearer {untouched.api_key}"}
@@ -167,7 +167,7 @@ def test_a_network_volume(
 def test_a_job_reaches_nothing_while_rpd_asks(
     rpd: RpdRun, deploy: Callable[..., Path], untouched: Launched, registry: str
 ) -> None:
-    """A job can open no connection, to RunPod neither; a pod that only its code asks for is looked at all the same."""
+    """A job can open no connection, not even to RunPod; a pod that only its code asks for is still looked up."""
     address = urlsplit(untouched.base_url)
     connects = f"import socket; socket.create_connection(('{address.hostname}', {address.port}))"
     rents = f"""
@@ -198,7 +198,7 @@ def test_only_reads_reach_runpod(
 
 @contextmanager
 def _recorded(base_url: str) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
-    """Stand between a client and an API; yield the address to ask at, and what was asked: method, path, body."""
+    """Stand between a client and an API; yield the address to call, and the calls: method, path, body."""
     sent: list[tuple[str, str, str]] = []
 
     class Between(Quiet):
@@ -278,7 +278,7 @@ def test_an_api_that_does_not_answer(
 def test_nobody_at_the_address(
     rpd: RpdRun, deploy: Callable[..., Path], emulator: Launched, registry: str
 ) -> None:
-    """An address where nobody listens is one line."""
+    """An address without a server is one line."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     folder = deploy(job(registry, fields=f"gpu=Gpu('{L4}')"))
@@ -291,14 +291,14 @@ def test_nobody_at_the_address(
 @pytest.mark.parametrize("value", ["liv", "", "yes"])
 @pytest.mark.parametrize("command", ["run", ""])
 def test_a_wrong_value(rpd: RpdRun, deploy: Callable[..., Path], value: str, command: str) -> None:
-    """Anything but ``live`` is an error of usage, with what was meant."""
+    """Anything but ``live`` is a usage error, with a suggestion."""
     result = rpd(deploy("@rpd.job\ndef local(): ...\n"), f"--dry-run={value}", command=command)
     assert (result.exit_code, result.out) == (4, "")
     assert f"expected --dry-run or --dry-run=live, got --dry-run={value}; did you mean" in result.err
 
 
 def test_it_excludes_an_emulator(rpd: RpdRun, deploy: Callable[..., Path]) -> None:
-    """``--local`` would look at an account that nobody pays for."""
+    """``--local`` would look at an account that no one pays for."""
     result = rpd(deploy("@rpd.job\ndef local(): ...\n"), "--dry-run=live", "--local")
     assert result.exit_code == 4
     assert "--local and --dry-run exclude each other" in result.err

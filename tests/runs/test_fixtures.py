@@ -43,7 +43,7 @@ def created(result: RunResult) -> int:
 
 @dataclass(frozen=True)
 class Scoped:
-    """What became of the nodes of one folder, whose pod has a scope of its own."""
+    """The results of the nodes of one folder, whose pod has another scope."""
 
     reports: list[NodeReport]
     pods: Counter[str]
@@ -210,7 +210,7 @@ def test_every_teardown_runs_though_others_raise(rpd: RpdRun, project: Project, 
 
 
 def test_gpu_is_overridden_and_parametrized(rpd: RpdRun, project: Project, emulator: Launched) -> None:
-    """The fixture ``gpu`` decides what is rented: from a conftest, a direct parameter, an id as text, or None."""
+    """The fixture ``gpu`` decides the rented type: from a conftest, a direct parameter, an id as text, or None."""
     folder = project(
         {
             "deploy_a.py": """

@@ -1,4 +1,4 @@
-"""A full disk on this machine: pods go on and are released, nothing new starts, and what can be kept is kept."""
+"""A full disk on this machine: pods run on and are released, nothing new starts, and files are kept if possible."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def project(tmp_path: Path, small_disk: Path) -> Callable[[str], Path]:
 
 
 def settled(result: RunResult, runs: Path) -> Path:
-    """Return the run folder after looking at what has to hold whatever was full."""
+    """Check the facts that hold whatever was full; return the run folder."""
     text = result.out + result.err
     assert "Traceback" not in text, text
     assert "internal error" not in text, text
@@ -67,7 +67,7 @@ def settled(result: RunResult, runs: Path) -> Path:
 def test_a_log_that_finds_no_room_is_fetched_once_there_is_some(
     rpd: RpdRun, project: Callable[[str], Path], small_disk: Path, emulator: Launched
 ) -> None:
-    """The command goes on, the person is told, no second node starts, and in the end the log is whole."""
+    """The command keeps running, a notice appears, no second node starts, and in the end the log is complete."""
     body = """
     pod.run("mkdir out; echo r > out/r; echo first")
     fill()

@@ -19,7 +19,7 @@ import rpd
 @rpd.mark.parametrize("n", range(6))
 def fit(pod, n): ...
 """
-# What a user waits some seconds for, a test need not.
+# Times that a user waits some seconds for, a test need not.
 HASTY = """
 import rpd.lease.boot as boot, rpd.lease.lease as lease
 boot.FIRST_LOOK_SECONDS, boot.MOST_RESTARTS = 0.2, 1
@@ -46,7 +46,7 @@ def test_a_bad_image_fails_a_sweep_early(
     tmp_path: Path,
     clean_emulator: Launched,
 ) -> None:
-    """Nobody waits out ssh_ready_timeout (15 minutes): every node says what was seen, and no pod is rented in vain."""
+    """ssh_ready_timeout (15 minutes) is not waited out: every node shows the reason, and no pod is rented in vain."""
     if fault:
         clean_emulator.inject({"kind": fault})
     folder = write_project(

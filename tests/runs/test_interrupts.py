@@ -46,7 +46,7 @@ def has_event(folder: Path, event: str) -> bool:
 
 
 def assert_interrupted(result: RunResult, emulator: Launched, signal_name: str) -> None:
-    """No pod is left, the code is 2, the screen says what goes on, and the run's file says why it ended."""
+    """Assert that no pod is left, the code is 2, and screen and run file give the reason."""
     assert result.exit_code == 2, result.out + result.err
     assert emulator.pods() == []
     assert f"{signal_name}: starting nothing new" in result.out + result.err
@@ -59,7 +59,7 @@ def assert_interrupted(result: RunResult, emulator: Launched, signal_name: str) 
 def test_while_a_command_runs(
     number: signal.Signals, rpd: RpdRun, project: Project, emulator: Launched
 ) -> None:
-    """The command is ended, what it left is pulled, the pod released; the next node never starts."""
+    """The command is ended, its files are pulled, the pod released; the next node never starts."""
     folder = project({"deploy_a.py": WORKS})
     process = rpd.start(folder)
     wait_until(lambda: has_output(folder, "deploy_a.fit-n1", "started"), what="the command's output")
@@ -120,7 +120,7 @@ def test_every_finalizer_runs(rpd: RpdRun, project: Project, emulator: Launched)
 
 
 def test_a_keyboard_interrupt_in_a_fixture(rpd: RpdRun, project: Project) -> None:
-    """Raised by a fixture itself it ends the run like Ctrl-C: what was set up is torn down, and nothing else starts."""
+    """Raised by a fixture it ends the run like Ctrl-C: earlier set-ups are torn down, and nothing else starts."""
     text = FINALIZED.replace(
         "def own(narrower, pod):\n    yield", "def own(narrower):\n    raise KeyboardInterrupt"
     )
@@ -137,7 +137,7 @@ def test_a_keyboard_interrupt_in_a_fixture(rpd: RpdRun, project: Project) -> Non
 def test_under_nohup_a_run_outlives_its_terminal(
     cold: None, rpd: RpdRun, project: Project, emulator: Launched
 ) -> None:
-    """Where SIGHUP is ignored from the start, the run goes on to its own end."""
+    """If SIGHUP is ignored from the start, the run continues to its end."""
     folder = project({"deploy_a.py": WORKS.replace("sleep 300", "sleep 1")})
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -152,7 +152,10 @@ def test_under_nohup_a_run_outlives_its_terminal(
 
 
 def test_ctrl_c_while_a_run_drains(rpd: RpdRun, project: Project, emulator: Launched) -> None:
-    """A failure under -x starts nothing new and says so at once; Ctrl-C then ends what runs, and is why it ended."""
+    """A failure under -x starts nothing new and says so at once.
+
+    Ctrl-C then ends running nodes, and is the reason.
+    """
     text = WORKS.replace('"mkdir out;', '("exit 3;" if n == 1 else "") + "mkdir out;')
     folder = project({"deploy_a.py": text})
     process = rpd.start(folder, "-x", "-n", "2")
@@ -283,7 +286,10 @@ def kill(process: Running) -> None:
 
 
 def test_killed_then_reaped(rpd: RpdRun, project: Project, emulator: Launched) -> None:
-    """What a SIGKILL leaves is found and deleted by ``rpd gc --yes``; pods of others, and of living runs, are not touched."""
+    """Pods left by a SIGKILL are deleted by ``rpd gc --yes``.
+
+    Those of others, and of living runs, are not touched.
+    """
     folder = project({"deploy_a.py": WORKS})
     process = rpd.start(folder, "-n", "2")
     for name in ("deploy_a.fit-n1", "deploy_a.fit-n2"):

@@ -1,4 +1,4 @@
-"""Keys and passwords in a project: what is not sent is told, and the file of a secret never is."""
+"""Keys and passwords in a project: unsent files are reported, and the file of a secret is never sent."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Limits of the account: those that a run's own pods use up are waited for, those of others are told."""
+"""Limits of the account: those that a run's own pods use up are waited for, those of others are reported."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_limit_that_own_nodes_use_up_is_waited_for(
 def test_a_limit_that_nobody_here_uses_up_is_told(
     rpd: RpdRun, project: Project, limited: Launched, limit: int
 ) -> None:
-    """Where no other node goes on, or all that do wait themselves, the run stops and says why."""
+    """If no other node is running, or all that run wait themselves, the run stops and gives the reason."""
     limited.set_limits(pods=limit)
     result = rpd(project({"deploy_a.py": SECOND_POD}), "-n", "2")
     assert result.exit_code == 1
@@ -87,7 +87,7 @@ def test_a_limit_that_nobody_here_uses_up_is_told(
 
 @pytest.mark.parametrize("lifecycle", ["sdk", "rest"])
 def test_a_role_that_may_not_rent(rpd: RpdRun, project: Project, limited: Launched, lifecycle: str) -> None:
-    """It is told once, in RunPod's words, and not tried again by eight nodes."""
+    """It is reported once, in RunPod's words, and not tried again by eight nodes."""
     limited.set_role("basic")
     result = rpd(project({"deploy_a.py": SWEEP}), env={"RPD_LIFECYCLE": lifecycle})
     assert result.exit_code == 1

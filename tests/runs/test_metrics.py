@@ -1,4 +1,4 @@
-"""Metrics of whole runs: heard while commands run, kept, shown; what plugins prune by them; what a kill does to them."""
+"""Metrics of whole runs: read while commands run, kept, shown; pruning by plugins; the effects of a kill."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def rpd_prune(node, name, step, value):
 def test_numbers_of_running_commands_are_kept_and_end_what_a_plugin_prunes(
     rpd: RpdRun, project: Project, emulator: Launched
 ) -> None:
-    """A pruned node is no failure: its files are pulled, its pod goes on with the next node, every report says so."""
+    """A pruned node is no failure: its files are pulled, its pod takes the next node, every report says so."""
     folder = project({"deploy_a.py": DEPLOY, "conftest.py": PRUNING})
     result = rpd(folder, "--junitxml", "junit.xml", "-ru")
     assert result.exit_code == 0, result.out + result.err
@@ -125,7 +125,7 @@ def rpd_metric(node, name, step, value):
 def test_no_value_is_lost_or_doubled_when_the_driver_is_killed_and_ssh_breaks(
     rpd: RpdRun, project: Project, emulator: Launched, after_bytes: int
 ) -> None:
-    """The file holds each value once; plugins hear the whole story of a node in the new process."""
+    """The file holds each value once; plugins get the whole story of a node in the new process."""
     folder = project({"deploy_a.py": LONG, "conftest.py": HEARING})
     heard = [folder / f"heard-n{n}.txt" for n in (1, 2)]
     start_and_kill(

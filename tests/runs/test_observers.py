@@ -57,12 +57,12 @@ def after(): ...
 
 
 def test_every_hook_either_decides_or_observes() -> None:
-    """A new hook is an observer or is listed here as a decider: what it raises must be somebody's choice."""
+    """A new hook is an observer or is listed here as a decider: the handling of its exceptions must be a choice."""
     assert hook_names() - observer_names() == DECIDERS
 
 
 def test_all_of_them_raise(rpd: RpdRun, tmp_path: Path, clean_emulator: Launched) -> None:
-    """The run is what it would have been: passed, pulled, recorded, released. Each hook is reported once."""
+    """The run is unaffected: passed, pulled, recorded, released. Each hook is reported once."""
     text = WORKS.replace("BODY", 'pod.run("true")')
     folder = write_project(tmp_path / "p", {"deploy_a.py": text, "conftest.py": RAISING})
     result = rpd(folder)
@@ -161,7 +161,7 @@ def test_a_timeout_comes_although_a_notice_raised(rpd: RpdRun, tmp_path: Path) -
 
 
 class Heard:
-    """An observer that keeps what it hears."""
+    """An observer that keeps its calls."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -171,7 +171,7 @@ class Heard:
 
 
 class Wrapping:
-    """A wrapper that raises before, after, or on both sides of what it wraps; or yields once too often."""
+    """A wrapper that raises before, after, or on both sides of the wrapped function; or yields once too often."""
 
     def __init__(self, *where: str) -> None:
         self.where = where
@@ -201,7 +201,7 @@ def _told(manager: PluginManager, *texts: str) -> list[str]:
     [("before", "OSError: before"), ("after", "OSError: after"), ("twice", "more than once")],
 )
 def test_wrappers_are_guarded_too(where: str, said: str) -> None:
-    """What a wrapper of an observer wraps is called whatever becomes of the wrapper."""
+    """The wrapped function is called whatever becomes of the wrapper."""
     manager = make_plugin_manager()
     manager.register(Wrapping(where), "wrapping")
     texts = _told(manager, "one", "two")
@@ -212,7 +212,7 @@ def test_wrappers_are_guarded_too(where: str, said: str) -> None:
 
 
 def test_a_library_is_not_to_blame(tmp_path: Path) -> None:
-    """The place that is told is the plugin's own line, not the line of what it called."""
+    """The reported place is the plugin's own line, not that of the function it called."""
 
     class Calls:
         def rpd_notice(self) -> None:

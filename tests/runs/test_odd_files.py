@@ -108,7 +108,7 @@ def test_a_current_folder_that_is_gone(tmp_path: Path) -> None:
 
 
 def test_a_run_folder_is_for_its_owner_alone(project: Project, rpd: RpdRun) -> None:
-    """Logs, secrets that were too short to be masked, and keys are nobody else's business."""
+    """Logs, secrets that were too short to be masked, and keys are for the owner only."""
     folder = project({"deploy_x.py": "import rpd\n\n@rpd.job(gpu=None)\ndef fit(pod): pod.run('true')\n"})
     before = os.umask(0)
     try:

@@ -227,7 +227,7 @@ def test_the_run_fails_and_leaves_no_pod(ended: Run) -> None:
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_outcome(ended: Run, name: str) -> None:
-    """A node has the outcome, the cause and the reason of what happened to it."""
+    """A node has the outcome, the cause and the reason of its fate."""
     outcome, cause, reason = EXPECTED[name]
     result = ended.result.report(name).result
     assert (result.outcome, result.cause) == (outcome, cause), result.reason
@@ -235,7 +235,10 @@ def test_outcome(ended: Run, name: str) -> None:
 
 
 def test_a_node_that_ran_out_of_memory_has_a_diagnosis(ended: Run) -> None:
-    """What the kernel and the GPU said is in the folder of the node; its manifest names its run and its files."""
+    """The messages of the kernel and the GPU are in the folder of the node.
+
+    Its manifest names its run and its files.
+    """
     report = ended.result.report("out_of_memory")
     said = (Path(report.folder) / "diagnosis.log").read_text(encoding="utf-8")
     assert "the command ended with exit code 1" in said
@@ -291,7 +294,7 @@ def test_podless_jobs_have_folder_and_metrics(ended: Run) -> None:
 
 
 def test_artifacts_after_the_failing_line_are_pulled(ended: Run) -> None:
-    """What the job would have pulled after the line that failed is pulled all the same."""
+    """Paths that the job would have pulled after the failing line are pulled."""
     for name, files in {"salvaged_after_a_command": ("late/b", "copy/b"), "salvaged": ("early/a",)}.items():
         folder = Path(ended.result.report(name).folder) / "artifacts"
         for file in files:

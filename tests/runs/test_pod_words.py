@@ -1,4 +1,4 @@
-"""The other verbs of a pod than commands: secrets as files, the environment, what stays there, marks."""
+"""Methods of a pod other than commands: secrets as files, the environment, kept files, marks."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def ended(_shared_emulator: Launched, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def test_the_outcomes(ended: Run) -> None:
-    """The node without its data is told and not run; the other does all it says; a file to source must be there."""
+    """The node without its data is reported and not run; the other does its work; a file to source must exist."""
     assert outcomes(ended.result) == {
         "words[seed7]": "passed",
         "after": "passed",
@@ -135,7 +135,7 @@ def test_secrets_are_files_on_the_pod(ended: Run) -> None:
 
 
 def test_what_stays_in_a_tree(ended: Run) -> None:
-    """``keep`` leaves what it names alone, and nothing else; ``delete=False`` adds; ``ignored`` sends all."""
+    """``keep`` leaves the named paths alone, and nothing else; ``delete=False`` adds; ``ignored`` sends all."""
     log = (Path(ended.result.report("words[seed7]").folder) / "output.log").read_text()
     begin = log.index("./.venv/it")
     files, _, workspace = log[begin:].partition("./sub/.venv/it\n")

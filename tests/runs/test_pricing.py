@@ -1,4 +1,4 @@
-"""What is told before a run is a ceiling: pods are priced as they will be asked for, and nothing dearer is rented."""
+"""The price shown before a run is a ceiling: pods are priced as they will be requested, and none dearer is rented."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def worst_cases(rpd: RpdRun, folder: Path, *args: str, command: str = "collect")
 
 
 def test_a_gpu_fixture_is_priced_everywhere(rpd: RpdRun, project: Project, emulator: Launched) -> None:
-    """Lists, estimates, dry runs and the question all tell what the fixture will ask for, not what the job says."""
+    """Lists, estimates, dry runs and the question all show the fixture's request, not the job's."""
     folder = project({"deploy_x.py": DEPLOY, "conftest.py": H100_FIXTURE})
     for command in ("collect", "estimate"):
         assert list(worst_cases(rpd, folder, command=command).values()) == [AN_HOUR] * 3
@@ -125,7 +125,7 @@ FIXTURES = {
 
 @pytest.mark.parametrize("name", FIXTURES)
 def test_what_decides_about_the_pod_is_found_out(rpd: RpdRun, project: Project, name: str) -> None:
-    """Fixtures that can be called are; where nobody can know the pod, the cap is the price and the reason is told."""
+    """Callable fixtures are called; if the pod cannot be known, the cap is the price and the reason is shown."""
     conftest, expected, flags = FIXTURES[name]
     deploy = DEPLOY.replace('@rpd.mark.parametrize("seed", range(3))\n', "").replace("pod, seed", "pod")
     folder = project({"deploy_x.py": deploy, "conftest.py": f"import rpd\n\n{conftest}"})
@@ -185,7 +185,7 @@ def none(): ...
 
 
 def test_every_pod_of_a_job_is_priced(rpd: RpdRun, project: Project) -> None:
-    """A second pod is counted, for its own time to become ready too; what cannot be read is priced by the cap."""
+    """A second pod is counted, including its boot time; an unreadable request is priced by the cap."""
     folder = project({"deploy_x.py": PODS})
     per_hour = {"one": 0.25 * 0.75, "two": (0.25 + 0.49), "named": (0.25 + 3.29), "either": 3.29 + 0.25}
     expected = {**per_hour, "computed": 50.0, "passed_on": 50.0, "late": 0.25 * 0.75, "none": 0.0}
@@ -215,7 +215,7 @@ def gpu(request):
 
 
 def test_nothing_dearer_than_was_told_is_rented(rpd: RpdRun, project: Project, emulator: Launched) -> None:
-    """A fixture that changes its mind rents nothing; the error says what was told, what it asks for, and the way out."""
+    """A fixture that changes its mind rents nothing; the error has the old request, the new one, and the way out."""
     folder = project({"deploy_x.py": DEPLOY, "conftest.py": FICKLE})
     result = rpd(folder, "-k", "seed1")
     [report] = result.reports
@@ -232,7 +232,7 @@ def test_nothing_dearer_than_was_told_is_rented(rpd: RpdRun, project: Project, e
 
 
 def test_prices_that_rose_are_not_paid(rpd: RpdRun, project: Project, emulator: Launched) -> None:
-    """Offers that became dearer than the worst case since it was told are passed over."""
+    """Offers that became dearer than the announced worst case are passed over."""
     conftest = """
     import dataclasses
     import rpd
@@ -254,7 +254,7 @@ def test_prices_that_rose_are_not_paid(rpd: RpdRun, project: Project, emulator: 
 
 
 def test_attempts_share_what_was_told(rpd: RpdRun, project: Project, emulator: Launched) -> None:
-    """Another attempt has only what the ones before it left over."""
+    """Another attempt has only the money that the earlier ones left."""
     deploy = f"""
     import rpd
     from rpd import Budget, Gpu

@@ -78,7 +78,7 @@ def test_credentials_live_as_long_as_the_run(
 def test_wrong_credentials_are_refused_before_a_pod(
     image: str, rpd: RpdRun, tmp_path: Path, clean_emulator: Launched
 ) -> None:
-    """The registry's words, the place in the deploy file and what to look at; nothing is created."""
+    """The registry's words, the place in the deploy file and advice; nothing is created."""
     result = rpd(project(tmp_path, image), env={"WORD": "wrong"})
     assert result.exit_code == 4
     assert "deploy_a.py" in result.err
@@ -217,7 +217,7 @@ def test_a_public_image_is_asked_for_before_a_pod(
     tmp_path: Path,
     clean_emulator: Launched,
 ) -> None:
-    """What no host could run, or could hardly be worked on, is told while nothing bills yet."""
+    """An image that no host could run, or hardly be used, is reported before anything bills."""
     here = clean_emulator.base_url.removeprefix("http://")
     image = f"{here}/team/{'none' if traits is None else 'own'}:2"
     if traits is not None:

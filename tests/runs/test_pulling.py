@@ -1,4 +1,4 @@
-"""Where pulls land: in the node's artifacts, each path in a place of its own, and nothing older than the node."""
+"""Destinations of pulls: in the node's artifacts, each path in its own place, and no files older than the node."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ JOB = "@rpd.job(budget=rpd.Budget(cost_cap_usd=1))"
 
 
 def artifacts(report: NodeReport) -> dict[str, str]:
-    """Return what is in the artifacts folder of a node: name to text."""
+    """Return the artifacts of a node: name to text."""
     root = Path(report.folder) / "artifacts"
     return {
         path.relative_to(root).as_posix(): path.read_text()
@@ -32,7 +32,7 @@ def artifacts(report: NodeReport) -> dict[str, str]:
 def test_pulls_that_lead_out_or_meet_are_refused_at_the_call(
     rpd: RpdRun, project: Project, emulator: Launched, flags: tuple[str, ...]
 ) -> None:
-    """A dry run tells it before money is spent; a live run rents one pod each and keeps the results all the same."""
+    """A dry run reports it before money is spent; a live run rents one pod each and still keeps the results."""
     folder = project(
         {
             "deploy_a.py": f"""
@@ -127,7 +127,7 @@ def test_a_local_name_means_what_cp_would_make_of_it(
 
 
 def test_metrics_of_the_node_before_are_not_taken(rpd: RpdRun, project: Project, emulator: Launched) -> None:
-    """On a shared pod a node that wrote nothing has no metrics, whether it failed or not; what it wrote counts."""
+    """On a shared pod a node that wrote nothing has no metrics, whether it failed or not; its own values count."""
     folder = project(
         {
             "conftest.py": """
@@ -203,7 +203,7 @@ def test_the_newest_run_and_copies_of_its_artifacts(
 def test_jobs_that_read_what_commands_say_pass_a_dry_run(
     rpd: RpdRun, project: Project, emulator: Launched
 ) -> None:
-    """``stdout`` and ``read`` have what is on the pod; in a dry run, and past a failure, what ``dry`` says."""
+    """``stdout`` and ``read`` return the pod's data; in a dry run, and past a failure, the value of ``dry``."""
     folder = project(
         {
             "deploy_a.py": f"""

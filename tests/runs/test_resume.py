@@ -1,4 +1,4 @@
-"""Resuming: a run whose driver was killed ends as if nobody had disturbed it."""
+"""Resuming: a run whose driver was killed ends like an undisturbed one."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ FROM_TELEMETRY = re.compile(r"environment\.(packages|nvidia_smi)|result\.files\.
 
 
 def leaves(value: object, name: str = "") -> dict[str, object]:
-    """Return all that a manifest holds by dotted names; what may differ is only counted as being there."""
+    """Return all values of a manifest by dotted names; of those that may differ, only their presence."""
     pairs = (
         value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
     )
@@ -79,13 +79,13 @@ def leaves(value: object, name: str = "") -> dict[str, object]:
 
 
 def stories(run_dir: Path) -> list[dict[str, object]]:
-    """Return what each node's manifest holds, in the order of their ids."""
+    """Return the contents of each node's manifest, in the order of their ids."""
     manifests = [tomllib.loads(path.read_text(encoding="utf-8")) for path in run_dir.glob("*/manifest.toml")]
     return sorted(map(leaves, manifests), key=lambda story: str(story["node.id"]))
 
 
 def free_the_commands(emulator: Launched, folder: Path) -> None:
-    """Let the commands that wait on the pods go on, through the pods' own SSH."""
+    """Let the waiting commands on the pods continue, through the pods' own SSH."""
     run_dir = run_dir_of(folder)
     assert run_dir is not None
     from rpd.remote.ssh import connect
@@ -135,7 +135,7 @@ def test_a_killed_run_is_carried_on_to_the_manifest_an_undisturbed_one_writes(
 
 
 def test_steps_of_an_undisturbed_run_are_the_same(rpd: RpdRun, project: Project, emulator: Launched) -> None:
-    """The manifest of a run that was killed holds, field by field, what one left alone writes, but for times and money."""
+    """The manifest of a killed run equals, field by field, that of an undisturbed one, apart from times and money."""
     body = STEPS.replace("while [ ! -e go ]; do sleep 0.1; done; ", "")
     folder = project({"deploy_a.py": body})
     alone = rpd(folder, "-n", "2")
@@ -207,7 +207,7 @@ def test_a_pod_that_died_meanwhile_starts_its_node_afresh(
 
 
 def test_a_job_whose_steps_changed_is_told_so(rpd: RpdRun, project: Project, emulator: Launched) -> None:
-    """Another command in the place of one that was done is an error that says what to do, and the pod is released."""
+    """Another command in the place of a finished one is an error with advice, and the pod is released."""
     folder = project({"deploy_a.py": STEPS})
     start_and_kill(rpd, folder, emulator, lambda: logs_hold(folder, AWAITED))
     (folder / "deploy_a.py").write_text(STEPS.replace("echo first", "echo another"), encoding="utf-8")
@@ -269,7 +269,7 @@ def fit(pod, n):
 
 
 def test_damaged_journals_do_not_end_a_resume(rpd: RpdRun, project: Project, emulator: Launched) -> None:
-    """The files are named; nodes whose story is damaged begin again on a pod of their own, and the old pods go."""
+    """The files are named; nodes with a damaged story begin again on a new pod, and the old pods go."""
     folder = project({"deploy_a.py": HANGS_ONCE})
     start_and_kill(rpd, folder, emulator, lambda: logs_hold(folder, AWAITED))
     pods = {pod["id"] for pod in emulator.pods()}

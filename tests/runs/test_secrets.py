@@ -133,7 +133,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """Run jobs that do with their secrets what they should not, past a proxy that records every request."""
+    """Run jobs that misuse their secrets, past a proxy that records every request."""
     base = tmp_path_factory.mktemp("secrets")
     (base / "secret").write_text(FILE_SECRET, encoding="utf-8")
     folder = write_project(
@@ -152,7 +152,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 
 def test_commands_have_their_secrets(ended: Run) -> None:
-    """A command has every secret of its job in its environment, whole; nobody else on the pod has."""
+    """A command has every secret of its job in its environment, complete; no other process on the pod has."""
     assert outcomes(ended.result) == {
         "has_it[t]": "passed", "prints_it": "failed", "prints_it_in_pieces": "failed", "names_it": "failed",
         "keeps_it_from_others": "passed", "errs_with_it": "error",

@@ -1,4 +1,4 @@
-"""What jobs send: files into folders, and projects that change meanwhile."""
+"""Uploads of jobs: files into folders, and projects that change meanwhile."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_file_goes_into_a_folder_and_never_replaces_one(
 def test_run_folders_and_reports_in_the_project_are_not_sent(
     rpd: RpdRun, project: Project, emulator: Launched
 ) -> None:
-    """However the folder of runs is called: what a run writes does not grow what the next one sends."""
+    """Whatever the folder of runs is called, the files of one run do not grow the upload of the next."""
     folder = project(
         {
             "rpd.toml": 'runs_dir = "results"',
@@ -84,7 +84,7 @@ def test_run_folders_and_reports_in_the_project_are_not_sent(
 def test_a_log_that_grows_in_the_project_rents_no_other_pod(
     rpd: RpdRun, project: Project, emulator: Launched
 ) -> None:
-    """As with ``tee``: each node has the file as it was when it was listed, on its first pod; the end tells of it."""
+    """As with ``tee``: each node has the file as it was when listed, on its first pod; the end reports it."""
     folder = project(
         {
             "deploy_a.py": """

@@ -43,7 +43,7 @@ def rpd_pod_joined(node, pod, share):
 def test_nodes_side_by_side_on_the_gpus_of_one_pod(
     rpd: RpdRun, project: Project, emulator: Launched, tmp_path: Path
 ) -> None:
-    """Each node has GPUs and a tree of its own, never more at once than fit, and the pod's cost is split between them."""
+    """Each node has its own GPUs and tree, never more at once than fit, and the pod's cost is split between them."""
     result = rpd(project({"deploy_a.py": SLOTS, "conftest.py": JOINED}))
 
     assert result.exit_code == 0, result.out + result.err
@@ -67,7 +67,7 @@ def test_nodes_side_by_side_on_the_gpus_of_one_pod(
     assert emulator.pods() == []
     seconds = [report.cost.billed_seconds for report in result.reports]
     assert all(second > 0 for second in seconds)
-    # Two of them at a time: together they are charged what the one pod was there, not twice that.
+    # Two of them at a time: together they are charged the time of the one pod, not twice that.
     assert sum(seconds) < sum(report.result.seconds for report in result.reports)
 
 
@@ -175,7 +175,7 @@ def test_a_pod_on_which_a_node_failed_is_never_used_again(
 def test_a_stopped_pod_of_another_kind_is_left_and_named(
     rpd: RpdRun, project: Project, emulator: Launched
 ) -> None:
-    """Where the job asks for something else now, a fresh pod is rented, and the old one, which costs, is told once."""
+    """If the job now asks for something else, a fresh pod is rented, and the old one, which costs, is named once."""
     folder = project({"deploy_a.py": RECYCLED})
     try:
         first = rpd(folder)
@@ -233,7 +233,7 @@ def count(n, rate, prepared, record_metric):
 
 
 def test_unchanged_nodes_are_passed_over(rpd: RpdRun, project: Project) -> None:
-    """What passed is not run again until something it depends on changes, and --explain says what."""
+    """Nodes that passed are not run again until something they depend on changes, and --explain names it."""
     files = {
         "deploy_a.py": CACHED,
         "conftest.py": CACHED_CONFTEST,
@@ -359,7 +359,7 @@ def fit(pod, n):
 
 
 def test_the_budget_of_a_run_holds(rpd: RpdRun, project: Project, emulator: Launched) -> None:
-    """A node that could break the budget does not start, at any width; what is left undone is said and fails the run."""
+    """A node that could break the budget does not start, at any width; undone nodes are reported and fail the run."""
     folder = project({"deploy_a.py": BUDGET})
 
     enough = rpd(folder, "-n", "3", "--budget", "1.50")

@@ -1,6 +1,6 @@
-"""One SIGINT or SIGTERM at every moment of a pod's life: it is heard there and then, and nothing is left.
+"""One SIGINT or SIGTERM at every moment of a pod's life: the run reacts there and then, and nothing is left.
 
-What holds a run up is there for longer than any test waits, so that a run that does not hear the signal fails it.
+Whatever holds a run up lasts longer than any test waits, so that a run that misses the signal fails the test.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def rpd_transfer_progress(node, done, total):
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """Where a run is when the signal comes: what keeps it there, and how to see that it is."""
+    """A moment of a run for the signal: the obstacle that keeps the run there, and the sign that it is there."""
 
     faults: tuple[Mapping[str, Any], ...] = ()
     args: tuple[str, ...] = ()
@@ -137,9 +137,9 @@ def _is_there(folder: Path, moment: Moment) -> bool:
 
 @pytest.mark.parametrize("name", MOMENTS)
 def test_one_signal_at_any_moment(name: str, rpd: RpdRun, tmp_path: Path, clean_emulator: Launched) -> None:
-    """The run ends at once and in order: exit 2, no pod, nothing new begun, and the node says that it was interrupted.
+    """The run ends at once and in order: exit 2, no pod, nothing new begun, and the node is reported as interrupted.
 
-    Both signals are sent at the same moment, each to a run of its own.
+    Both signals are sent at the same moment, each to a different run.
     """
     moment = MOMENTS[name]
     for fault in moment.faults:

@@ -93,7 +93,7 @@ def test_a_long_sweep_on_a_bad_day(account: Launched, rpd_run: RpdRun, tmp_path:
 
 
 def soak(account: Launched, rpd_run: RpdRun, folder: Path, *, nodes: int, width: int, seed: int) -> None:
-    """Run a sweep with faults and check what is left of it."""
+    """Run a sweep with faults and check the remains."""
     write_project(folder, {"deploy_fit.py": DEPLOY.format(nodes=nodes, every=FAILS_EVERY)})
     for fault in faults(nodes, seed):
         account.inject(fault)
@@ -114,7 +114,10 @@ def soak(account: Launched, rpd_run: RpdRun, folder: Path, *, nodes: int, width:
 
 
 def _check_reports(result: RunResult, nodes: int) -> None:
-    """Every node has one report; those that fail by themselves failed, the others passed with what they made."""
+    """Check that every node has one report.
+
+    Those that fail by themselves failed, the others passed with their files.
+    """
     reports = {report.node.parameters["n"]: report for report in result.reports}
     assert sorted(reports) == list(range(nodes))
     assert len(result.reports) == nodes
@@ -133,7 +136,7 @@ def _check_reports(result: RunResult, nodes: int) -> None:
 
 
 def _check_summary(result: RunResult) -> None:
-    """What the run file and the last line count is what the manifests say."""
+    """Check that the counts of the run file and of the last line match the manifests."""
     assert result.run_dir is not None
     counts = Counter(report.result.outcome.value for report in result.reports)
     info = run_info.read(result.run_dir / run_info.FILE_NAME)
@@ -154,7 +157,7 @@ def _check_lives(run_dir: Path) -> None:
 
 
 def _check_bill(account: Launched, result: RunResult) -> None:
-    """The nodes bear what RunPod bills: not less, and not much more."""
+    """Check that the nodes bear RunPod's bill: not less, and not much more."""
     assert result.run_dir is not None
     request = urllib.request.Request(
         f"{account.base_url}/v2/billing/pods", headers={"Authorization": f"Bearer {account.api_key}"}

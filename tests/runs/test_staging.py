@@ -1,4 +1,4 @@
-"""What is sent to the pods is told, and limited, before any is rented."""
+"""Uploads are reported, and limited, before any pod is rented."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_too_much_is_refused_before_a_pod_is_rented(
 
 
 def test_a_dry_run_tells_files_and_bytes(rpd: RpdRun, project: Project) -> None:
-    """Each put says what it would send; a folder above 50 MB is told of at the beginning, with its largest files."""
+    """Each put shows its upload; a folder above 50 MB is reported at the beginning, with its largest files."""
     folder = project({"deploy_x.py": DEPLOY})
     write_data(folder, 60)
     result = rpd(folder, "--dry-run")
@@ -114,7 +114,7 @@ def fit(pod, staged_dir):
 def test_a_chosen_folder_is_checked_before_a_pod_is_rented(
     rpd: RpdRun, project: Project, emulator: Launched, name: str
 ) -> None:
-    """What ``project_dir`` says has to pass every check first: before the run, or before the pod of the node."""
+    """The value of ``project_dir`` has to pass every check first: before the run, or before the pod of the node."""
     value, text = PROJECTS[name]
     folder = project({"deploy_x.py": CHOSEN.format(asks="", gives="return", value=value)})
     write_data(folder, 30)

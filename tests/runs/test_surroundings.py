@@ -1,4 +1,4 @@
-"""What a job does to the process it runs in is no matter: a run took what it needs of it when it began."""
+"""A job may change its process at will: a run has taken all it needs of it at its beginning."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def test_the_manifest_tells_node_and_result(sweep: Sweep) -> None:
 
 
 def test_the_manifest_tells_the_pod(sweep: Sweep) -> None:
-    """Every node had a pod of its own: what it was, where, what it cost an hour, and that it was deleted."""
+    """Every node had a separate pod: its kind, place and hourly cost, and that it was deleted."""
     pods = [report.pod for report in sweep.reports]
     assert len({pod.id for pod in pods if pod}) == 4
     for pod in pods:
@@ -180,7 +180,7 @@ def test_the_manifest_tells_the_source(sweep: Sweep) -> None:
 
 
 def test_the_manifest_tells_the_environment(sweep: Sweep) -> None:
-    """What the pod said it is stands in the manifest."""
+    """The pod's facts about itself are in the manifest."""
     environment = sweep.reports[0].environment
     assert "A4000" in environment.gpu_name
     assert environment.driver
@@ -203,7 +203,7 @@ def test_the_manifest_tells_the_steps(sweep: Sweep) -> None:
 
 
 def test_artifacts_are_pulled_and_verified(sweep: Sweep) -> None:
-    """What was pulled is here byte for byte, verified against sums next to it."""
+    """Pulled files are here byte for byte, verified against the sums next to them."""
     report = sweep.result.report("fit[b-seed2]")
     folder = Path(report.folder)
     weights = folder / "artifacts" / "results" / "deep" / "weights.bin"
@@ -220,12 +220,12 @@ def test_artifacts_are_pulled_and_verified(sweep: Sweep) -> None:
 
 
 def test_metrics_are_recorded_and_read(sweep: Sweep) -> None:
-    """Scalars of a pulled ``metrics.json`` and what the job recorded are metrics, with their types."""
+    """Scalars of a pulled ``metrics.json`` and values that the job recorded are metrics, with their types."""
     assert sweep.result.report("fit[b-seed2]").metrics == {"exit": 0, "loss": 1.0, "label": "b"}
 
 
 def test_output_is_kept(sweep: Sweep) -> None:
-    """``output.log`` holds what the node's commands wrote."""
+    """``output.log`` holds the output of the node's commands."""
     report = sweep.result.report("fit[a-seed2]")
     output = (Path(report.folder) / "output.log").read_text(encoding="utf-8")
     assert output == "training a 2\nnode deploy_fit.py::fit[a-seed2] attempt 1\n"

@@ -57,7 +57,7 @@ def sending_on(pod, run_dir):
 def test_a_job_is_ended_in_its_own_code_and_in_a_transfer(
     rpd: RpdRun, project: Project, emulator: Launched
 ) -> None:
-    """The cause is the timeout, what was still to be pulled is pulled, and no pod stays."""
+    """The cause is the timeout, the remaining pulls are made, and no pod stays."""
     folder = project({"deploy_a.py": JOBS})
     result = rpd(folder, "-n", "2", "-k", "looping or sending and not sending_on")
     assert result.exit_code == 1, result.out + result.err
@@ -87,7 +87,7 @@ def test_a_jobs_own_code_is_ended_when_the_run_is_interrupted(
 def test_a_transfer_is_given_up_when_the_run_is_interrupted(
     rpd: RpdRun, project: Project, emulator: Launched
 ) -> None:
-    """Nobody waits for the end of what is being sent."""
+    """The end of an upload is not waited for."""
     folder = project({"deploy_a.py": JOBS})
     process = rpd.start(folder, "-k", "sending_on")
 
@@ -105,7 +105,7 @@ def test_a_transfer_is_given_up_when_the_run_is_interrupted(
 
 
 def test_what_a_silent_job_said_last_is_shown(rpd: RpdRun, project: Project, emulator: Launched) -> None:
-    """The log ends with the job's own words; what ran on the pod is in a file, without rpd's own processes."""
+    """The log ends with the job's own words; the pod's processes are listed in a file, without rpd's own."""
     folder = project(
         {
             "deploy_a.py": """

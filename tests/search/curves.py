@@ -31,7 +31,7 @@ class Played:
 
 
 def curve(shape: str, rng: random.Random, noise: float, values: dict[str, float]) -> list[float]:
-    """Return the losses of a trial: they fall from the same start to what its values are worth."""
+    """Return the losses of a trial: they fall from the same start to a level that its values determine."""
     end = 0.2 + 0.25 * abs(math.log10(values["lr"]) + 3) + 0.02 * abs(values["layers"] - 7)
     start = 2.3 + rng.random() * 0.1
 
@@ -48,7 +48,7 @@ def curve(shape: str, rng: random.Random, noise: float, values: dict[str, float]
 
 
 def play(seed: int, shape: str, noise: float, rule: Rule) -> Played:
-    """Run a study with ``rule`` and once more without, in the same slots."""
+    """Run a study with ``rule`` and again without, in the same slots."""
     rng, sampler = random.Random(seed), RandomSampler(SPACE, seed)
     curves = {number: curve(shape, rng, noise, dict(sampler.ask(number))) for number in range(1, TRIALS + 1)}
     ends, seconds, usd = _run(curves, rule)

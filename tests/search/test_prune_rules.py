@@ -1,4 +1,4 @@
-"""Pruning rules: what they end, and that they find what running everything would have found."""
+"""Pruning rules: the trials they end, and that they find the result of running everything."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ POINTS = st.lists(st.tuples(st.integers(1, 6), st.integers(1, 30), st.floats(0, 
 
 @given(POINTS, st.sampled_from([rpd.halving(2), rpd.halving(1, factor=2), rpd.median_rule(2, trials=1)]))
 def test_the_best_trial_is_never_ended(points: list[tuple[int, int, float]], rule: Rule) -> None:
-    """Whatever the others do, and in whichever order points come: what is ahead everywhere goes on."""
+    """Whatever the others do, and in whichever order points come: a trial that is ahead everywhere continues."""
     pruner = rule.start(LOSS)
     for trial, at, value in points:
         pruner.report(trial, at, 1.0 + value)
@@ -59,7 +59,7 @@ def test_the_best_trial_is_never_ended(points: list[tuple[int, int, float]], rul
 
 @given(POINTS, st.sampled_from([rpd.halving(2), rpd.median_rule(2, trials=1)]))
 def test_points_that_are_heard_again_change_nothing(points: list[tuple[int, int, float]], rule: Rule) -> None:
-    """A resumed run hears the points of a node from its first one on."""
+    """A resumed run gets the points of a node from its first one on."""
     points = sorted(points, key=lambda point: point[1])
     once, twice = rule.start(LOSS), rule.start(LOSS)
     for pruner, times in ((once, 1), (twice, 2)):

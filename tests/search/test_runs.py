@@ -102,7 +102,7 @@ def test_a_metric_that_never_comes_ends_the_study_at_once(
 
 
 def test_what_cannot_be_searched_is_told_before_anything(tmp_path: Path, rpd_run: RpdRun) -> None:
-    """At its place in the file, with nothing run; and a dry run shows what would be tried, as often as asked."""
+    """At its place in the file, with nothing run; and a dry run shows the planned trials, as often as asked."""
     wrong = project(tmp_path, STUDY.replace('minimize="loss"', "minimize=3"))
     done = rpd_run(wrong, "--dry-run")
     assert done.exit_code == 2

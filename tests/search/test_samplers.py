@@ -1,4 +1,4 @@
-"""Samplers: Optuna's behind two calls, made anew from what is known."""
+"""Samplers: Optuna's behind two calls, rebuilt from the known trials."""
 
 from __future__ import annotations
 

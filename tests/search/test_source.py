@@ -1,4 +1,4 @@
-"""A study as the scheduler sees it: which trials it hands out, and what it makes of how they end."""
+"""A study as the scheduler sees it: the trials it hands out, and its use of their results."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_a_killed_study_goes_on_with_the_same_trials(sampler, ends, killed_after
 
 
 def test_a_lost_host_is_no_bad_score() -> None:
-    """The same values are tried once more; the sampler hears nothing of the first time."""
+    """The same values are tried again; the sampler does not learn of the first time."""
     said: list[str] = []
     of = source(study(trials=3), said=said)
     first = must_take(of)
@@ -147,7 +147,7 @@ def test_a_lost_host_is_no_bad_score() -> None:
     of.ended(again, report(again, Outcome.ERROR, Cause.LOST))
     last = must_take(of)
     assert last.id == "f.py::train[trial2]"
-    assert take(of) is None  # what was tried again counts among the three that were priced
+    assert take(of) is None  # the repeated trial counts among the three that were priced
     assert of.trials == []
 
 
@@ -199,7 +199,7 @@ def test_a_dry_run_measures_nothing() -> None:
 
 
 def test_the_budget_ends_a_study_in_order() -> None:
-    """What it refuses was not handed out; what runs ends, and the best ones are confirmed all the same."""
+    """A refused trial counts as not handed out; running ones end, and the best ones are still confirmed."""
     said: list[str] = []
     of = source(study(trials=9, confirm=H100, top=1), said=said)
     first, second = must_take(of), must_take(of)
@@ -234,7 +234,7 @@ def test_a_gpu_in_the_space_is_rented_and_priced() -> None:
     nodes = [must_take(of) for _ in range(20)]
     assert {str(node.job.gpu) for node in nodes} == {str(L4), str(H100)}
     assert all(node.params["gpu"] == node.job.gpu for node in nodes)
-    # What is worked out for a job is kept by its identity: trials on one card share theirs.
+    # Results computed for a job are kept by its identity: trials on one card share theirs.
     assert {id(node.job) for node in nodes} == {id(node.job) for node in of.ahead[0].nodes}
 
 

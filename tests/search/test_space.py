@@ -1,4 +1,4 @@
-"""The space of a study: what is in it, how it is kept, and what is refused."""
+"""The space of a study: its contents, its record, and its errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mark ``search``: what it means, and what it cannot mean."""
+"""The mark ``search``: its meaning, and its errors."""
 
 from __future__ import annotations
 

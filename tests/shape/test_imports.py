@@ -1,4 +1,4 @@
-"""The shape of the package: what it imports, when, and what it shows."""
+"""The shape of the package: its imports, their time, and its public names."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def tree(path: Path) -> ast.Module:
 
 
 def python(code: str, cwd: Path = ROOT) -> Any:
-    """Return the JSON that ``code`` prints in a Python of its own."""
+    """Return the JSON that ``code`` prints in a fresh Python process."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=cwd,
@@ -127,7 +127,7 @@ def test_a_dry_run_loads_little(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("flag", ["--version", "--help"])
 def test_help_and_version_load_no_parser(flag: str, tmp_path: Path) -> None:
-    """What needs no settings loads neither the parser nor plugins nor the settings."""
+    """Commands that need no settings load neither the parser nor plugins nor the settings."""
     loaded = set(python(f"from rpd.cli import main\nassert main(['{flag}']) == 0\n{IMPORTED}", tmp_path))
     assert not loaded & {"argparse", "pluggy", "inspect", "tomllib", "dataclasses", "rpd.config", "rpd.hooks"}
 
@@ -199,8 +199,8 @@ NAME_A_STREAM = DOORS | {
     "execute/node/silence.py",  # wrapped while a failed job is called again
     "record/report_output.py",  # flushed before a report goes to /dev/stdout
     "runpod/graphql/sdk.py",  # whether there is one: the SDK asks it something while it is imported
-    "collect/imports.py",  # what a deploy file prints while it is imported goes to stderr
-    "emulator/__main__.py",  # processes of their own
+    "collect/imports.py",  # prints of a deploy file during its import go to stderr
+    "emulator/__main__.py",  # separate processes
 }  # fmt: skip
 """Modules that may name sys.stdout and sys.stderr; the first set alone writes to them."""
 
@@ -225,7 +225,7 @@ def named_streams(path: Path) -> set[str]:
 
 
 def test_text_reaches_a_terminal_through_two_doors() -> None:
-    """No module prints, and only the doors write to the standard streams: what they let pass cannot be passed by."""
+    """No module prints, and only the doors write to the standard streams: nothing can bypass their filters."""
     named = {path.relative_to(ROOT / "rpd").as_posix(): named_streams(path) for path in MODULES}
     own = {
         name: each for name, each in named.items() if each and not name.startswith("emulator/guest/tools/")
@@ -251,7 +251,7 @@ def test_hooks_are_called_through_one_door() -> None:
 
 
 def test_what_functions_import_late_is_there_before_a_job_runs() -> None:
-    """A job may empty ``sys.path``: only what a run with pods has imported by then is found by an import in a function."""
+    """A job may empty ``sys.path``: a function's import then finds only modules that a run with pods has imported."""
     while_running = (
         "execute",
         "journal",
@@ -264,7 +264,7 @@ def test_what_functions_import_late_is_there_before_a_job_runs() -> None:
         "values",
         "cluster",
     )
-    elsewhere = {  # only on Windows, or after an error that says so, or loaded with what is in LATER
+    elsewhere = {  # only on Windows, or after an error that says so, or loaded by the modules in LATER
         "msvcrt", "fcntl", "httpx", "pathspec", "paramiko.common", "paramiko.message", "runpod.api.graphql", "runpod.error",
         "selectors", "termios", "tty", "dataclasses", "inspect", "ipaddress", "shlex", "unicodedata",
     }  # fmt: skip
@@ -375,7 +375,7 @@ def test_a_name_stands_for_one_idea() -> None:
 
 
 def test_no_module_is_a_drawer() -> None:
-    """No module is called after nothing: what it holds has a name."""
+    """No module has an empty name such as "utils": every name says what is in the module."""
     assert not [
         path for path in MODULES if path.stem in ("utils", "util", "helpers", "misc", "common", "base")
     ]

@@ -19,7 +19,7 @@ from tests.clock import Clock
 
 
 class Tty(io.StringIO):
-    """A terminal that keeps what is written to it."""
+    """A terminal that keeps all text written to it."""
 
     def isatty(self) -> bool:
         return True

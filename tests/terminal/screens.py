@@ -1,4 +1,4 @@
-"""What tests of the screen share: environments, and screens as a person reads them."""
+"""Shared helpers for tests of the screen: environments, and screens as a person reads them."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ FOLDER = Path("/project/rpd-runs/r1")
 
 
 def shown(text: str) -> str:
-    """A screen without what differs from machine to machine."""
+    """A screen without the parts that differ from machine to machine."""
     return re.sub(r"Python \d+\.\d+\.\d+", "Python 3.x.y", text.replace(rpd.__version__, "x.y.z"))
 
 

@@ -1,4 +1,4 @@
-"""The rows of the board: what events make of them, and what the nodes cost."""
+"""The rows of the board: their changes by events, and the cost of the nodes."""
 
 from __future__ import annotations
 

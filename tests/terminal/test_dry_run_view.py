@@ -1,4 +1,4 @@
-"""What a person sees of a dry run, at 80 columns."""
+"""The screen of a dry run, at 80 columns."""
 
 import io
 from collections.abc import Callable
@@ -126,7 +126,7 @@ def test_the_nodes_of_a_sweep_are_drawn_once(
     verbose: int,
     snapshot: SnapshotAssertion,
 ) -> None:
-    """Nodes that ask for the same pod are told in short, with the steps that differ; with -v each is drawn whole."""
+    """Nodes that ask for the same pod are shortened to the steps that differ; with -v each is drawn in full."""
     out = io.StringIO()
     config = make_config(dry_run=True, verbose=verbose)
     nodes = [make_node(seed) for seed in (42, 43, 44, 45)]

@@ -21,7 +21,7 @@ MakeReport = Callable[..., NodeReport]
 
 
 def test_a_place_is_not_told_twice(make_node: MakeNode, make_report: MakeReport) -> None:
-    """The deepest frame is the place, told last; the frames that led there are told before it."""
+    """The deepest frame is the place, shown last; the frames that led there come before it."""
     report = make_report(make_node(), Outcome.FAILED, reason="boom")
     assert report.failure is not None
     alone = replace(report, failure=replace(report.failure, traceback=report.failure.traceback[2:]))
@@ -34,7 +34,7 @@ def test_a_place_is_not_told_twice(make_node: MakeNode, make_report: MakeReport)
 
 @pytest.mark.parametrize("style", [Style(full=True), Style("native"), Style("long")])
 def test_a_whole_traceback_is_kept(make_node: MakeNode, make_report: MakeReport, style: Style) -> None:
-    """Tracebacks that tell the place themselves are shown as they are, and it is not told again."""
+    """Tracebacks that contain the place are shown unchanged, and it is not repeated."""
     report = make_report(make_node(), Outcome.FAILED, reason="boom")
     assert report.failure is not None
     whole = ("Traceback (most recent call last):", '  File "deploy_x.py", line 14, in f', "ValueError: boom")

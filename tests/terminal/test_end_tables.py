@@ -37,7 +37,7 @@ def report(name: str, *, usd: float | None = None, **phases: float) -> NodeRepor
     ],
 )
 def test_letters_stand_for_outcomes(chars: str, names: set[str]) -> None:
-    """The letters are pytest's; ``N`` takes back what stands before it."""
+    """The letters are pytest's; ``N`` takes back those before it."""
     assert {outcome.value for outcome in end_tables.outcomes_of(chars)} == names
 
 
@@ -71,7 +71,7 @@ def test_durations_are_those_of_all_phases() -> None:
 
 
 def test_quick_phases_are_counted_not_shown() -> None:
-    """What is below the least duration is only counted, unless all was asked for."""
+    """Phases below the least duration are only counted, unless all were asked for."""
     some = (report("a", setup=0.5, job=3), report("b", job=0.1))
     assert durations(*some) == ["  3.00s  job  a.py::a", "(2 durations below 1 s: -vv shows all)"]
     assert len(durations(*some, verbose=True)) == 3

@@ -53,7 +53,7 @@ def test_lines_do_not_depend_on_the_chunks(text: str, cuts: list[int]) -> None:
 
 @given(pieces=st.lists(st.text(st.sampled_from("ab\r\n\u00e9\U0001f600"), max_size=30), max_size=8))
 def test_the_last_line_is_the_one_that_would_be_shown_last(pieces: list[str]) -> None:
-    """Where nobody streams, the board has the line it would have, and nothing else is decoded."""
+    """Without streaming, the board has the same line, and nothing else is decoded."""
     every, last = OutputLines(), LastLine()
     shown: list[str] = []
     for piece in pieces:

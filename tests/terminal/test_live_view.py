@@ -1,4 +1,4 @@
-"""What a person sees of a run, at 80 columns."""
+"""The screen of a run, at 80 columns."""
 
 import io
 import re
@@ -164,7 +164,7 @@ def test_s_streams_output(play_run: Callable[..., str]) -> None:
 
 
 def test_quiet_is_short(play_run: Callable[..., str], snapshot: SnapshotAssertion) -> None:
-    """-q leaves what did not pass and the last line."""
+    """-q leaves only failures and the last line."""
     assert play_run(quiet=1) == snapshot
 
 
@@ -186,7 +186,7 @@ def test_pods_that_are_left_are_loud_whatever_is_asked(play_run: Callable[..., s
 
 
 def test_the_run_folder_is_printed_last(play_run: Callable[..., str]) -> None:
-    """--print-run-dir gives scripts a line of its own."""
+    """--print-run-dir gives scripts a separate line."""
     assert play_run(print_run_dir=True).splitlines()[-1] == str(FOLDER)
 
 
@@ -273,7 +273,7 @@ def test_a_shared_pod_costs_its_next_node_too(
     clock: Any,
     tty: Any,
 ) -> None:
-    """A node that joins a pod shows where it is, and its part of what that costs since the node began itself."""
+    """A node that joins a pod shows its place, and its part of the pod's cost since the node began."""
     terminal = LiveView(make_config(), tty, clock=clock, environ=TTY | {"COLUMNS": "120"})
     first, second = make_node(1), make_node(2)
     terminal.rpd_run_started(make_config(), make_plan(first, second), "RunPod", FOLDER, ())
@@ -388,7 +388,7 @@ def test_how_a_run_is_cut_short_stays_in_sight(
     make_report: MakeReport,
     tty: io.StringIO,
 ) -> None:
-    """The footer says what goes on; nodes that are interrupted are told in a line each, and not pinned as failures."""
+    """The footer shows the rest; interrupted nodes get a line each, and are not pinned as failures."""
     terminal = LiveView(make_config(), tty, environ=TTY)
     nodes = [make_node(seed) for seed in range(3)]
     terminal.rpd_run_started(make_config(), make_plan(*nodes), "RunPod", FOLDER, ())
@@ -448,7 +448,7 @@ def test_no_line_above_the_board_wraps(
 
 
 class Telling(io.StringIO):
-    """A file that is no terminal, and lets a test wait for what is written to it."""
+    """A file that is no terminal, and lets a test wait for a text written to it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -518,7 +518,7 @@ def test_parts_can_be_left_out(play_run: Callable[..., str]) -> None:
 def test_a_transfer_shows_how_far_it_is(
     make_config: MakeConfig, make_node: MakeNode, make_plan: MakePlan, clock: Any, tty: io.StringIO
 ) -> None:
-    """The node's row has the bytes and their rate, afresh for each transfer; the lines of the run have none of it."""
+    """The node's row has the bytes and their rate, reset for each transfer; the lines of the run have none of it."""
     terminal, node = LiveView(make_config(), tty, clock=clock, environ=TTY), make_node(1)
     terminal.rpd_run_started(make_config(), make_plan(node), "RunPod", FOLDER, ())
     terminal.rpd_node_started(node)
@@ -546,7 +546,10 @@ def test_no_line_is_cut_and_wrapped(
     clock: Callable[[], float],
     columns: int,
 ) -> None:
-    """On a terminal of any usual width a line is whole, or it is cut and fits; an id keeps what tells it from others."""
+    """On a terminal of any usual width a line is whole, or it is cut and fits.
+
+    An id keeps its distinguishing part.
+    """
     nodes = [make_node(seed, "microsoft/deberta-v3-large-finetuned-on-mnli") for seed in (41, 42)]
     reason = "command exited 1: " + "python train.py " * 20
     reports = [

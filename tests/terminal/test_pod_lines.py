@@ -30,7 +30,7 @@ def lines(level: int = 0, *, is_interactive: bool = False, ends_with_run: bool =
     ],
 )
 def test_each_event_has_a_level(event: str, detail: dict[str, Any], least: int) -> None:
-    """It is told from that level on; what may bill is told at every level."""
+    """It is shown from that level on; events of pods that may bill are shown at every level."""
     levels = [level for level in range(-3, 3) if lines(level).event("a", event, detail) is not None]
     assert levels == list(range(least, 3))
 

@@ -41,7 +41,7 @@ def test_every_node_is_counted_once(outcomes: list[Outcome], width: int, data: s
             node = running.pop(data.draw(st.integers(0, len(running) - 1)))
             cost = data.draw(st.floats(0, 5))
             usd += cost
-            # A wider teardown may report it once more, as something else.
+            # A wider teardown may report it again, with another outcome.
             progress.end(node, report(node, data.draw(st.sampled_from(list(Outcome))), cost / 2), now)
             progress.end(node, report(node, outcomes[nodes.index(node)], cost), now)
         assert progress.done + len(running) + progress.waiting == len(nodes)
@@ -100,7 +100,7 @@ def test_skipped_nodes_foresee_nothing() -> None:
 
 
 def test_a_run_that_is_cut_short_foresees_what_still_runs() -> None:
-    """What is not started any more is in no estimate; where what runs is ended there is none."""
+    """Nodes that will not start are in no estimate; if running nodes are ended, there is none."""
     nodes = nodes_of(definition(), 10)
     progress = Progress(nodes)
     for node in nodes[:2]:
@@ -117,7 +117,7 @@ def test_a_run_that_is_cut_short_foresees_what_still_runs() -> None:
 
 
 def test_a_budget_stands_beside_the_money() -> None:
-    """With a budget that is what the money is held against, else the worst case."""
+    """The money is shown against the budget if there is one, else against the worst case."""
     amounts = {"running_usd": 1.0, "usd_per_hr": 2.0}
     assert Progress(worst_case_usd=9.0).money(**amounts) == "$1.00 so far, $2.00/h now, worst case $9.00"
     assert Progress(worst_case_usd=9.0, budget_usd=4.0).money(**amounts).endswith(", budget $4.00")

@@ -47,7 +47,7 @@ class Reflowing:
 def test_resizing_leaves_no_ghosts(
     tty: io.StringIO, widths: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However often the width changes, what stands above the board stays, and the board stands there once."""
+    """However often the width changes, the lines above the board stay, and the board stands there once."""
     terminal = Reflowing(widths[0])
     monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.setattr(os, "get_terminal_size", lambda *_: os.terminal_size((terminal.width, 24)))

@@ -1,4 +1,4 @@
-"""The table of results fits the screen and says what it left out."""
+"""The table of results fits the screen and names the columns it left out."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +16,7 @@ INK = Ink(color=False)
 
 
 def test_columns_that_do_not_fit_are_named(make_node: MakeNode, make_report: MakeReport) -> None:
-    """What is the same in every row goes first, then metrics from the right; no line is wider than the screen."""
+    """Columns with equal rows go first, then metrics from the right; no line is wider than the screen."""
     reports = [
         make_report(make_node(seed), metrics={f"metric_{n}": n / seed for n in range(1, 13)})
         for seed in (1, 2, 3)
@@ -42,7 +42,7 @@ def test_many_rows_are_cut_unless_asked_for(make_node: MakeNode, make_report: Ma
 
 
 def test_a_lone_node_without_metrics_needs_no_table(make_node: MakeNode, make_report: MakeReport) -> None:
-    """What the line above said already is not said again."""
+    """Facts of the line above are not repeated."""
     report = make_report(make_node())
     assert list(tables([report], width=80, verbose=False, ink=INK)) == []
     assert list(tables([replace(report, metrics={"f1": 0.5})], width=80, verbose=False, ink=INK)) != []
@@ -62,14 +62,14 @@ def test_wide_characters_keep_the_columns_straight(make_node: MakeNode, make_rep
 def test_a_parameter_and_a_metric_of_one_name_are_told_apart(
     make_node: MakeNode, make_report: MakeReport
 ) -> None:
-    """The metric's column carries its kind, as in results.csv; so does what is called as a column of rpd's own."""
+    """The metric's column carries its kind, as in results.csv; so does one named like a column of rpd's own."""
     reports = [make_report(make_node(seed), metrics={"seed": seed / 10, "time": 1}) for seed in (1, 2)]
     titles = next(iter(list(tables(reports, width=120, verbose=False, ink=INK))[2:])).split()
     assert titles == ["backbone", "seed", "outcome", "metric.seed", "metric.time", "time", "$"]
 
 
 def test_texts_use_the_room_there_is(make_node: MakeNode, make_report: MakeReport) -> None:
-    """A long parameter is whole on a wide screen; on a narrow one what tells it from others is left."""
+    """A long parameter is whole on a wide screen; on a narrow one its distinguishing part is left."""
     names = ["meta-llama/Llama-3.1-8B-Instruct-seed1", "meta-llama/Llama-3.1-8B-Instruct-seed2"]
     reports = [make_report(make_node(seed, name)) for seed, name in enumerate(names)]
     for width in (60, 80, 120, 200):

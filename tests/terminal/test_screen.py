@@ -1,4 +1,4 @@
-"""Lines reach the screen whole, no matter who writes them and what the board does."""
+"""Lines reach the screen whole, whoever writes them and whatever the board does."""
 
 import io
 import re
@@ -10,7 +10,7 @@ TTY = {"COLUMNS": "80", "TERM": "xterm-256color"}
 
 
 class Reentrant(io.StringIO):
-    """A file on which a signal handler writes a line of its own in the middle of a write."""
+    """A file on which a signal handler writes another line in the middle of a write."""
 
     screen: Screen | None = None
 
@@ -30,7 +30,7 @@ def test_a_line_from_a_signal_handler_comes_after_the_one_it_interrupted() -> No
 
 
 def test_a_board_that_cannot_be_drawn_is_given_up(tty: io.StringIO) -> None:
-    """Lines go on without it, and the cursor is shown again."""
+    """Lines are printed without it, and the cursor is shown again."""
     screen = Screen(tty, environ=TTY)
     drawn = threading.Event()
 

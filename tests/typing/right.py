@@ -1,4 +1,4 @@
-"""What users may write: a type checker has nothing to say about it, and knows what each thing is."""
+"""Right deploy files: a type checker accepts them, and knows the type of each thing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a type checker says of a deploy file: nothing about a right one, and every mistake in a wrong one."""
+"""A type checker's view of deploy files: no complaint about a right one, and every mistake in a wrong one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a type checker must refuse, each line with the code of its error."""
+"""Mistakes that a type checker must refuse, each line with the code of its error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns on screens of any width: numbers stay whole, and texts keep what tells them apart."""
+"""Columns on screens of any width: numbers stay whole, and texts keep their distinguishing parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ IDS = tuple(f"experiments/deploy_x.py::finetune[deberta-v3-large-seed{seed}]" fo
 
 
 def test_what_all_texts_begin_with_is_cut_first() -> None:
-    """Of ids that differ at their ends, the ends are what is left."""
+    """Of ids that differ at their ends, the ends are left."""
     [column], dropped = fitted([Column(title="NODE", cells=IDS, least=10)], 30)
     assert dropped == []
     assert [len(text) for text in column.cells] == [30, 30, 30]
@@ -19,7 +19,7 @@ def test_what_all_texts_begin_with_is_cut_first() -> None:
 
 
 def test_numbers_are_left_out_but_never_cut() -> None:
-    """A column goes whole, in the order of ranks; what says little goes before any text is cut."""
+    """A column goes whole, in the order of ranks; columns that say little go before any text is cut."""
     columns = [
         Column(title="same", cells=("x" * 10,) * 3, least=4, rank=1, says_little=True),
         Column(title="NODE", cells=IDS, least=12),

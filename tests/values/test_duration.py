@@ -1,4 +1,4 @@
-"""Durations: what people write, in seconds."""
+"""Durations: the forms that people write, in seconds."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def test_durations_are_seconds(text: str | float, seconds: float) -> None:
     ],
 )
 def test_everything_else_is_refused(text: object) -> None:
-    """What is no duration above zero is a ValueError that says what was expected."""
+    """Anything that is no duration above zero is a ValueError with the expected forms."""
     with pytest.raises(ValueError, match='expected a duration such as "90s", "60m" or "1h30m"'):
         parse_duration(text)  # type: ignore[arg-type]
 
 
 def test_the_rule_names_the_unit_of_a_bare_number() -> None:
-    """Where a bare number is minutes, nobody is offered seconds."""
+    """If a bare number means minutes, the error does not offer seconds."""
     assert minutes("90") == minutes("90m") == 5400
     with pytest.raises(ValueError, match="or a number of minutes"):
         minutes("x")
@@ -70,7 +70,7 @@ def test_parts_add_up(parts: list[tuple[int, str]]) -> None:
 
 @given(st.floats(0.01, 1e6))
 def test_shown_durations_are_close(seconds: float) -> None:
-    """What is shown reads as a duration again, right to its last unit."""
+    """A shown duration can be read again, right to its last unit."""
     shown = parse_duration(format_duration(seconds)) if format_duration(seconds) != "0.00s" else 0.0
     unit = 0.005 if seconds < 10 else 0.5 if seconds < 3600 else 60 if seconds < 172_799 else 1800
     assert abs(shown - seconds) <= unit + 1e-6

@@ -11,7 +11,7 @@ from rpd.values.mark import Location
 
 
 def test_the_decorator_returns_the_function_itself():
-    """A fixture function stays a function; what was declared is attached to it."""
+    """A fixture function stays a function; the declaration is attached to it."""
 
     def plain(): ...
 
@@ -41,7 +41,7 @@ def test_an_unknown_scope_is_told_with_the_known_ones(scope):
 
 @pytest.mark.parametrize("declare", [lambda: rpd.fixture("session"), lambda: rpd.fixture()(5)])
 def test_only_functions_are_fixtures(declare):
-    """A positional option is a usual slip and is told as such."""
+    """A positional option is a common slip with its own error."""
     with pytest.raises(DefinitionError, match="fixture: expected a function"):
         declare()
 
@@ -59,7 +59,7 @@ def test_wider_scopes_are_greater():
 
 
 def test_a_closure_finds_what_is_needed_and_what_is_only_visible():
-    """``nearest`` and ``chain`` give the last definition; what is not needed can be found by name."""
+    """``nearest`` and ``chain`` give the last definition; unneeded fixtures can be found by name."""
     first, second, other = (
         FixtureDef(
             name=name, function=lambda: None, scope=Scope.JOB, argnames=(), location=Location("x.py", 1)

@@ -92,13 +92,13 @@ def test_identity_is_kept_where_it_is_asked_for() -> None:
 
 
 def test_hidden_fields_are_not_shown() -> None:
-    """What is hidden is missing from the ``repr`` and nowhere else."""
+    """Hidden fields are missing from the ``repr`` and nowhere else."""
     assert repr(Single(seen=1, secret=2)) == "Single(seen=1)"
     assert Single(seen=1, secret=2).secret == 2
 
 
 def test_uncompared_fields_do_not_count() -> None:
-    """What is uncompared makes no difference to equality or hash, and ``fields`` says so."""
+    """Uncompared fields make no difference to equality or hash, and ``fields`` says so."""
 
     @frozen(uncompared=("place",))
     class Found:
@@ -153,7 +153,7 @@ def test_post_init_checks_every_instance() -> None:
 
 
 def test_readers_of_a_class_see_a_dataclass() -> None:
-    """``fields``, ``is_dataclass``, ``inspect.signature`` and ``__doc__`` tell what they tell of a dataclass."""
+    """``fields``, ``is_dataclass``, ``inspect.signature`` and ``__doc__`` give the results of a dataclass."""
     assert dataclasses.is_dataclass(Ours)
     assert dataclasses.is_dataclass(Ours(name="x"))
     assert [(f.name, f.type) for f in dataclasses.fields(Ours)] == [
@@ -187,7 +187,7 @@ def test_declared_default_is_its_value() -> None:
 
 
 def test_a_class_with_its_own_init_has_the_signature_of_that() -> None:
-    """What is made in another way than by its fields is told to be made so."""
+    """Its signature shows that it is not made from its fields."""
 
     @frozen
     class Sum:
@@ -201,7 +201,7 @@ def test_a_class_with_its_own_init_has_the_signature_of_that() -> None:
 
 
 def test_a_class_that_is_made_often_behaves_as_before() -> None:
-    """Its ``__init__`` is compiled meanwhile; values, defaults, checks and errors stay what they were."""
+    """Its ``__init__`` is compiled meanwhile; values, defaults, checks and errors stay the same."""
 
     @frozen
     class Point:

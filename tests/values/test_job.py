@@ -101,7 +101,7 @@ WRONG: dict[str, tuple[Callable[[], object], str, str]] = {
 
 @pytest.mark.parametrize(("make", "field", "rule"), WRONG.values(), ids=WRONG)
 def test_wrong_values_are_told(make: Callable[[], object], field: str, rule: str) -> None:
-    """A wrong value is an error that names the field, the rule and what was given."""
+    """A wrong value is an error with the field, the rule and the value."""
     with pytest.raises(DefinitionError) as raised:
         make()
     assert str(raised.value).startswith(f"{field}: ")
@@ -126,7 +126,7 @@ def test_wrong_values_are_told(make: Callable[[], object], field: str, rule: str
     ],
 )
 def test_fields_that_contradict_each_other_are_told(fields: dict[str, Any], told: str) -> None:
-    """Nobody need be asked for what RunPod never has."""
+    """A pod that RunPod never has needs no call."""
 
     def check(job: Job) -> None:
         check_place(job)
@@ -137,7 +137,10 @@ def test_fields_that_contradict_each_other_are_told(fields: dict[str, Any], told
 
 
 def test_a_job_decorates_and_derives() -> None:
-    """A job decorates functions as they are; called with keywords it makes a new one and stays as it was."""
+    """A job decorates functions without changing them.
+
+    Called with keywords it makes a new one and stays unchanged.
+    """
     base = rpd.job(gpu=Gpu(L4), env={"A": "1"})
 
     @base
@@ -211,7 +214,10 @@ def test_a_mistyped_gpu_is_recognised(gpu_id: str, data: st.DataObject) -> None:
 
 
 def test_defaults_come_from_the_configuration(defaults: Callable[..., None]) -> None:
-    """``[tool.rpd.job]`` sets fields of ``rpd.job(…)``; what a deploy file writes wins; tables are what they stand for."""
+    """``[tool.rpd.job]`` sets fields of ``rpd.job(…)``; the values of a deploy file win.
+
+    Tables become their classes.
+    """
     defaults(
         {
             "image": "my/image", "gpu": ["NVIDIA L4", "NVIDIA A40"], "budget": {"cost_cap_usd": 3, "max_runtime": "1h"},

@@ -1,4 +1,4 @@
-"""What the marks ``gpu`` and ``budget`` make of a job."""
+"""The effect of the marks ``gpu`` and ``budget`` on a job."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_gpu_is_replaced(given: Mark, gpu: Gpu | None) -> None:
 
 
 def test_limits_that_are_not_named_stay() -> None:
-    """``budget`` changes what it names."""
+    """``budget`` changes only the limits it names."""
     made = marked_job(JOB, None, mark("budget", cost_cap_usd=20))
     assert made.budget == Budget(cost_cap_usd=20, max_runtime="1h")
     assert made.gpu == JOB.gpu

@@ -19,7 +19,7 @@ def test_a_mark_decorates_and_returns_the_function():
 
 
 def test_a_mark_with_arguments_is_another_mark():
-    """Calling a mark adds arguments and leaves it as it was."""
+    """Calling a mark returns another one with the arguments, and leaves the first unchanged."""
     base = rpd.mark.slow(1, phase=2)
     assert base(3, phase=4) == Mark("slow", (1, 3), {"phase": 4})
     assert base == Mark("slow", (1,), {"phase": 2})

@@ -34,7 +34,7 @@ def test_a_node_shows_its_names_and_parameters():
 
 
 def test_a_node_without_a_case_has_the_functions_name():
-    """The name is what stands behind the double colon, also with an empty case."""
+    """The name is the part behind the double colon, also with an empty case."""
     assert Node(definition=DEFINITION, id="exp/deploy_x.py::train").name == "train"
     assert Node(definition=DEFINITION, id="exp/deploy_x.py::train[]").name == "train[]"
 

@@ -124,7 +124,7 @@ def test_no_port_is_absurd(port: str) -> None:
 
 
 def test_what_people_mean_is_taken(tmp_path: Path) -> None:
-    """The bounds are far from what anybody asks for."""
+    """The bounds are far from any real value."""
     Gpu("NVIDIA L4", count=32, max_price_usd=0.0001, min_vram_gb=2304)
     Budget(cost_cap_usd=100_000, max_runtime="60d", ssh_ready_timeout=1)
     Job(container_disk_gb=100_000, min_vcpu=512, min_memory_gb=8192, storage=Storage(volume_gb=100_000))

@@ -1,4 +1,4 @@
-"""The values about pods: how offers read, and that requests can be told apart."""
+"""The values about pods: the text of offers, and the equality of requests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ H100 = "NVIDIA H100 80GB HBM3"
 def test_an_offer_reads_as_people_say_it(
     gpu: str | None, count: int, datacenter: str | None, text: str
 ) -> None:
-    """How many of what, where, in which cloud."""
+    """Number, type, place, cloud."""
     offer = Offer(gpu_id=gpu, count=count, cloud=Cloud.SECURE, datacenter=datacenter, usd_per_hr=1.0)
     assert str(offer) == text
 
@@ -41,7 +41,7 @@ def test_requests_are_told_apart_by_value() -> None:
 
 
 def test_values_do_not_change() -> None:
-    """A pod that was described stays as it was described."""
+    """The description of a pod cannot be changed later."""
     pod = PodInfo(id="p", name="rpd-x", status=PodStatus.RUNNING)
     with pytest.raises(FrozenInstanceError):
         pod.status = PodStatus.EXITED  # type: ignore[misc]

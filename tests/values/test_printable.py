@@ -29,5 +29,5 @@ def test_what_has_a_text_is_itself(value: Any) -> None:
     ("value", "message"), [(NoRepr(), "<NoRepr>"), ([NoRepr()], "<list>"), (NoStr("x"), "<NoStr>")]
 )
 def test_what_has_none_is_its_type(value: Any, message: str) -> None:
-    """A value whose own code raises, or that holds one, is told by its type."""
+    """A value whose own code raises, or that holds one, is shown by its type."""
     assert tellable(value) == message

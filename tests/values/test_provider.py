@@ -1,4 +1,4 @@
-"""What a provider has to implement, and what it gets if it implements no more."""
+"""The methods that a provider has to implement, and the defaults of the others."""
 
 from __future__ import annotations
 

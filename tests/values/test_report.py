@@ -1,4 +1,4 @@
-"""Reports: sums, what counts as a pass, and what makes two reports equal."""
+"""Reports: sums, passing outcomes, and equality."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retry policies: what a mark asks for, and when another attempt is due."""
+"""Retry policies: the arguments of a mark, and when another attempt is due."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text without control characters: what passes, what does not, in one piece and in chunks."""
+"""Text without control characters: which ones pass and which do not, in one piece and in chunks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines of metrics: what is understood, and that nothing a pod writes does harm."""
+"""Lines of metrics: the accepted forms, and that no line of a pod does harm."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def test_the_unit_is_the_largest_that_fits(size: int, text: str) -> None:
 
 @given(st.integers(1000, 10**14))
 def test_it_is_close(size: int) -> None:
-    """What is written is within six percent of what it stands for."""
+    """A shown size is within six percent of its value."""
     number, unit = format_size(size).split()
     factor = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}[unit]
     assert float(number) * factor == pytest.approx(size, rel=0.06)

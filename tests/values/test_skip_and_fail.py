@@ -22,7 +22,7 @@ def test_skip_and_fail_carry_their_reason() -> None:
 
 
 def test_a_module_that_is_there_is_returned() -> None:
-    """``importorskip`` imports, also what has dots in its name."""
+    """``importorskip`` imports, even a name with dots."""
     import json.decoder
 
     assert rpd.importorskip("json.decoder") is json.decoder
@@ -32,7 +32,7 @@ def test_a_module_that_is_there_is_returned() -> None:
     ("reason", "message"), [(None, "could not import 'no_such_module'"), ("mine", "^mine$")]
 )
 def test_a_module_that_is_not_there_skips(reason: str | None, message: str) -> None:
-    """The reason given is told, or what is missing; at module level the file is skipped."""
+    """The given reason is shown, or the missing module; at module level the file is skipped."""
     with pytest.raises(Skipped, match=message) as caught:
         rpd.importorskip("no_such_module", reason=reason)
     assert caught.value.allow_module_level

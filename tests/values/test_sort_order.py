@@ -1,4 +1,4 @@
-"""Ranking: what comes before what."""
+"""Ranking: the order of values."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_ranking_needs_a_name(text: str) -> None:
     st.booleans(),
 )
 def test_ranked_is_a_permutation_in_order(values: list[Any], descending: bool) -> None:
-    """Nothing is lost, numbers are in order, and what has no value (or NaN) comes last either way."""
+    """Nothing is lost, numbers are in order, and rows without a value (or with NaN) come last either way."""
     given_reports = [report(str(n), **({} if v is None else {"m": v})) for n, v in enumerate(values)]
     result = ranked(given_reports, Ranking(column="m", descending=descending))
     assert sorted(r.node.id for r in result) == sorted(r.node.id for r in given_reports)

@@ -1,4 +1,4 @@
-"""Every value that users hold survives what Python does to values: replace, asdict, copy, pickle, repr, hash."""
+"""Every value that users hold survives Python's operations on values: replace, asdict, copy, pickle, repr, hash."""
 
 from __future__ import annotations
 

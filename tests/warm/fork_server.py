@@ -66,9 +66,9 @@ def main() -> None:
 
 
 def _leave(code: int, files: Iterable[IO[Any]]) -> None:
-    """End this child as an interpreter ends, but for taking apart what the server had imported.
+    """End this child as an interpreter ends, but without tearing down the modules that the server had imported.
 
-    That would copy every page of it first, and be a fifth of all that the tests cost.
+    That would copy every page of it first, and be a fifth of the cost of all tests.
     """
     threading._shutdown()  # waits for threads that are no daemons
     atexit._run_exitfuncs()
@@ -149,7 +149,7 @@ def _close(*things: Any) -> None:
 
 
 def _become(request: dict[str, Any]) -> None:
-    """Make this child what ``python -P -m rpd …`` would be: its streams, folder, environment, arguments, signals."""
+    """Make this child a ``python -P -m rpd …``: its streams, folder, environment, arguments, signals."""
     for number, descriptor in enumerate(request["descriptors"]):
         os.dup2(descriptor, number)
         os.close(descriptor)

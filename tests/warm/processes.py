@@ -62,7 +62,7 @@ class ForkServer:
         return WarmProcess(connection)
 
     def close(self) -> None:
-        """End the server; its children go on."""
+        """End the server; its children keep running."""
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         self._server.stdin.close()
@@ -72,7 +72,7 @@ class ForkServer:
 
 @contextmanager
 def warm_processes() -> Iterator[StartProcess]:
-    """Yield what starts ``rpd`` from a fork server, which is itself started when it is first needed."""
+    """Yield a function that starts ``rpd`` from a fork server, which is itself started at its first use."""
     servers: list[ForkServer] = []
     one_at_a_time = Lock()
     with TemporaryDirectory(prefix="rpd-warm-") as place:

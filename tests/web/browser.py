@@ -1,4 +1,4 @@
-"""A real browser, driven over its debugging protocol; tests that need one are skipped where there is none."""
+"""A real browser, driven over its debugging protocol; tests that need one are skipped on machines without."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _FLAGS = (
 
 
 def find() -> str | None:
-    """Return where a browser is; None where there is none."""
+    """Return the path of a browser; None if none is installed."""
     named = os.environ.get("RPD_CHROMIUM")
     return named or next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 class Browser:
-    """One page of one browser. What its scripts reported as wrong is in ``errors``."""
+    """One page of one browser. Errors of its scripts are in ``errors``."""
 
     def __init__(self, program: str) -> None:
         self._folder = tempfile.mkdtemp(prefix="rpd-browser-")
@@ -119,7 +119,7 @@ class Browser:
     def open(self, url: str) -> None:
         """Open a page and wait until it has drawn itself."""
         self.errors.clear()
-        # Away from a page that is the same but for what follows its #, which would not be loaded again.
+        # Away from a page that differs only in the part after #, which would not be loaded again.
         self.ask("Page.navigate", url="about:blank")
         self.ask("Page.navigate", url=url)
         self.until("document.documentElement.dataset.ready === 'yes'")
@@ -160,7 +160,7 @@ class Browser:
         self.frame()
 
     def frame(self) -> None:
-        """Wait until what was asked for is drawn."""
+        """Wait until the requested frame is drawn."""
         self.js("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def key(self, name: str) -> None:
@@ -173,7 +173,7 @@ class Browser:
         self.ask("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
     def picture(self, path: Path, *, whole: bool = False) -> None:
-        """Write what is in sight, or the whole page, as PNG."""
+        """Write the visible part, or the whole page, as PNG."""
         data = self.ask("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"]
         path.write_bytes(base64.b64decode(data))
 

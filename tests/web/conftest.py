@@ -126,7 +126,7 @@ def report_of(lr: float, seed: int, depth: int, start: float = 0.0) -> NodeRepor
 
 
 def write_node(folder: Path, report: NodeReport, *, start: float, telemetry: bool = True) -> None:
-    """Write what a node leaves, as if it had begun ``start`` seconds after the run."""
+    """Write the files of a node that began ``start`` seconds after the run."""
     place = folder / folder_name(report.node.id)
     (place / "artifacts" / "results").mkdir(parents=True)
     manifest.write(place / manifest.FILE_NAME, report)

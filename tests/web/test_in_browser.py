@@ -1,4 +1,4 @@
-"""The page in a real browser: one start for all, and what people do with it."""
+"""The page in a real browser: one start for all, and the acts of its users."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def test_ten_thousand_nodes(browser: Browser, tmp_path: Path) -> None:
 
 
 def test_long_names_and_many_values(browser: Browser, tmp_path: Path) -> None:
-    """A long name is told by what varies, in short; many numbers are shades from low to high, with a scale."""
+    """A long name is shortened to its varying part; many numbers are shades from low to high, with a scale."""
     base, reports = report_of(0.01, 1, 2), []
     for number in range(20):
         place = tmp_path / f"node{number}"
@@ -256,7 +256,7 @@ HOSTILE = [
 
 
 def test_what_pods_wrote_is_text(browser: Browser, tmp_path: Path) -> None:
-    """Ids, parameters, metrics, reasons, logs, file names and pictures that want to act are shown as they are."""
+    """Ids, parameters, metrics, reasons, logs, file names and pictures that try to act are shown as text."""
     base = report_of(0.1, 2, 2)
     reports = []
     for number, text in enumerate(HOSTILE):

@@ -1,4 +1,4 @@
-"""The live page: who may open it, and what it tells while a run goes on."""
+"""The live page: who may open it, and its contents while a run is in progress."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SECONDS = 60.0
 
 
 def begin_run(runs_path: Path, name: str = RUN) -> Path:
-    """Write a run that goes on, of three nodes: one is over, one works, one has not begun."""
+    """Write an unfinished run of three nodes: one is over, one works, one has not begun."""
     folder = runs_path / name
     folder.mkdir(parents=True)
     run_info.write(
@@ -105,7 +105,7 @@ async def event(response: aiohttp.ClientResponse, name: str) -> Any:
 
 
 def test_only_this_machine_with_the_token_may_read(folder: Path) -> None:
-    """Another token, host, site or method is refused; nobody else may frame, keep or read an answer."""
+    """Another token, host, site or method is refused; no other site may frame, keep or read an answer."""
 
     async def scenario(session: aiohttp.ClientSession, address: str) -> None:
         async with session.get(address) as answer:
@@ -227,7 +227,7 @@ def test_folders_from_anywhere_are_told_as_far_as_they_go(tmp_path: Path) -> Non
 
 
 def test_a_run_of_another_machine(tmp_path: Path) -> None:
-    """It goes on while its files change; once they have been quiet, no money runs and the page says why."""
+    """It counts as running while its files change; once they have been quiet, no money runs and the page says why."""
     folder = begin_run(tmp_path)
     path = folder / "events.jsonl"
     path.write_text(path.read_text().replace(socket.gethostname(), "elsewhere-7"))
@@ -269,7 +269,7 @@ def test_mistakes_are_told(
 
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """The address of the live page of a run that goes on, served from a thread, and the folder of the run."""
+    """The address of the live page of an unfinished run, served from a thread, and the folder of the run."""
     folder = begin_run(tmp_path / "rpd-runs")
     loop = asyncio.new_event_loop()
     heard: list[str] = []

@@ -29,7 +29,7 @@ from tests.web.conftest import RUN, many, png, report_of
 
 
 class Reader(HTMLParser):
-    """Collects the elements, what a page refers to, and the text of its scripts."""
+    """Collects the elements of a page, its references, and the text of its scripts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ def test_secrets_are_masked_everywhere(tmp_path: Path) -> None:
 
 
 def test_the_log_of_a_failure_is_shown(tmp_path: Path) -> None:
-    """The end of the log file, as a terminal would leave it, without colours; without a file, what the report holds."""
+    """The end of the log file, as a terminal would show it, without colours; without a file, the report's tail."""
     (tmp_path / "output.log").write_bytes(b"1%\r100%\n\x1b[31mboom\x1b[0m <end>\n")
     with_file, without = document(page(named("a", folder=str(tmp_path)), named("b")))["nodes"]
     assert with_file["failure"]["log"] == ["100%", "boom <end>"]
@@ -206,7 +206,7 @@ def test_damage_is_told_and_the_rest_is_shown(folder: Path) -> None:
 
 
 def test_the_report_of_a_run_is_written_at_its_end(folder: Path, tmp_path: Path) -> None:
-    """The plugin takes what the run file tells, orders the table, and says where it cannot write."""
+    """The plugin uses the run file, orders the table, and gives a notice if it cannot write."""
     manager = make_plugin_manager([])
     heard: list[str] = []
 
@@ -236,7 +236,7 @@ def test_the_report_of_a_run_is_written_at_its_end(folder: Path, tmp_path: Path)
 
 
 def test_a_large_run_stays_small() -> None:
-    """Ten thousand nodes are a few megabytes, and the page says what it leaves out."""
+    """Ten thousand nodes are a few megabytes, and the page names its omissions."""
     made = page(*many(10_000))
     assert len(made) < 12_000_000
 
@@ -302,7 +302,7 @@ def test_colours_have_contrast(theme: str) -> None:
 
 
 def test_a_study_is_told_with_its_trials(tmp_path: Path) -> None:
-    """What it aims at, and the keys of its trials without those that confirm; a damaged record tells of none."""
+    """Its objective, and the keys of its trials without those that confirm; a damaged record has none."""
     folder = tmp_path / "t"
     folder.mkdir()
     added = [{"id": f"deploy_a.py::fit[trial{number}]", "study": "deploy_a.py::fit"} for number in (1, 2)]

@@ -1,4 +1,4 @@
-"""Trees to send and fetch, and what is looked at in them."""
+"""Trees to send and fetch, and checks of their contents."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A tree that was sent before: only what changed is sent again, and the pod has exactly what is here."""
+"""A tree that was sent before: only changes are sent again, and the pod has an exact copy."""
 
 import os
 import shutil
@@ -65,7 +65,7 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["usual", "busybox"])
 def machine_kind(request: pytest.FixtureRequest) -> str:
-    """What programs the machine has."""
+    """The programs of the machine."""
     if request.param == "busybox":
         request.getfixturevalue("busybox")
     return str(request.param)
@@ -92,7 +92,7 @@ def test_only_what_changed_is_sent(
 
 
 def test_what_jobs_left_in_the_tree_is_gone(remote: SshRemote, machine: Machine, tree: Path) -> None:
-    """Outputs are not carried over; what a job changed is sent again, and only that."""
+    """Outputs are not carried over; files that a job changed are sent again, and only those."""
     target = machine.files / "t"
     send(remote, tree, target)
     (target / "sub/results").mkdir()
@@ -105,7 +105,7 @@ def test_what_jobs_left_in_the_tree_is_gone(remote: SshRemote, machine: Machine,
 def test_a_fresh_copy_of_the_same_files_is_known(
     connecting: Connect, machine: Machine, tree: Path, tmp_path: Path
 ) -> None:
-    """What a file holds decides, not its times here: another driver with another checkout sends nothing."""
+    """The contents decide, not the local times: another driver with another checkout sends nothing."""
     target = machine.files / "t"
     send(connecting(), tree, target)
     copy = tmp_path / "elsewhere" / "tree"
@@ -128,7 +128,7 @@ def test_a_fresh_copy_of_the_same_files_is_known(
 def test_a_pod_that_lacks_something_gets_the_whole_tree(
     remote: SshRemote, machine: Machine, tree: Path, tmp_path: Path, broken: str, sent: int
 ) -> None:
-    """Without hard links files are copied; without what else it takes, all is sent."""
+    """Without hard links files are copied; without another needed tool, all is sent."""
     bin_folder = tmp_path / "bin"
     bin_folder.mkdir()
     (bin_folder / broken).write_text("#!/bin/sh\nexit 1\n")
@@ -166,7 +166,7 @@ def test_a_cut_in_a_change_is_mended(remote: SshRemote, machine: Machine, tree: 
 def test_what_turns_up_while_changes_are_sent_is_not_kept(
     remote: SshRemote, machine: Machine, tree: Path
 ) -> None:
-    """A file that nobody knew of when the change was worked out: the tree is what was sent all the same."""
+    """A file that appears after the change was worked out: the tree still equals the local one."""
     target = machine.files / "t"
     send(remote, tree, target)
     (tree / "new").write_bytes(b"new")
@@ -187,7 +187,7 @@ _TREES = st.recursive(
 
 
 def grow(root: Path, content: dict[str, object]) -> None:
-    """Make ``root`` what ``content`` says, leaving files alone that are so already."""
+    """Make ``root`` match ``content``, leaving matching files alone."""
     if root.is_symlink() or root.is_file():
         root.unlink()
     root.mkdir(exist_ok=True)
@@ -221,7 +221,7 @@ def test_any_tree_becomes_any_other(
     tmp_path_factory: pytest.TempPathFactory,
     trees: list[dict[str, object]],
 ) -> None:
-    """Whatever was sent before, the pod has exactly what is here after each put."""
+    """Whatever was sent before, after each put the pod has an exact copy of the local tree."""
     here = tmp_path_factory.mktemp("here") / "tree"
     for content in trees:
         grow(here, content)
@@ -229,7 +229,7 @@ def test_any_tree_becomes_any_other(
 
 
 def test_states_of_both_kinds_of_find_are_read() -> None:
-    """Names lose the target; facts are what stands before them, or in the line of the same number."""
+    """Names lose the target; facts stand before them, or in the line of the same number."""
     assert delta.read_state(b"G\0d 755 1/\0f 644 2/a/b\n\0", "/t") == {"": "d 755 1", "a/b\n": "f 644 2"}
     assert delta.read_state(b"B\x00one\ntwo\n\0/t\0/t/a/b\n\0", "/t") == {"": "one", "a/b\n": "two"}
     with pytest.raises(ValueError, match="zip"):

@@ -66,7 +66,7 @@ def lie(machine: Machine, tmp_path: Path) -> Lie:
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
-    """A folder that belongs to nobody's pull."""
+    """A folder outside of every pull."""
     folder = tmp_path / "outside"
     folder.mkdir()
     (folder / "theirs").write_text("theirs")
@@ -110,7 +110,7 @@ def test_a_link_that_lies_leads_nowhere(
 def test_a_link_here_is_never_written_through(
     remote: SshRemote, machine: Machine, tmp_path: Path, outside: Path, depth: int
 ) -> None:
-    """Whoever made it: a folder, a parent or the place of the file itself."""
+    """Wherever it came from: a folder, a parent or the place of the file itself."""
     name = "/".join(["r", "b", "c"][:depth]) + "/theirs"
     (machine.files / name).parent.mkdir(parents=True)
     (machine.files / name).write_text("mine")
@@ -299,7 +299,7 @@ def listed(text: str) -> bytes:
 
 @pytest.mark.parametrize("text", [one[1] for one in LISTED], ids=[one[0] for one in LISTED])
 def test_listings_that_contradict_themselves(tmp_path: Path, text: str) -> None:
-    """A listing names what was asked for, each name once, and nothing below what is no folder."""
+    """A listing has only requested names, each once, and nothing below a path that is no folder."""
     with pytest.raises(TransferError, match=r"the pod (lists|names)"):
         pull(Scripted(listed(text)), "/w/r", tmp_path / "l")
     assert list(tmp_path.iterdir()) == []
@@ -451,7 +451,7 @@ def test_files_of_a_name_that_the_disk_cannot_tell_apart(tmp_path: Path) -> None
 
 
 def test_a_hard_link_to_what_did_not_come_is_no_file(tmp_path: Path) -> None:
-    """It may name anything; only what came in this pull is taken."""
+    """It may name anything; only files of this pull are accepted."""
     (tmp_path / "secret").write_text("x")
     with pytest.raises(TransferError):
         fetched(tmp_path, [header("./r/a", tarfile.LNKTYPE, linkname="../../secret"), file("./r/b")])
@@ -468,7 +468,7 @@ def test_a_disk_keeps_some_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("cut", range(0, len(GOOD) - 1024, 97))
 def test_a_cut_archive_is_cut_and_nothing_else(cut: int) -> None:
-    """Wherever a stream ends early, that is what is told."""
+    """Wherever a stream ends early, the error says just that."""
     blocks = iter([GOOD[:cut]])
     with pytest.raises(Cut) if cut % 512 or cut in (512, 1536) else contextlib.nullcontext():
         for _, content in members(lambda: next(blocks, b"")):
@@ -502,7 +502,7 @@ def test_a_damaged_archive(at: int, data: bytes) -> None:
     ],
 )
 def test_missing_sums(tmp_path: Path, summed: bytes) -> None:
-    """What has no sum was not fetched completely."""
+    """A file without a sum does not count as complete."""
     with pytest.raises(TransferError, match="was not fetched completely"):
         fetched(tmp_path, GOOD, summed)
 
@@ -515,7 +515,7 @@ def test_sums_take_linear_time() -> None:
 
 
 def test_a_list_of_sums_takes_the_place_of_what_a_pod_put_there(tmp_path: Path, outside: Path) -> None:
-    """A link is not written through, a folder is told."""
+    """A link is not written through, a folder is an error."""
     (tmp_path / "t").mkdir()
     (tmp_path / "t/list").symlink_to(outside / "theirs")
     with closing(Tree(tmp_path / "t")) as tree:
@@ -529,7 +529,7 @@ def test_a_list_of_sums_takes_the_place_of_what_a_pod_put_there(tmp_path: Path, 
     assert sorted(path.name for path in (tmp_path / "t").iterdir()) == ["folder", "list"]
 
 
-# --- what a pod says of a tree it was sent ----------------------------------------------------------------------------
+# --- notes about a sent tree ----------------------------------------------------------------------------------------
 
 
 def lists(**content: bytes) -> bytes:
@@ -560,7 +560,7 @@ ROWS = {
 
 @pytest.mark.parametrize("rows", ROWS.values(), ids=ROWS)
 def test_hostile_notes_keep_nothing(tmp_path: Path, rows: object) -> None:
-    """What makes no sense is as if there were nothing."""
+    """Nonsense counts as no note."""
     (tmp_path / "a").write_text("x")
     kept_lists = lists(list=zlib.compress(json.dumps(rows).encode()), state=STATE)
     files = staged_files(tmp_path)
@@ -608,7 +608,7 @@ BOMBS: list[Callable[[], bytes]] = [
 
 @pytest.mark.parametrize("bomb", BOMBS, ids=range(10))
 def test_bombs_are_not_unpacked(tmp_path: Path, bomb: Callable[[], bytes]) -> None:
-    """Of what is compressed, so much is unpacked and no more."""
+    """Of compressed data, a limited amount is unpacked and no more."""
     message = bomb()
     (tmp_path / "a").write_text("x")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

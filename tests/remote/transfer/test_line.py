@@ -59,7 +59,7 @@ def test_a_put_that_is_cut_goes_on(
     size = fill(tmp_path / "tree", *[200_000] * 20, 10_000_000, *[3] * 50, 1_000_000)
     line, remote = line_to(
         rate=8e6
-    )  # slow enough that a busy machine keeps up: what is under way at the cut is lost
+    )  # slow enough that a busy machine keeps up: bytes under way at the cut are lost
     line.reset()
     line.cut_after(size * 6 // 10, unheard=unheard)
     staged = put(remote._shell, tmp_path / "tree", str(machine.files / "t"))
@@ -94,7 +94,7 @@ def test_wherever_a_put_is_cut(
 def test_a_file_that_changes_during_a_break_is_sent_as_it_is_then(
     line_to: Lines, machine: Machine, tmp_path: Path
 ) -> None:
-    """What arrived of it before is not glued to the rest of another file."""
+    """The part of it that arrived before is not glued to the rest of another file."""
     source = tmp_path / "source"
     first = os.urandom(8_000_000)
     source.write_bytes(first)
@@ -127,7 +127,7 @@ def test_a_pull_that_is_cut_goes_on(
 
 
 def test_bytes_and_round_trips(line_to: Lines, machine: Machine, tmp_path: Path) -> None:
-    """What goes over a slow line is compressed from the first byte, both ways, and nothing is asked for in vain."""
+    """On a slow line data is compressed from the first byte, both ways, and no question is asked in vain."""
     tree = tmp_path / "tree"
     tree.mkdir()
     for number in range(60):

@@ -1,4 +1,4 @@
-"""Streams that are compressed where that pays: what comes out is what went in, whatever the line does."""
+"""Streams that are compressed where that pays: the output equals the input, whatever the line does."""
 
 import gzip
 import os
@@ -26,7 +26,7 @@ def made_of(kind: str) -> bytes:
 
 
 def opened(blocks: Iterable[bytes]) -> bytes:
-    """Return what a packed stream holds."""
+    """Return the contents of a packed stream."""
     source = iter(blocks)
     return b"".join(unpacked(lambda: next(source, b"")))
 
@@ -77,7 +77,7 @@ def test_what_does_not_begin_like_gzip_comes_as_it_is(data: bytes) -> None:
 
 @pytest.mark.parametrize("cut", range(0, 300, 7))
 def test_a_cut_stream_just_ends(cut: int) -> None:
-    """What came of it is a beginning of what was meant."""
+    """The output is a beginning of the intended data."""
     data = os.urandom(200)
     assert data.startswith(opened([gzip.compress(data)[:cut]]))
 
@@ -119,7 +119,7 @@ def test_little_is_compressed_for_a_pod_that_unpacks_slowly() -> None:
 
 @pytest.mark.parametrize("kind", ["one", "soft", "noise"])
 def test_what_is_packed_here_is_unpacked_anywhere(kind: str) -> None:
-    """By gzip, and by what opens the other way's streams."""
+    """By gzip, and by the reader of the other direction's streams."""
     data = made_of(kind)[:3_000_000]
     made = b"".join(packed(batched([data[:100], data[100:]]), Gauge()))
     assert gzip.decompress(made) == opened([made]) == data

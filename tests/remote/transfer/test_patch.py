@@ -1,4 +1,4 @@
-"""Large files of which only what is new is sent: whatever was done to them, they are what they should be."""
+"""Large files of which only new parts are sent: whatever was done to them, they arrive correctly."""
 
 import io
 import os
@@ -60,7 +60,7 @@ _EDITS = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 60), st.binary(m
 
 @given(old=st.binary(max_size=300), edits=_EDITS, done=st.integers(0, 400))
 def test_any_edit_is_found(old: bytes, edits: list[tuple[int, int, bytes]], done: int) -> None:
-    """By the sums of the old file or of the new one; and what is left of it after a cut."""
+    """By the sums of the old file or of the new one; and by the remainder of it after a cut."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(patch, "_LEAST_BLOCK", 16)
         patched.setattr(patch, "_MOST_BLOCKS", 8)
@@ -127,7 +127,7 @@ test_words_that_copy_a_part = pytest.mark.timeout(120)(test_words_that_copy_a_pa
 
 @pytest.fixture(params=["usual", "busybox"])
 def machine_kind(request: pytest.FixtureRequest) -> str:
-    """What programs the machine has."""
+    """The programs of the machine."""
     if request.param == "busybox":
         request.getfixturevalue("busybox")
     return str(request.param)
@@ -179,7 +179,7 @@ def test_of_a_large_file_only_what_is_new_is_sent(
 def test_a_large_file_that_is_other_than_noted_is_sent_whole(
     remote: SshRemote, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sum of what was made of it tells, and nothing wrong is put in its place."""
+    """The sum of the assembled file shows it, and no wrong file is put in its place."""
     large, target = tmp_path / "large", machine.files / "t"
     large.write_bytes(os.urandom(9_000_000))
     put(remote._shell, large, str(target))
@@ -187,7 +187,7 @@ def test_a_large_file_that_is_other_than_noted_is_sent_whole(
     (notes,) = (machine.home / ".rpd/staged").iterdir()
     change(target, 100, b"not what was sent")
     os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
-    # As if nothing had been done to it: the state there says what it is now.
+    # As if nothing had been done to it: the state there describes the present file.
     monkeypatch.setattr("rpd.remote.transfer.delta.read_state", lambda *_: {"": "f 644"})
     change(large, 5_000_000, b"new")
     put(remote._shell, large, str(target))
@@ -222,7 +222,7 @@ def test_of_a_large_file_only_what_is_new_is_fetched(
 
 
 def test_a_patch_that_is_cut_goes_on(connecting: Connect, machine: Machine, tmp_path: Path) -> None:
-    """Either way the file is right in the end, and what came of it on the way here does not come again."""
+    """Either way the file is right in the end, and parts that arrived here do not come again."""
     large, local, back = tmp_path / "large", tmp_path / "l", machine.files / "back"
     large.write_bytes(os.urandom(10_000_000))
     put(connecting()._shell, large, str(back))
@@ -247,7 +247,7 @@ def test_a_patch_that_is_cut_goes_on(connecting: Connect, machine: Machine, tmp_
 def test_a_large_file_that_changes_while_its_patch_comes(
     remote: SshRemote, machine: Machine, tmp_path: Path
 ) -> None:
-    """What is here in the end is what it was at some moment; one that became shorter is fetched whole."""
+    """The local file matches the remote one at some moment; one that became shorter is fetched whole."""
     large, local = machine.files / "large", tmp_path / "l"
     for size in (9_000_000, 5_000_000):
         large.write_bytes(os.urandom(9_000_000))

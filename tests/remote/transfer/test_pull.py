@@ -133,7 +133,7 @@ def test_an_empty_folder_is_there(remote: SshRemote, machine: Machine, tmp_path:
 
 
 def test_excluded_files_stay_on_the_pod(remote: SshRemote, machine: Machine, tmp_path: Path) -> None:
-    """``exclude`` has gitignore's rules, relative to what is pulled."""
+    """``exclude`` has gitignore's rules, relative to the pulled folder."""
     for name in ("a.pt", "keep.txt", "ckpt/b.bin", "sub/ckpt/c.txt"):
         path = machine.files / "r" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -227,7 +227,7 @@ def test_a_large_file_goes_on_at_the_byte(
 def test_a_file_that_was_cut_and_changed_is_fetched_anew(
     remote: SshRemote, machine: Machine, tmp_path: Path
 ) -> None:
-    """What came before the break is not glued to what is there after it."""
+    """The part that came before the break is not glued to the file there after it."""
     source = machine.files / "large"
     source.write_bytes(os.urandom(8_000_000))  # not compressible: the break comes before its end
 
@@ -257,7 +257,7 @@ def test_what_arrived_whole_before_a_cut_is_not_fetched_again(
 def test_a_pull_that_remembers_fetches_only_what_changed(
     remote: SshRemote, machine: Machine, tmp_path: Path, contents: bool
 ) -> None:
-    """Files that are as they were, and still here, are counted but not sent; the others are, wherever they go."""
+    """Files that are unchanged, and still here, are counted but not sent; the others are, wherever they go."""
     root, local, seen = machine.files / "ckpt", tmp_path / "l", Seen()
     here = local if contents else local / "ckpt"
     (root / "1").mkdir(parents=True)
@@ -286,7 +286,7 @@ def test_a_pull_that_remembers_fetches_only_what_changed(
 def test_a_file_that_changes_while_it_is_read_is_fetched_again(
     remote: SshRemote, machine: Machine, tmp_path: Path
 ) -> None:
-    """One change is overcome: what is here in the end is what is there."""
+    """One change is overcome: in the end the local file equals the remote one."""
     path = machine.files / "r"
     path.write_bytes(os.urandom(20_000_000))  # it cannot be compressed, so it takes many reads
 
@@ -302,7 +302,7 @@ def test_a_file_that_changes_while_it_is_read_is_fetched_again(
 def test_a_file_whose_sum_never_agrees_is_an_error_that_names_it(
     remote: SshRemote, machine: Machine, tmp_path: Path
 ) -> None:
-    """What could be verified is kept, what could not is neither kept nor passed over."""
+    """Verified files are kept; the others are neither kept nor passed over."""
     lying = tmp_path / "bin"
     lying.mkdir()
     (lying / "sha256sum").write_text(
@@ -336,7 +336,7 @@ def test_an_unreadable_sum_tool_is_told(remote: SshRemote, machine: Machine, tmp
 def test_sums_can_be_made_by_other_tools(
     remote: SshRemote, machine: Machine, tmp_path: Path, tree: Path, tool: str
 ) -> None:
-    """Without sha256sum, what else can make sums will do."""
+    """Without sha256sum, another tool that computes sums will do."""
     program = shutil.which(tool)
     if program is None:
         pytest.skip(f"{tool} is not installed here")

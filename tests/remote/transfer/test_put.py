@@ -31,7 +31,7 @@ def test_a_tree_arrives_as_it_is(remote: SshRemote, machine: Machine, tree: Path
 
 
 def test_what_was_there_is_replaced_whole(remote: SshRemote, machine: Machine, tree: Path) -> None:
-    """After a put the target holds what was sent and nothing else, and no leftovers lie next to it."""
+    """After a put the target holds the sent files and nothing else, and no leftovers lie next to it."""
     target = machine.files / "t"
     target.mkdir()
     (target / "old").write_text("old")
@@ -44,7 +44,7 @@ def test_what_was_there_is_replaced_whole(remote: SshRemote, machine: Machine, t
 def test_a_file_is_put_under_the_name_that_was_asked_for(
     remote: SshRemote, machine: Machine, tmp_path: Path, before: str
 ) -> None:
-    """A file or a link of that name makes way; what a link leads to stays as it is."""
+    """A file or a link of that name makes way; the target of the link stays unchanged."""
     source, target = tmp_path / "source.txt", machine.files / "a name"
     source.write_text("new")
     elsewhere = machine.files / "elsewhere"
@@ -186,7 +186,7 @@ def test_a_file_that_grows_while_it_is_sent_arrives_as_long_as_it_was_listed(
 def test_a_file_that_is_rewritten_while_it_is_sent_is_read_again(
     remote: SshRemote, machine: Machine, tree: Path
 ) -> None:
-    """Half of one version and half of another is not what arrives."""
+    """The file that arrives is not half of one version and half of another."""
     content = os.urandom(2_000_000)
     staged = put(
         remote._shell,
@@ -212,7 +212,7 @@ def test_a_file_that_vanishes_while_the_tree_is_sent_is_not_sent(
 def test_a_file_that_shrinks_each_time_it_is_read_is_an_error(
     remote: SshRemote, machine: Machine, tmp_path: Path
 ) -> None:
-    """What cannot be read whole is not passed off as the file that was listed."""
+    """A file that cannot be read whole is not passed off as the listed one."""
     big = tmp_path / "big"
     big.touch()
     os.truncate(big, 64 << 20)
@@ -260,7 +260,7 @@ def test_folders_that_hold_more_than_the_target_are_refused(
 
 
 def test_the_pods_reason_is_in_the_error(remote: SshRemote, machine: Machine, tree: Path) -> None:
-    """A file in the way of a folder is told in the pod's words."""
+    """A file in the way of a folder is reported in the pod's words."""
     (machine.files / "f").write_text("")
     with pytest.raises(TransferError, match=r"Not a directory|File exists"):
         remote.put(tree, str(machine.files / "f" / "t"))

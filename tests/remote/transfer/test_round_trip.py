@@ -1,4 +1,4 @@
-"""What is put and pulled again is what it was."""
+"""A tree that is put and pulled again is unchanged."""
 
 import hashlib
 import os
@@ -53,7 +53,7 @@ def test_any_tree_makes_the_round_trip(
     tmp_path_factory: pytest.TempPathFactory,
     content: dict[str, object],
 ) -> None:
-    """What is put and pulled again is what it was."""
+    """A tree that is put and pulled again is unchanged."""
     here = tmp_path_factory.mktemp("here")
     _grow(here / "tree", content)
     remote.put(here / "tree", str(machine.files / "t"))

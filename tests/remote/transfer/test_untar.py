@@ -1,4 +1,4 @@
-"""Headers that are read without ``tarfile`` say what it reads in them."""
+"""Headers read without ``tarfile`` give the same values as with it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_plain_headers_are_what_tarfile_reads(
 
 
 def test_the_usual_header_needs_no_tarfile() -> None:
-    """What GNU tar and busybox write for a file of a sweep; a longer name comes with the header before."""
+    """The header that GNU tar and busybox write for a file of a sweep; a longer name comes with the header before."""
     info = tarfile.TarInfo("./out/curve.csv")
     info.size, info.mtime = 480, 1_700_000_000
     for form in (tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT):

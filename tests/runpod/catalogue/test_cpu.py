@@ -34,7 +34,7 @@ def test_an_instance_has_what_was_asked_for(vcpu: int, memory: int) -> None:
 
 
 def test_more_than_any_has_is_refused() -> None:
-    """The message says what the largest has."""
+    """The message states the largest size."""
     with pytest.raises(RequestRejected, match="largest has 32 vCPUs"):
         cpu_instance(64, None)
 

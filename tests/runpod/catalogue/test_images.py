@@ -34,7 +34,7 @@ def test_names_are_read_as_docker_reads_them(
 
 @pytest.fixture
 def registry() -> Iterator[str]:
-    """A registry that shows ``owner/image:there`` to who has its token, and ``owner/private`` to nobody."""
+    """A registry that shows ``owner/image:there`` to holders of its token, and ``owner/private`` to no one."""
 
     class Handler(Quiet):
         def do_HEAD(self) -> None:
@@ -113,5 +113,5 @@ ONE = {"config": {"digest": "sha256:d"}}
     ],
 )
 def test_what_is_in_an_image(pages: dict[str, object], inside: Inside | None) -> None:
-    """The build for RunPod's hosts is looked at, of several; what cannot be read says nothing."""
+    """Of several builds, the one for RunPod's hosts is examined; one that cannot be read proves nothing."""
     assert look_inside(lambda path: json.dumps(pages[path]).encode(), "t") == inside

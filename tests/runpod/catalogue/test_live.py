@@ -1,4 +1,4 @@
-"""Where prices and stock come from, how long they are used, and what is kept on disk."""
+"""Prices and stock: their sources, how long they are used, and their copy on disk."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_prices_of_spot_pods_are_graphqls(rest: Rest) -> None:
 
 
 def test_without_graphql_rest_is_tried_again_and_then_what_was_shipped(rest: Rest, account: Launched) -> None:
-    """Where there is one API only, hiccups are waited out; at last the shipped prices serve, and that is told."""
+    """With only one API, hiccups are waited out; at last the shipped prices serve, with a notice."""
     bench = Bench(rest, CatalogueStore(None), has_graphql=False, seconds=-1.0)
     account.inject({"kind": "hiccup", "times": 2, "match": {"face": "rest"}})
     assert bench.live.ask(Question()).stock_known
@@ -104,7 +104,7 @@ def test_without_graphql_rest_is_tried_again_and_then_what_was_shipped(rest: Res
 
 
 def test_where_it_must_be_live_nothing_shipped_serves(rest: Rest, account: Launched) -> None:
-    """A strict catalogue raises what kept it from being read, of CPUs as well, once it was tried again."""
+    """A strict catalogue raises the error that kept it from being read, of CPUs as well, after a retry."""
     account.inject({"kind": "server-error", "match": {"face": "rest"}})
     alone = Bench(rest, CatalogueStore(None), has_graphql=False, strict=True)
     with pytest.raises(TransientError):
@@ -130,7 +130,7 @@ def test_an_answer_serves_for_a_minute(rest: Rest, account: Launched) -> None:
 
 
 def test_the_next_command_reads_the_disk_for_an_hour(rest: Rest, account: Launched, tmp_path: Path) -> None:
-    """Another process uses what was read less than an hour ago, unless it is told to refresh or is long-lived."""
+    """Another process uses a catalogue less than an hour old, unless asked to refresh or long-lived."""
     now = [1000.0]
     store = CatalogueStore(tmp_path, clock=lambda: now[0])
     first = Bench(rest, store).live.ask(Question(count=1, cuda=("12.8",)))
@@ -159,7 +159,7 @@ def test_a_long_run_asks_again(rest: Rest, account: Launched, tmp_path: Path) ->
 
 
 def test_addresses_do_not_share_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What one API told is not taken for the prices of another."""
+    """Prices of one API are not taken for those of another."""
     monkeypatch.setenv("RUNPOD_API_BASE_URL", "https://one.example")
     CatalogueStore(tmp_path).write("q", OTHER)
     monkeypatch.setenv("RUNPOD_API_BASE_URL", "https://two.example")
@@ -169,7 +169,7 @@ def test_addresses_do_not_share_a_file(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"read_at": "x"}', '{"read_at": 0}'])
 def test_a_damaged_file_is_no_answer(tmp_path: Path, text: str) -> None:
-    """What cannot be read is asked for anew, and a folder that cannot be written is no error."""
+    """An unreadable file is fetched anew, and a folder that cannot be written is no error."""
     store = CatalogueStore(tmp_path, clock=lambda: 1.0)
     store.write("q", OTHER)
     [file] = tmp_path.iterdir()

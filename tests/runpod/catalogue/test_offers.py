@@ -126,7 +126,7 @@ def test_memory_narrows_a_list() -> None:
 
 
 def test_a_spot_bid_is_the_spot_price_else_the_price_on_demand() -> None:
-    """The rate of a spot offer is what is bid."""
+    """The rate of a spot offer is its bid."""
     row = GpuRow(id=L4, memory_gb=24, secure_usd_per_hr=0.5, secure_spot_usd_per_hr=0.2)
     catalogue = Catalogue(gpus={L4: row, A40: ROWS[1]})
     offered = offers(request(Gpu(L4, A40, count=2), spot=True), catalogue)

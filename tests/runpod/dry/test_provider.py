@@ -14,7 +14,7 @@ from tests.runpod.conftest import spec
 
 
 def test_a_pod_is_ready_at_once_and_lives_until_it_is_deleted() -> None:
-    """Create, read, stop and delete do what they say, on nothing but memory."""
+    """Create, read, stop and delete work, in memory only."""
     provider: Provider = OfflineProvider()
     pod = provider.create(spec())
     assert pod.ssh is not None

@@ -73,7 +73,7 @@ def live() -> Iterator[Live]:
 
 
 def test_what_acts_stays_here(live: Live) -> None:
-    """The life of a pod goes on in memory; the provider hears of none of it, and is closed at the end."""
+    """The life of a pod stays in memory; the real provider gets none of it, and is closed at the end."""
     provider: Provider = Onlooker(live)
     pod = provider.create(spec())
     assert provider.get(pod.id) == pod
@@ -86,7 +86,7 @@ def test_what_acts_stays_here(live: Live) -> None:
 
 
 def test_reads_pass_where_the_code_of_a_job_does_not(live: Live) -> None:
-    """On a guarded thread the answers come all the same; the thread itself still reaches nothing."""
+    """On a guarded thread the answers still come; the thread itself still reaches nothing."""
     provider = Onlooker(live, lowered)
     with everywhere("in a dry run"):
         assert list(provider.offers(WANTED)) == [OFFER]
@@ -96,7 +96,10 @@ def test_reads_pass_where_the_code_of_a_job_does_not(live: Live) -> None:
 
 
 def test_a_kind_of_request_is_asked_once(live: Live) -> None:
-    """Requests that differ only in what no offer depends on have one answer; an error is raised where it was asked."""
+    """Requests that differ only in fields that do not affect offers share an answer.
+
+    An error is raised at its request.
+    """
     provider = Onlooker(live)
     for image in ("a", "b"):
         provider.offers(PodRequest(image=image, gpu=Gpu("NVIDIA L4")))

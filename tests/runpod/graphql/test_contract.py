@@ -1,7 +1,7 @@
-"""What rpd counts on in the runpod SDK: a pod's whole life through it, with the installed release and the newest.
+"""rpd's needs of the runpod SDK: a pod's whole life through it, with the installed release and the newest.
 
-The newest of the index is fetched with ``-m exhaustive`` only. A release that rpd cannot use must not stop it: REST v2
-takes over.
+The newest of the index is fetched with ``-m exhaustive`` only. A release that rpd cannot use must not stop
+it: REST v2 takes over.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def test_the_installed_release(account: Launched) -> None:
 
 @pytest.mark.exhaustive
 def test_the_newest_release_of_the_index(account: Launched, tmp_path: Path) -> None:
-    """It does all that rpd asks of it, or rpd says that it does not and goes on over REST v2."""
+    """It does all that rpd needs, or rpd says that it does not and continues over REST v2."""
     fetch = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(tmp_path), "runpod"]
     fetched = subprocess.run(fetch, capture_output=True, text=True, check=False)
     if fetched.returncode:
@@ -106,7 +106,7 @@ def missing() -> Any:
 def test_a_release_that_works_otherwise(
     release: Callable[[], Any], told: str, account: Launched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody is left without pods over it: the switch goes to REST v2, and says so once."""
+    """It costs no run its pods: the switch goes to REST v2, and says so once."""
     monkeypatch.setattr(sdk, "_import_sdk", release)
     with pytest.raises(ApiRetired, match=told):
         sdk.Sdk("rpa_x")

@@ -1,4 +1,4 @@
-"""What a create sends."""
+"""The arguments of a create."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What went over the wire: lost calls told from those never sent, and the waits RunPod asks for."""
+"""The traffic of the SDK: lost calls told from those never sent, and the waits RunPod asks for."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def test_only_a_public_tcp_port_22_is_ssh(ports: list[Any]) -> None:
 
 
 def test_a_stopped_pod_has_no_address() -> None:
-    """RunPod goes on showing old ports of a stopped pod; they are not believed."""
+    """RunPod keeps showing old ports of a stopped pod; they are ignored."""
     assert pod_info(pod_row(desiredStatus="EXITED", runtime=runtime(SSH))).ssh is None
 
 

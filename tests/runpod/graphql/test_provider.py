@@ -185,7 +185,7 @@ def test_delete_does_not_swallow_an_answer_that_is_no_success(
 def test_nobody_listening_is_said_so(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, script: Script
 ) -> None:
-    """A server that cannot be reached is a hiccup, told without a stack of library errors."""
+    """An unreachable server is a hiccup, reported without a stack of library errors."""
     monkeypatch.setenv("RUNPOD_API_BASE_URL", "http://127.0.0.1:9")
     provider: RunPodProvider = request.getfixturevalue("provider")
     with pytest.raises(
@@ -220,7 +220,7 @@ def test_reads_are_tried_again(script: Script, provider: RunPodProvider) -> None
 
 
 def test_retry_after_is_honoured(script: Script) -> None:
-    """The wait before the next try is at least what RunPod asks for, for this call and for all others."""
+    """The wait before the next try is at least the one RunPod asks for, for this call and for all others."""
     waits: list[float] = []
     pauses: list[float] = []
     notices: list[str] = []
@@ -247,7 +247,7 @@ def test_a_wait_that_is_too_long_is_the_callers_to_know(script: Script, provider
 
 
 def test_stop_and_delete(script: Script, provider: RunPodProvider) -> None:
-    """Stop needs a pod; delete is content if there is none."""
+    """Stop needs a pod; delete succeeds even without one."""
     gone = errors("pod not found to terminate", "POD_NOT_FOUND", content={"podTerminate": None})
     script.on("podTerminate", gone).on("podStop", errors("pod not found", "POD_NOT_FOUND"))
     provider.delete("p1")
@@ -309,7 +309,7 @@ def test_a_gpu_is_looked_up_once(script: Script, provider: RunPodProvider) -> No
 
 
 def test_a_gpu_that_is_refused_is_looked_up_again(script: Script, provider: RunPodProvider) -> None:
-    """Only an answer after which the SDK went on is remembered."""
+    """Only an answer that let the SDK continue is remembered."""
     ready_to_create(script, MADE).on("gpuTypes", data(gpuTypes=[]), GPU_FOUND)
     with pytest.raises(ProviderError):
         provider.create(spec())
@@ -413,7 +413,7 @@ def test_a_lost_answer_without_a_pod_may_be_tried_again(
 def test_a_lost_answer_and_an_unreadable_list_stay_ambiguous(
     script: Script, provider: RunPodProvider
 ) -> None:
-    """What cannot be known is said to be unknown."""
+    """An unknown outcome is reported as unknown."""
     ready_to_create(script, html(502)).on(LIST, html(503))
     with pytest.raises(AmbiguousCreate, match="rpd-run-node-1"):
         provider.create(spec())
@@ -451,7 +451,7 @@ def test_a_question_before_the_create_that_fails_is_no_lost_create(
 
 
 def test_creates_are_never_tried_again(script: Script, provider: RunPodProvider) -> None:
-    """A create that is told to wait is not repeated here; who repeats it learns for how long."""
+    """A create that has to wait is not repeated here; the caller learns how long to wait."""
     ready_to_create(script, raw({"error": "slow"}, 429, Retry_After="1"))
     with pytest.raises(RateLimited) as caught:
         provider.create(spec())
@@ -466,7 +466,7 @@ COMMAND_CANARY = "hunter2hunter2"
 
 
 def echo(query: str) -> Answer:
-    """Answer as a server that repeats in its error what it could not parse."""
+    """Answer as a server that repeats in its error the text it could not parse."""
     return errors(f"Syntax Error: Unexpected Name in {query}", "GRAPHQL_PARSE_FAILED")
 
 
@@ -588,7 +588,7 @@ def test_stock_is_read_again_after_a_while(script: Script) -> None:
 
 
 def test_without_a_catalogue_the_shipped_one_serves(script: Script, provider: RunPodProvider) -> None:
-    """If prices cannot be read the run goes on with those shipped, and says so once."""
+    """If prices cannot be read the run uses the shipped ones, and says so once."""
     notices: list[str] = []
     provider.notify = notices.append
     script.on("dataCenters", html(503))

@@ -94,7 +94,7 @@ def test_the_users_own_calls_pass_unwatched(script: Script) -> None:
 
 
 def test_a_proxy_is_not_asked_for_this_machine(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the environment names a proxy, an emulator on this machine is reached all the same."""
+    """Even if the environment names a proxy, an emulator on this machine is reached directly."""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     script.on("", data(x=1))
@@ -151,7 +151,7 @@ def test_threads_do_not_see_each_others_answers(script: Script) -> None:
 
 
 def test_an_answer_of_another_shape_is_a_hiccup(script: Script) -> None:
-    """What cannot be read is told as such and not as a KeyError."""
+    """An answer that cannot be read is reported as such and not as a KeyError."""
     script.on("", data(myself={}))
     with pytest.raises(TransientError, match="unexpected response") as caught:
         Sdk(KEY).query("query { myself { id } }", lambda answer: answer["myself"]["id"])

@@ -31,7 +31,7 @@ VOLUME = {
 
 
 class Api:
-    """Answers by the end of the path: records, or what it raises."""
+    """Answers by the end of the path: records, or an exception to raise."""
 
     def __init__(self, **answers: Any) -> None:
         self._answers: Mapping[str, Any] = {

@@ -1,4 +1,4 @@
-"""REST v2 over HTTP: what each answer means, against a server that answers with exactly what a test gives it."""
+"""REST v2 over HTTP: the meaning of each answer, against a server that answers exactly as a test prescribes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ JSON = "application/problem+json"
 
 
 class Server:
-    """Answers every request with ``status``, ``body`` and ``headers``, and keeps what it was sent."""
+    """Answers every request with ``status``, ``body`` and ``headers``, and keeps the requests."""
 
     def __init__(self) -> None:
         self.status = 200
@@ -145,7 +145,7 @@ def test_what_answers_mean(
 def test_a_refused_create_is_certain(
     server: Server, rest: Rest, status: int, content: Any, wanted: type[ProviderError]
 ) -> None:
-    """What RunPod refuses in its own words made no pod; 400 and 403 ask for the next candidate."""
+    """A refusal in RunPod's own words made no pod; 400 and 403 lead to the next candidate."""
     server.says(status, content)
     with pytest.raises(wanted) as caught:
         rest.create("/pods", {"name": "n"}, secrets=())
@@ -220,7 +220,10 @@ def test_no_message_repeats_a_secret(server: Server, rest: Rest) -> None:
 def test_quotas_hold_all_calls(
     server: Server, status: int, headers: dict[str, str], seconds: float | None
 ) -> None:
-    """Retry-After, or a short window that is used up, lets every call wait; a day without calls is told by RunPod."""
+    """Retry-After, or a used-up short window, makes every call wait.
+
+    A day without calls is reported in RunPod's words.
+    """
     holds: list[float] = []
     bucket = TokenBucket(rate=1000, burst=1000, sleep=lambda _: None)
     bucket.on_hold = holds.append
@@ -233,7 +236,7 @@ def test_quotas_hold_all_calls(
 
 
 def test_events_end_where_there_are_enough(server: Server, rest: Rest) -> None:
-    """Of a stream the payloads are read, what is no JSON is passed over, and reading ends at the number wanted."""
+    """Of a stream the payloads are read, invalid JSON is passed over, and reading ends at the requested number."""
     server.says(
         200,
         b'id: 1\ndata: {"line": "a"}\n\n: ping\n\ndata: {broken\n\ndata: {"line": "b"}\n\ndata: {"c": 1}\n\n',
@@ -246,7 +249,7 @@ def test_events_end_where_there_are_enough(server: Server, rest: Rest) -> None:
 
 @pytest.mark.parametrize("piece", [b": keep-alive\n\n", b"x", b'data: {"line": "a"}\n\n'])
 def test_a_stream_that_is_kept_alive_ends(piece: bytes, monkeypatch: pytest.MonkeyPatch, rest: Rest) -> None:
-    """Comments, half a line and lines without end are no reason to go on listening."""
+    """Comments, half a line and endless lines do not keep the reader listening."""
     with dribbling(piece, monkeypatch):
         events = rest.events("/pods/x/logs", {}, count=1 << 30, quiet=0.3, seconds=0.6)
     assert set(map(str, events)) <= {"{'line': 'a'}"}
@@ -267,7 +270,7 @@ def test_an_answer_without_end_has_a_size(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_nested_beyond_all_reason(server: Server, rest: Rest) -> None:
-    """An answer that Python cannot take apart is an answer nobody can read."""
+    """An answer that Python cannot parse is a hiccup."""
     server.says(200, b"[" * 200_000)
     with pytest.raises(TransientError):
         rest.get("/pods")

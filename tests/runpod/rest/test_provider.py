@@ -40,7 +40,7 @@ L4 = Gpu("NVIDIA L4")
 
 @dataclass
 class Wire:
-    """What went over the wire: (method, path, query, body) and (status, content type, body)."""
+    """The traffic: (method, path, query, body) and (status, content type, body)."""
 
     calls: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
     answers: list[tuple[int, str, Any]] = field(default_factory=list)
@@ -48,7 +48,7 @@ class Wire:
 
 @pytest.fixture(scope="module")
 def account() -> Iterator[Launched]:
-    """An emulator whose pods need no sandbox: nobody works on them here."""
+    """An emulator whose pods need no sandbox, since no command runs on them here."""
     with launch(boot_seconds=0.0, isolation="plain") as launched:
         yield launched
 
@@ -160,7 +160,7 @@ def _with_address(provider: Provider, pod_id: str) -> Any:
 
 
 def test_the_life_of_a_pod(account: Launched, provider: RestProvider) -> None:
-    """Create, read, list, stop and delete, with what the account shows after each; deleting twice is no error."""
+    """Create, read, list, stop and delete, with the state of the account after each; deleting twice is no error."""
     pod = provider.create(order("rpd-life", provider, storage=Storage(volume_gb=20)))
     assert (pod.name, pod.gpu, pod.gpu_count, pod.cloud) == ("rpd-life", "NVIDIA L4", 1, Cloud.SECURE)
     assert (pod.status, pod.usd_per_hr, pod.volume_gb) == (PodStatus.RUNNING, 0.49, 20)
@@ -182,7 +182,7 @@ def test_the_life_of_a_pod(account: Launched, provider: RestProvider) -> None:
 
 
 def test_the_whole_request_arrives(account: Launched, provider: RestProvider, wire: Wire) -> None:
-    """What a job asks for is in the one body that is sent, awkward text included."""
+    """The whole request of a job is in the one body that is sent, awkward text included."""
     text = 'a "b" \\ c\n{d} #e é 🚀\t$(f)'
     asked = order(
         "rpd-all",
@@ -333,7 +333,7 @@ def test_a_list_that_cannot_be_read_is_no_empty_list(
 
 
 def test_reads_survive_hiccups(account: Launched, provider: RestProvider) -> None:
-    """What may be repeated is; a pod behind a broken edge is not gone."""
+    """Repeatable calls are repeated; a pod behind a broken edge is not gone."""
     pod = provider.create(order("rpd-there", provider))
     account.inject({"kind": "server-error", "status": 503, "times": 2, "match": {"operation": "get"}})
     read = provider.get(pod.id)
@@ -476,7 +476,7 @@ def test_everything_sent_and_answered_fits_the_document(
     provider.remove_registry(credentials)
     operations = {(method, path.split("/")[2]) for method, path, _, _ in wire.calls}
     assert operations >= {("POST", "pods"), ("GET", "pods"), ("DELETE", "pods"), ("GET", "catalog")}
-    # What the watchdog of a pod sends.
+    # The watchdog of a pod sends this.
     openapi.check_request("POST", f"/v2/pods/{pod.id}/action", {}, {"action": "terminate"})
     for (method, path, query, body), (status, kind, content) in zip(wire.calls, wire.answers, strict=True):
         openapi.check_request(method, path, query, body)

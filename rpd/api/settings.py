@@ -141,8 +141,8 @@ def check_name(command: str, name: str, also: Iterable[str] = ()) -> None:
         raise UsageError(
             f"{name}: this setting is for the command line; rpd.{_CALLS[command]} does not take it"
         )
-    close = _by_flag(command).get(name.replace("_", "-")) or closest(name, [*known, *also])
-    meant = f"did you mean {close!r}?" if close else f"the settings are {', '.join(sorted(known))}"
+    close = _by_flag(command).get(name.replace("_", "-")) or closest(name, [*setting_names, *also])
+    meant = f"did you mean {close!r}?" if close else f"the settings are {', '.join(sorted(setting_names))}"
     raise UsageError(f"{name}: unknown setting; {meant}")
 
 

@@ -52,7 +52,7 @@ def main(config: Config, manager: PluginManager) -> int:
         bill = provider.billing(now - own.since, now)
         if bill is None:
             raise UsageError(f"{provider.name} does not report its charges")
-        known = _known(folders, provider.name, bill.since)
+        records = _known(folders, provider.name, bill.since)
         names = _names(provider)
         code = code_after(provider)
     audit = reconcile(bill, records.rentals, now=now)

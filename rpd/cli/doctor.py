@@ -319,7 +319,7 @@ def _gpu_names(source: Source, request: PodRequest, node: Node) -> Iterator[Find
             close = closest_gpu_ids(gpu_id, catalogue.gpus)
             meant = f"use {' or '.join(map(repr, close))}" if close else "see `rpd gpus`"
             yield warn("gpu", f"{node.definition.location}: RunPod does not offer {gpu_id!r} now", meant)
-    places = {place for levels in known.stock.values() for place in levels}
+    places = {place for levels in catalogue.stock.values() for place in levels}
     for place in request.datacenters:
         if catalogue.stock_known and place.upper() in KNOWN_DATACENTERS - places:
             where = f"{node.definition.location}: nothing is in stock in data centre {place!r}"

@@ -59,7 +59,7 @@ def main(config: Config, manager: PluginManager) -> int:
                 say(line(event, all_runs=own.all_runs))
     if count or not (own.filters or earliest):
         return ExitCode.OK
-    wanted.check("event")
+    filter_.check("event")
     note("rpd: no event matches --filter and --since")
     return ExitCode.NOTHING_COLLECTED
 

@@ -58,16 +58,16 @@ def _import_runs(config: Config, text: str) -> int:
     folder = config.invocation_dir / Path(text).expanduser()
     if not folder.is_dir():
         raise UsageError(f"rpd import --runs: no such folder: {text}")
-    added = known = broken = 0
-    for one in import_runs(folder, config.rootdir, config.runs_path):
-        if one.problem:
-            note(f"rpd: {one.source}: {one.problem}")
-        elif one.is_new:
-            say(f"{one.run_id}  {_shown(one.source.parent, config.invocation_dir)}")
-        added, known = added + one.is_new, known + bool(one.run_id and not one.is_new)
-        broken += bool(one.problem)
+    added = earlier = broken = 0
+    for imported in import_runs(folder, config.rootdir, config.runs_path):
+        if imported.problem:
+            note(f"rpd: {imported.source}: {imported.problem}")
+        elif imported.is_new:
+            say(f"{imported.run_id}  {_shown(imported.source.parent, config.invocation_dir)}")
+        added, earlier = added + imported.is_new, earlier + bool(imported.run_id and not imported.is_new)
+        broken += bool(imported.problem)
     runs = "1 run" if added == 1 else f"{added} runs"
-    there = f"; {known} had been imported before" if known else ""
+    there = f"; {earlier} had been imported before" if earlier else ""
     say(f"\nadded {runs}{there}. `rpd runs` lists them, `rpd query` searches them, `rpd estimate` uses them")
     return ExitCode.FAILED if broken else ExitCode.OK
 

@@ -111,8 +111,8 @@ def _conftest(folder: Path, asked: str | None) -> tuple[str, dict[Path, str]]:
     if conftest == present:
         return conftest, {}
     if "conftest" in text:
-        raise UsageError(f"{file}: it already sets conftest to {known!r}; nothing was written")
-    line = f'conftest = "{wanted}"'
+        raise UsageError(f"{file}: it already sets conftest to {present!r}; nothing was written")
+    line = f'conftest = "{conftest}"'
     if file is None:
         return conftest, {root / _OWN_FILE: f"{line}\n\n{_SETTINGS}"}
     return conftest, {file: _with_key(file, line)}

@@ -89,8 +89,8 @@ def _lines(volumes: Sequence[NetworkVolume]) -> Iterator[str]:
     ]
     yield from table([head, *rows], right={4, 5}, cut={1: 16})
     yield ""
-    known = [usd for volume in volumes if (usd := volume_usd_per_month(volume)) is not None]
-    unknown = len(volumes) - len(known)
+    prices = [usd for volume in volumes if (usd := volume_usd_per_month(volume)) is not None]
+    unknown = len(volumes) - len(prices)
     more = f" without {unknown} whose price is unknown" if unknown else ""
     count = "1 volume" if len(volumes) == 1 else f"{len(volumes)} volumes"
     yield f"{count}, ${sum(prices):.2f} a month{more}, used or not"

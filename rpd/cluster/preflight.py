@@ -64,8 +64,8 @@ def read(said: Sequence[str], nodes: int) -> Report:
     interfaces = tuple(_interface(each) for each in answers)
     silent = [rank for rank, each in enumerate(answers) if each is None]
     if silent:
-        known = any(text.strip() for text in said)  # a dry run says nothing at all
-        why = f"rank {_listed(silent)} has no python3, which the check needs" if known else ""
+        is_live = any(text.strip() for text in said)  # a dry run says nothing at all
+        why = f"rank {_listed(silent)} has no python3, which the check needs" if is_live else ""
         return Report(text=f"not checked: {why}" if why else "", failure="", interfaces=interfaces)
     failures = [text for rank, each in enumerate(answers) if (text := _failure(each or {}, rank, nodes))]
     if failures:

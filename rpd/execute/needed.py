@@ -13,7 +13,7 @@ class NothingNeeded:
     """The null twin, for runs in which no node needs another."""
 
     def by(self, node: Node, sent: dict[str, str]) -> Any:  # noqa: ARG002
-        """Return the value of the fixture ``needs``; what it is asked for goes to ``sent``. Raises UsageError."""
+        """Return the value of the fixture ``needs``; hashes of its reads go to ``sent``. Raise UsageError."""
         raise UsageError(f"{node.id} asks for the fixture needs, but has no mark rpd.mark.needs(…)")
 
     def fingerprint(self, node: Node, sent: Mapping[str, str]) -> Mapping[str, str]:  # noqa: ARG002

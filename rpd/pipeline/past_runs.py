@@ -137,7 +137,7 @@ def run_and_node(here: Path, runs_path: Path, args: Sequence[str]) -> tuple[RunI
     if not node_name:
         return info, None
     what = "node" if len(args) > 1 else f"run or node of run {info.id} that matches"
-    return info, lookup.node_named(lookup.entries(Path(info.folder)), wanted, what)
+    return info, lookup.node_named(lookup.entries(Path(info.folder)), node_name, what)
 
 
 def by_path(here: Path, text: str) -> tuple[RunInfo, NodeEntry | None] | None:

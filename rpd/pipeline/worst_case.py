@@ -250,8 +250,8 @@ def what_it_rents(plan: Plan, prices: Prices) -> str:
         texts.append(f"{len(kinds) - len(texts)} more kinds")
     is_single = plan.most == 1
     most = "at most " if plan.ahead else ""
-    count = f"{most}{plan.most} {'node' if one else 'nodes'}, {plan.width} at a time"
-    return f"1 node on {next(iter(kinds))}" if one else f"{count}: {'; '.join(texts)}"
+    count = f"{most}{plan.most} {'node' if is_single else 'nodes'}, {plan.width} at a time"
+    return f"1 node on {next(iter(kinds))}" if is_single else f"{count}: {'; '.join(texts)}"
 
 
 def _rented_for(node: Node, prices: Prices) -> str:

@@ -176,10 +176,10 @@ def ordered(answer: Answer, sort: str, columns: Sequence[str]) -> Answer:
     name, _, order = sort.partition(":")
     if order not in ("", "asc", "desc"):
         raise UsageError(f"--sort {sort}: expected NAME or NAME:desc")
-    wanted = name if name in answer.columns else resolve(name, columns, "--sort")
-    if wanted not in answer.columns:
-        raise UsageError(f"--sort {sort}: the result has no column {wanted}; add it: --show {wanted}")
-    at = answer.columns.index(wanted)
+    column = name if name in answer.columns else resolve(name, columns, "--sort")
+    if column not in answer.columns:
+        raise UsageError(f"--sort {sort}: the result has no column {column}; add it: --show {column}")
+    at = answer.columns.index(column)
     there = [row for row in answer.rows if row[at] is not None]
     missing = [row for row in answer.rows if row[at] is None]
     there.sort(key=lambda row: _key(row[at]), reverse=order == "desc")

@@ -47,8 +47,8 @@ def mutable(cls: type[T]) -> type[T]:
             if name not in values:
                 fields[name] = make()
         fields |= values
-        if fields.keys() != known:
-            wrong = ", ".join(sorted(fields.keys() ^ known))
+        if fields.keys() != names:
+            wrong = ", ".join(sorted(fields.keys() ^ names))
             raise TypeError(f"{cls.__qualname__}.__init__() takes every required field and no other: {wrong}")
         if check is not None:
             check(self)

@@ -322,7 +322,7 @@ class Pod(Held):
         kept = check_patterns(keep)
         if kept and not delete:
             raise UsageError("pod.put: delete=False already keeps everything: leave keep out")
-        # An absolute path stays the same object, so that what is cached for it is found quickly.
+        # An absolute path stays the same object, so that entries cached for it are found quickly.
         source = local if isinstance(local, Path) and local.is_absolute() else self._base / local
         target = self._path(remote)
         if target.endswith("/") and source.is_file():

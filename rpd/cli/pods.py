@@ -310,7 +310,7 @@ def _delete_stopped(config: Config) -> int:
     own: StopOptions = config.own
     if config.args or own.keep_disk:
         raise UsageError("rpd stop --stopped deletes all of them: it takes neither pods nor --keep-disk")
-    known, now = _claims(config.runs_path), time.time()
+    claims, now = _claims(config.runs_path), time.time()
     with own_account(config, {"pods": []}) as provider:
         if provider is None:
             return ExitCode.OK

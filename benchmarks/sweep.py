@@ -1,7 +1,7 @@
 """Sweeps: the cost, in the rpd process alone, of many nodes at once, one after the other, and without a pod.
 
-The emulator is not counted; one node shows what is there without any sweep. What a node costs must
-not grow with their number: the last row of a table holds the largest sweep against the one before it.
+The emulator is not counted; a single node shows the fixed cost. The cost of a node must not grow with their number: the
+last row of a table holds the largest sweep against the one before it.
 
 Usage: python benchmarks/sweep.py [wide] [telemetry] [long] [podless]
 """

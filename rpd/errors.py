@@ -357,7 +357,7 @@ _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 def is_out_of_room(error: BaseException | None) -> bool:
-    """Whether ``error`` says that a disk of this machine takes nothing more: full, over its quota or read-only."""
+    """Return whether a local disk takes nothing more according to ``error``: full, over its quota or read-only."""
     return isinstance(error, OSError) and error.errno in _NO_ROOM
 
 

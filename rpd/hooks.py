@@ -446,7 +446,7 @@ def _guarded_wrapper(function: Callable[..., Any], failed: Failed) -> Callable[.
 
 
 def _concerns_the_caller(error: BaseException) -> bool:
-    """Whether ``error`` was raised in an observer, but is meant for the thread it runs on.
+    """Return whether ``error`` was raised in an observer, but is meant for the thread it runs on.
 
     Python raises Ctrl-C on the main thread, and rpd the end of a job's time on the job's, wherever they are.
     """

@@ -44,7 +44,7 @@ def single_lane(node: Node) -> Lane:
 
 
 def uses_pod(node: Node) -> bool:
-    """Whether a node asks for a pod, directly or through a fixture."""
+    """Return whether a node asks for a pod, directly or through a fixture."""
     return PROVISION in node.definition.closure.definitions
 
 

@@ -37,7 +37,7 @@ class Latch:
         self._is_set = False
 
     def is_set(self) -> bool:
-        """Whether it has happened."""
+        """Return whether it has happened."""
         return self._is_set
 
     def set(self) -> None:

@@ -143,7 +143,7 @@ def cheaper_cards(use: Use, catalogue: Catalogue) -> tuple[Card, ...]:
 
 
 def _same_make(gpu_id: str, other: str) -> bool:
-    """Whether programs for one run on the other: those for NVIDIA's do not run on AMD's."""
+    """Return whether programs for one run on the other: those for NVIDIA's do not run on AMD's."""
     return gpu_id.startswith("AMD") is other.startswith("AMD")
 
 

@@ -12,7 +12,7 @@ Filters = Sequence[tuple[str, str]]
 
 
 def is_same(value: Any, text: str) -> bool:
-    """Whether ``text`` means ``value``: numbers are compared as numbers, the name of a node means the node."""
+    """Return whether ``text`` means ``value``: numbers are compared as numbers, the name of a node means the node."""
     if isinstance(value, bool):
         return text.casefold() == str(value).casefold()
     if isinstance(value, int | float):

@@ -86,7 +86,7 @@ class _View:
         return {"price": (price, row.id), "name": (row.id,)}.get(self.order, (row.memory_gb, price, row.id))
 
     def has(self, row: GpuRow) -> bool:
-        """Whether the one cloud that is looked at has a price for the type."""
+        """Return whether the one cloud that is looked at has a price for the type."""
         return len(self.clouds) > 1 or self._usd(row, self.clouds[0], spot=False) is not None
 
     @staticmethod

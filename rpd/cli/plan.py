@@ -157,7 +157,7 @@ def _named(args: Sequence[str], here: Path, rootdir: Path) -> list[str] | None:
 
 
 def _is_of(node: str, named: Sequence[str]) -> bool:
-    """Whether a node of the other tree is one that is named, or a case of it."""
+    """Return whether a node of the other tree is one that is named, or a case of it."""
     return any(node == name or node.startswith(f"{name}[") for name in named)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def is_deeper(value: Any, most: int) -> bool:
-    """Whether tables and lists are nested deeper than ``most``; found out without going deep oneself."""
+    """Return whether tables and lists are nested deeper than ``most``; found out without going deep oneself."""
     level: list[Any] = [value]
     for _ in range(most):
         level = [

@@ -31,7 +31,7 @@ def open_regular(path: Path) -> BufferedReader:
 
 
 def is_regular(path: Path) -> bool:
-    """Whether there is a regular file, and no link to one."""
+    """Return whether there is a regular file, and no link to one."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:

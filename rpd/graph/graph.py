@@ -96,7 +96,7 @@ class Graph:
         self.left.lack(gone)
 
     def was_asked_for(self, node: Node) -> bool:
-        """Whether a node was selected for its own sake, or could have been."""
+        """Return whether a node was selected for its own sake, or could have been."""
         return node.id in self._collected
 
     def tell_brought(self, nodes: Sequence[Node], worst_case: Callable[[Node], float]) -> str:

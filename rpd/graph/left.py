@@ -101,7 +101,7 @@ class Left(NothingNeeded):
         return Skip(reason=f"needs {first}, {why}{more}", cause=Cause.NEEDS)
 
     def _is_spared(self, node_id: str, there: Container[str]) -> bool:
-        """Whether a node was ended early on purpose, and others of its job left something."""
+        """Return whether a node was ended early on purpose, and others of its job left something."""
         return node_id in self._pruned and job_of(node_id) in there
 
     def _stand(self, node_id: str, ids: Sequence[str]) -> bool:
@@ -147,7 +147,7 @@ class Left(NothingNeeded):
         return True
 
     def _all_stand(self, node_id: str) -> bool:
-        """Whether all that stand for a node are there: without one, another might seem to be the best."""
+        """Return whether all that stand for a node are there: without one, another might seem to be the best."""
         for each in self._stands[node_id]:
             if not self._has(each):
                 deed = self._lacking.get(each, (each, "is missing"))[1]

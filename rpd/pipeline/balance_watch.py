@@ -64,7 +64,7 @@ class BalanceWatch:
         try:
             account = self._account()
         except RpdError:
-            return True
+            return True  # it only observes: the next look may succeed
         balance, spend = account.balance_usd, account.spend_usd_per_hr
         if balance is None or self._watch.is_ending:
             return False

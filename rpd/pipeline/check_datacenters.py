@@ -56,7 +56,7 @@ def _datacenters(provider: Provider) -> frozenset[str] | None:
     except ProviderError as error:
         if error.stops_run:
             raise
-        return None
+        return None  # the run can do without this check
 
 
 def _meant(place: str, known: Iterable[str]) -> str:

@@ -73,6 +73,7 @@ def _drive(prepared: Prepared, files: RunFiles) -> tuple[ExitCode, RunSummary]:
             with backend.balance_watch(plan.kinds, stop, events):
                 execution.run()
         except Interrupted:
+            # First, because releasing needs the process as it was, whatever a job did to it.
             context.surroundings.restore()
             context.leases.release_all()
             execution.give_up()
@@ -98,6 +99,7 @@ def _drive(prepared: Prepared, files: RunFiles) -> tuple[ExitCode, RunSummary]:
             unreleased=context.leases.unreleased,
             leftover=backend.leftover(context.leases.leftover, events),
         )
+        # A pod that stays, or may still exist, is reached with the key of the run.
         if not summary.leftover and not summary.unreleased:
             backend.forget_keys(files)
         exit_code = _exit_code(summary, stop, prepared.gathered)
@@ -161,7 +163,7 @@ def _spent(resumed: Resumed | None) -> float:
 def _is_sold_out(
     prepared: Prepared, summary: RunSummary, requests: Mapping[str, Sequence[PodRequest]]
 ) -> bool:
-    """Whether a live dry run found that a node which would run could get no pod now."""
+    """Return whether a live dry run found that a node which would run could get no pod now."""
     outlooks = prepared.outlooks
     if outlooks is None:
         return False

@@ -56,7 +56,7 @@ class Foresight:
         return jobs
 
     def _is_plain(self, definition: Definition) -> bool:
-        """Whether nothing but its job decides about the pods of a node: most are like that, and there may be many."""
+        """Return whether the job alone decides about the pods of a node, as with most nodes of a sweep."""
         is_plain = self._plain.get(definition)
         if is_plain is None:
             gpu = definition.closure.nearest("gpu")

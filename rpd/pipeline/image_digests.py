@@ -84,6 +84,7 @@ class ImageDigests:
         give_up = time.monotonic() + PATIENCE_SECONDS
         warnings: dict[str, None] = {}
         for node, question in questions:
+            # A pinned image needs its digest; otherwise a slow registry costs only its warnings.
             question.answered.wait(None if self._pin else max(0.0, give_up - time.monotonic()))
             if self._pin and not question.digest:
                 raise UsageError(f"{node.definition.location}: {_unknown(node.job.image, question.why)}")

@@ -61,7 +61,7 @@ class Leftover:
 
 
 def is_ours(pod: PodInfo) -> bool:
-    """Whether a pod carries rpd's stamp."""
+    """Return whether a pod carries rpd's stamp."""
     return pod.name.startswith(NAME_PREFIX)
 
 

@@ -133,7 +133,7 @@ def parse(
 
 
 def asks_help(argv: Sequence[str]) -> bool:
-    """Whether a command line asks for the help of its command."""
+    """Return whether a command line asks for the help of its command."""
     return "-h" in argv or "--help" in argv
 
 

@@ -278,7 +278,7 @@ def _is_open(policy: Policy, now: datetime) -> bool:
 
 
 def _covers(text: str, local: datetime) -> bool:
-    """Whether hours cover a moment; those over midnight belong to the day on which they begin."""
+    """Return whether hours cover a moment; those over midnight belong to the day on which they begin."""
     match = _HOURS.fullmatch(text.strip().lower())
     if match is None:
         return False

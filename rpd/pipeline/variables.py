@@ -87,7 +87,7 @@ def _undeclared(name: str, declared: Iterable[str]) -> str:
 
 
 def _somebodytakes_all(collection: Collection) -> bool:
-    """Whether a job or fixture asks for ``variables`` itself, so that none has to be declared."""
+    """Return whether a job or fixture asks for ``variables`` itself, so that none has to be declared."""
     fixtures = (fixture.argnames for fixture in collection.fixtures if not fixture.is_variable)
     return any(
         ALL in names for names in (*fixtures, *(node.definition.argnames for node in collection.nodes))

@@ -172,7 +172,7 @@ class _Rules:
 
 
 def _decided(rules: Sequence[_Rules], name: str, *, is_tracked: bool) -> bool | None:
-    """Whether the rules ignore ``name``; None if none of them speaks of it."""
+    """Return whether the rules ignore ``name``; None if none of them speaks of it."""
     for rule_set in reversed(rules):
         if is_tracked and rule_set.is_git:
             continue
@@ -255,7 +255,7 @@ class _Walk:
 
 
 def _holds_keys(entry: os.DirEntry[str], is_file: bool, is_folder: bool) -> bool:  # noqa: FBT001
-    """Whether a folder or file of that name holds keys or passwords; a link holds none."""
+    """Return whether a folder or file of that name holds keys or passwords; a link holds none."""
     if is_file:
         return is_key_file(entry.name, entry.path)
     return is_folder and is_key_folder(entry.name)
@@ -362,7 +362,7 @@ def _outer_rules(root: Path, repository: Path) -> tuple[_Rules, ...]:
 
 
 def _names_ignored(rules: Sequence[_Rules], steps: Sequence[str]) -> bool:
-    """Whether the rules ignore the root they lead to, or a folder above it."""
+    """Return whether the rules ignore the root they lead to, or a folder above it."""
     for depth in range(1, len(steps) + 1):
         below = len("".join(f"{step}/" for step in steps[depth:]))
         for rule_set in reversed(rules):

@@ -30,19 +30,19 @@ _LOOKED_AT = 64 << 10
 
 
 def is_key_folder(name: str) -> bool:
-    """Whether a folder of that name holds the credentials of a tool."""
+    """Return whether a folder of that name holds the credentials of a tool."""
     return name.lower() in _FOLDERS
 
 
 def is_key_file(name: str, place: str) -> bool:
-    """Whether the file ``name``, which lies at ``place``, holds a key or passwords; a ``.pem`` or ``.key`` is read."""
+    """Return whether the file ``name`` at ``place`` holds a key or passwords; a ``.pem`` or ``.key`` is read."""
     if name[-3:].lower() not in _LAST_LETTERS and name[0] != "." and name.isascii():
         return False
     return _is_named_so(name) or (_MAYBE.fullmatch(name) is not None and _holds_private_key(place))
 
 
 def is_key_path(path: str) -> bool:
-    """Whether a file (``path`` with ``/``, relative to its project) may hold a key or passwords, by its path alone.
+    """Return whether a file (``path`` with ``/``, relative to its project) may hold a key or passwords, by its path.
 
     The file need not exist: a diff also has the content of those that were deleted or changed.
     """
@@ -76,7 +76,7 @@ def _rules(root: Path, secret_files: Iterable[Path]) -> Iterator[str]:
 
 
 def is_secret_file(path: Path, secret_files: Iterable[Path]) -> bool:
-    """Whether ``path`` is the file of a secret, by whatever name."""
+    """Return whether ``path`` is the file of a secret, by whatever name."""
     return path.exists() and any(path.samefile(file) for file in secret_files if file.exists())
 
 

@@ -212,7 +212,7 @@ def row_of(run: str, folder: str, document: Document) -> dict[str, Any]:
 
 
 def is_event(name: str) -> bool:
-    """Whether a name is that of a column that counts events."""
+    """Return whether a name is that of a column that counts events."""
     return name.startswith(f"{EVENT}.")
 
 

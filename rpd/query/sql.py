@@ -30,7 +30,7 @@ MOST_ROWS = 1_000_000
 
 
 def wants_events(query: str) -> bool:
-    """Whether a query may read the table ``events``: filling it means reading every journal."""
+    """Return whether a query may read the table ``events``: filling it means reading every journal."""
     return "events" in query.casefold()
 
 

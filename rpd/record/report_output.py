@@ -82,6 +82,7 @@ def _flush_standard(descriptor: int) -> None:
 
 def _opened(path: Path) -> int:
     """Open a FIFO or device to write. Raise OSError if nobody reads the FIFO."""
+    # Non-blocking: opening a FIFO without a reader would otherwise wait for ever.
     flags = os.O_WRONLY | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_NONBLOCK", 0)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:

@@ -62,7 +62,7 @@ class Extremes:
 
 
 def is_seed(name: str) -> bool:
-    """Whether a parameter of that name is one whose values are repetitions."""
+    """Return whether a parameter of that name is one whose values are repetitions."""
     return name == "seed" or name.endswith("_seed")
 
 
@@ -117,5 +117,5 @@ def _numbers(members: Sequence[NodeReport], metric: str) -> list[float]:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a metric is a finite number."""
+    """Return whether a metric is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -130,7 +130,7 @@ class View:
         return ""
 
     def _is_shown(self, report: NodeReport) -> bool:
-        """Whether a node that is over gets a line."""
+        """Return whether a node that is over gets a line."""
         return self._level >= 0 or (self._level == -1 and not report.result.outcome.is_ok)
 
     def _show(self, report: NodeReport, count: str) -> None:

@@ -311,5 +311,5 @@ class RunSummary:
         return sum(report.cost.estimated_usd for report in self.reports)
 
     def count(self, outcome: Outcome) -> int:
-        """How many nodes ended so."""
+        """Return how many nodes ended so."""
         return sum(report.result.outcome is outcome for report in self.reports)

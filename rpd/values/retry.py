@@ -57,7 +57,7 @@ class RetryPolicy:
         return cls(**counts, oom_next_gpu=next_gpu)
 
     def allows(self, cause: Cause | None, before: Mapping[str, int]) -> bool:
-        """Whether one more attempt is due after ``cause``, with ``before`` counting the retries each cause had."""
+        """Return whether another attempt is due after ``cause``; ``before`` counts the retries for each cause."""
         match cause:
             case Cause.INFRA | Cause.LOST:
                 return before.get("infra", 0) < self.infra

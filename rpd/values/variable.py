@@ -54,7 +54,7 @@ def _boolean(text: str) -> bool:
 
 
 def takes_all(definition: Definition) -> bool:
-    """Whether a job, or a fixture it uses, asks for all variables, so that none has to be declared."""
+    """Return whether a job, or a fixture it uses, asks for all variables, so that none has to be declared."""
     fixtures = (fixture for chain in definition.closure.definitions.values() for fixture in chain)
     return ALL in definition.argnames or any(
         ALL in fixture.argnames for fixture in fixtures if not fixture.is_variable

@@ -42,7 +42,7 @@ pod, and opened by its link it would be a program on your disk."""
 
 
 def is_picture(data: bytes, kind: str) -> bool:
-    """Whether a file begins as its kind of picture does."""
+    """Return whether a file begins as its kind of picture does."""
     return data.startswith(SIGNATURES[kind]) and (kind != "image/webp" or data[8:12] == b"WEBP")
 
 

@@ -24,7 +24,7 @@ QUIET_SECONDS = 600.0
 
 
 def is_run_folder(folder: Path) -> bool:
-    """Whether a folder is that of one run, rather than one with such folders: it has a run file or a journal."""
+    """Return whether a folder is a run folder, not a folder of such: it has a run file or a journal."""
     return any(os.path.lexists(folder / name) for name in (run_file.FILE_NAME, journal.FILE_NAME))
 
 

@@ -71,7 +71,7 @@ def _interleaved(pieces: Sequence[str], expressions: Sequence[str]) -> str:
 
 
 def _can_be_long(text: str, end: str) -> bool:
-    """Whether a text can stand between three quotes just as it is."""
+    """Return whether a text can stand between three quotes just as it is."""
     is_plain = all(char.isprintable() or char in "\n\t" for char in text)
     return is_plain and '"""' not in text and not end.endswith(('"', "\\"))
 

@@ -467,7 +467,7 @@ class _Writer:
         return list(made)
 
     def _is_file(self, push: Push) -> bool:
-        """Whether a file is sent; of one that is not there, or has templates in its name, the suffix tells."""
+        """Return whether a file is sent; of one that is not there, or has templates in its name, the suffix tells."""
         path = Path(self._root) / push.source.text
         return path.is_file() or (not path.exists() and path.suffix != "")
 

@@ -89,7 +89,7 @@ def _run(*command: str) -> None:
 
 
 def are_possible() -> bool:
-    """Whether this system makes such networks for this process. Tries it for real, in a namespace that goes at once."""
+    """Return whether this process may make such networks, by making one in a namespace that goes at once."""
     if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "unshare"))):
         return False
     try:

@@ -51,7 +51,7 @@ class StepRequest(Generic[T]):
         return hashlib.sha256(repr((str(self.kind), self.command, self.about)).encode()).hexdigest()[:16]
 
     def can_recall(self, result: Mapping[str, Any]) -> bool:
-        """Whether the answer can be rebuilt from the journal."""
+        """Return whether the answer can be rebuilt from the journal."""
         try:
             self.recall(result)
         except (KeyError, TypeError, ValueError, AttributeError):

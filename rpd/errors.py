@@ -7,7 +7,7 @@
     │   └── NothingCollected        nothing is left to run                        exit 5
     ├── CollectionError             a deploy file or conftest that cannot be used exit 2
     │   └── DefinitionError         one wrong value in it: field, rule, value got
-    ├── ProviderError               what RunPod answered, translated at its door
+    ├── ProviderError               an answer of RunPod, translated at its door
     │   ├── AuthError               no key, or a refused one                      exit 4
     │   ├── BalanceError            not enough credit                             stops the run
     │   ├── QuotaError              spend limit or pod quota                      stops the run
@@ -21,7 +21,7 @@
     │   ├── PodLocked               somebody locked the pod: it is neither stopped nor deleted
     │   └── RequestRejected         RunPod says the request itself is wrong, or says nothing we know
     │       ├── NotPermitted        the key's role does not allow the call           stops the run
-    │       └── ImpossibleRequest   the request contradicts itself or the account; nobody need be asked
+    │       └── ImpossibleRequest   the request contradicts itself or the account; no call is needed
     ├── ProvisioningError           no pod could be had for a node
     │   ├── OutOfStock              every offer refused
     │   ├── PodNotReady             a pod was had, but never became usable
@@ -41,7 +41,7 @@
     ├── LocalError                  this machine was in the way: a full disk, files that changed or vanished
     ├── JobTimeout                  a job took longer than its mark allows, or hung
     ├── BudgetExceeded              a cap of money or time was reached
-    ├── Pruned                      a plugin ended the node by what it measured: no failure
+    ├── Pruned                      a plugin ended the node by its measurements: no failure
     ├── Interrupted                 Ctrl-C or SIGTERM asked the run to end
     ├── CollectionFailed            a Python call met deploy files that cannot be used: its ``errors``
     ├── NodesFailed                 nodes of a run called from Python did not pass: their ``reports``

@@ -6,7 +6,7 @@ arguments it names. rpd's own behaviour (fixtures, provider, manifest, terminal)
 same door.
 
 Some hooks decide (``rpd_configure``, ``rpd_modify_plan``, ``rpd_run_node``): their exceptions end whatever
-they decide about. The others only observe: their exceptions are reported once, and the run goes on.
+they decide about. The others only observe: their exceptions are reported once, and the run continues.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def main(config: Config, manager: PluginManager) -> int:
 
 
 def _extras(folder: Path) -> dict[Path, str]:
-    """Return the other files that a new project wants, by path, without those that are there."""
+    """Return the other files of a new project, by path, without those that exist."""
     root, file = find_root(folder)
     wanted = {folder / _IGNORE: _UNSENT} | ({root / _OWN_FILE: _SETTINGS} if file is None else {})
     return {path: text for path, text in wanted.items() if not os.path.lexists(path)}

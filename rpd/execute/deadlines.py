@@ -207,7 +207,7 @@ def limit_of(deadlines: Deadlines, own: float | None, *, spare: float = 0.0) -> 
 
 
 def overdue(deadlines: Deadlines) -> BudgetExceeded | JobTimeout:
-    """Return the error of a job that ran out of time in code that has no limit of its own."""
+    """Return the error of a job that ran out of time in code without a separate limit."""
     return _strictest(deadlines, None).reached("before it ended")
 
 

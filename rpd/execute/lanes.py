@@ -175,7 +175,7 @@ class Lanes:
         return None
 
     def _accept(self, source: Source, lane: Lane) -> None:
-        """Note the nodes of a lane. Raises UsageError for what the source said before the run that it would not do."""
+        """Record the nodes of a lane. Raise UsageError if it breaks the announcement of the source before the run."""
         name = type(source).__name__
         if not isinstance(lane, Lane) or not lane.nodes:
             raise UsageError(
@@ -184,7 +184,7 @@ class Lanes:
         # After all are removed: a source may look at the others when it learns that one is over.
         # After all are removed: a source may look at the others when it learns that one is over.
         for node in lane.nodes:
-            # Two nodes of one id would have one folder, one report, and one place in what the run may cost.
+            # Two nodes with one id would share a folder, a report, and a place in the worst case of the run.
             if node.id in self._from or node.id in self._planned:
                 raise UsageError(
                     f"{name}.next: the run has a node {node.id} already; give each that you add its own id"

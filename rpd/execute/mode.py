@@ -91,7 +91,7 @@ class Live:
         return hashlib.sha256(node_id.encode(errors="surrogatepass")).hexdigest()[:12]
 
     def digest_unsent(self, key: str) -> str:
-        """Return the digest of files that a dry ``put`` would have sent; empty if nobody needs it."""
+        """Return the digest of files that a dry ``put`` would have sent; empty if it is not needed."""
         return ""
 
     def fingerprint(self, work_out: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:

@@ -55,7 +55,7 @@ class Blocked(RpdError):
 
 
 class _Threads:
-    """A group of threads: why they are guarded, and the first error met on a thread nobody waits for."""
+    """A group of threads: why they are guarded, and the first error on a thread that is not joined."""
 
     def __init__(self) -> None:
         self.why: str | None = None
@@ -145,7 +145,7 @@ def guarded(why: str) -> Iterator[None]:
 
 
 class everywhere:  # noqa: N801 - used as a function is
-    """Do the same for every thread of the process, whoever started it and whenever.
+    """Do the same for every thread of the process, whenever and by whichever code it was started.
 
     Within ``among_others``: for every thread of the run. An error on a thread that nobody waits for is raised
     at the end of the block, unless the block raised another.

@@ -30,7 +30,7 @@ def has_own_project(node: Node) -> bool:
 
 
 def checked_project(value: object) -> Path:
-    """Return the folder that a ``project_dir`` names. Raise UsageError for a folder that nobody means to send."""
+    """Return the folder that a ``project_dir`` names. Raise UsageError for the home folder and the like."""
     if not isinstance(value, str | os.PathLike):
         raise UsageError(f"project_dir: expected the path of a folder, got {value!r}")
     return _resolved(Path(value))

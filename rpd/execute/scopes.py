@@ -133,7 +133,7 @@ class Scopes:
             instance.value = setup.call(instance.definition, instance.finalizers, owner=instance)
         except BaseException as error:  # noqa: BLE001 - kept and raised for each user
             instance.error = error
-            # Nobody can use what it has set up so far, and that may be a pod.
+            # Its partial set-up is of no use to anyone, and may include a pod.
             setup.late_errors.extend(self._finish(instance, setup.run))
         finally:
             setup.run.holder = holder
@@ -199,7 +199,7 @@ class Scopes:
                 for instance in self._instances.values()
                 if over(instance) and instance.ready.is_set()
             ]
-            for instance in instances:  # all of them now, so that nobody gets a value that is about to end
+            for instance in instances:  # all of them now, so that no node gets a value that is about to end
                 self._forget(instance)
         errors: list[TeardownError] = []
         for instance in sorted(instances, key=lambda each: each.order, reverse=True):

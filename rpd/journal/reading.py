@@ -58,7 +58,7 @@ def _nothing(_: Damage) -> None:
 
 
 def read(path: Path, damaged: Callable[[Damage], object] = _nothing) -> Iterator[Event]:
-    """Yield the sound events of a journal in order; at the end call ``damaged`` with what was left out.
+    """Yield the sound events of a journal in order; at the end call ``damaged`` with the omissions.
 
     Traces of a killed process are no damage: a last line without an end, and such a line right before the
     ``run_started`` of the process that resumed the run. A link, a FIFO or a device is no journal, and the

@@ -33,7 +33,7 @@ def _all(offers: Sequence[Offer]) -> Sequence[Offer]:
 class DryLease(Lease):
     """A pod of a provider that ``rents_nothing``: no offer is refused, nothing boots, and no journal records it.
 
-    It has no threads, no watchdog and no clock of its own: a dry run may have ten thousand of them.
+    It has no threads, no watchdog and no clock: a dry run may have ten thousand of them.
     """
 
     def __init__(  # of a lease it shares the state of the pod, and nothing of how that is rented

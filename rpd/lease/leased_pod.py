@@ -1,4 +1,4 @@
-"""A leased pod: what it is, what happened to it and what it costs, however it was rented."""
+"""A leased pod: its facts, its events and its costs, however it was rented."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class LeasedPod:
         self._ended: float | None = None
         self._metered = 0.0
 
-    # --- what it is -------------------------------------------------------------------------------------------------
+    # --- properties -------------------------------------------------------------------------------------------------
 
     def gpu_of(self, pod: PodInfo) -> str | None:
         """Return its GPU type: the one that is paid for, or, if pods may have any GPU, the one that it has."""
@@ -89,7 +89,7 @@ class LeasedPod:
         """Whether there may be a pod that still has to be released."""
         return not self.final_state and (self.pod is not None or self._intended)
 
-    # --- what happens to it -----------------------------------------------------------------------------------------
+    # --- events -----------------------------------------------------------------------------------------------------
 
     def node_joined(self) -> None:
         """Count one more node that uses the pod."""
@@ -127,7 +127,7 @@ class LeasedPod:
         """Whether it served several nodes, or was used before."""
         return self._served > 1 or bool(self.before)
 
-    # --- what it costs ----------------------------------------------------------------------------------------------
+    # --- costs ------------------------------------------------------------------------------------------------------
 
     @property
     def rate_usd_per_hr(self) -> float:

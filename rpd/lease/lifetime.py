@@ -83,7 +83,7 @@ class Lifetime:
         self._needed_until.pop(user, None)
 
     def bridge(self, terms: Terms) -> None:
-        """Extend a near deadline while nobody uses the pod but a driver is there. Raise RemoteError.
+        """Extend a near deadline while the pod is unused but a driver is there. Raise RemoteError.
 
         Called repeatedly; costs no round trip while the deadline is far. Without a driver the linger time
         ends the pod.
@@ -101,7 +101,7 @@ class Lifetime:
         until = self._ends_at
         left = 0.0 if until is None else until + self._grace - time.monotonic()
         if until is not None and left < PULL_SECONDS / 2:
-            # If this fails, the pull is tried all the same: its error says better what is wrong.
+            # If this fails, the pull is still tried: its error explains the problem better.
             with contextlib.suppress(RemoteError), self._arming:
                 self._arm(until, linger=terms.linger, grace=left + PULL_SECONDS)
 

@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 5.0
 
 @frozen(kw_only=False)
 class _Reading:
-    """A list as it was answered, or the error."""
+    """The answer to a call for the list of pods, or its error."""
 
     begun: float = float("-inf")
     pods: Mapping[str, PodInfo] = EMPTY

@@ -75,7 +75,7 @@ class Backend(ABC):
         self._failure: BaseException | None = None
 
     def prepare(self, nodes: Iterable[Node] = ()) -> None:  # noqa: ARG002
-        """Start slow work for the pods of ``nodes`` in the background, so that planning goes on meanwhile."""
+        """Start slow work for the pods of ``nodes`` in the background, so that planning continues meanwhile."""
         self._background = threading.Thread(target=self._begin_quietly, name="rpd-backend", daemon=True)
         self._background.start()
 

@@ -11,7 +11,7 @@ from rpd.values.mutable import fresh, mutable
 
 
 def nobody(worst_case_usd: float, limit_usd: float) -> bool:
-    """Raise UsageError for a run that may cost more than ``limit_usd``: there is nobody to ask."""
+    """Raise UsageError for a run that may cost more than ``limit_usd``: the caller cannot be asked."""
     raise UsageError(
         f"this run may cost up to ${worst_case_usd:.2f}, more than confirm_above_usd (${limit_usd:.2f}), and there is "
         "nobody to ask: set yes to agree, or lower the caps (cost_cap_usd, max_runtime_seconds)"

@@ -23,7 +23,7 @@ def check_registries(
 ) -> tuple[str, ...]:
     """Check stored credentials with RunPod, and images that jobs bring credentials for with their registries.
 
-    Return a warning for each registry that cannot be asked; without such jobs nobody is asked. Raise
+    Return a warning for each registry that cannot be asked; without such jobs no registry is asked. Raise
     UsageError for credentials that do not exist or do not open the image, and for an image that does not
     exist.
     """

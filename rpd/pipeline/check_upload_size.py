@@ -1,4 +1,4 @@
-"""The size of what a run will send to its pods, reported and checked before a pod is paid for."""
+"""The size of the uploads of a run, reported and checked before a pod is paid for."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def check_staging(
 ) -> None:
     """Check the size of each project folder that ``staged_dir`` will send.
 
-    Raise UsageError for one above the limit, and for one that nobody means to send. A ``project_dir`` that is
+    Raise UsageError for one above the limit, and for one that cannot be meant. A ``project_dir`` that is
     known only during the run is checked then, before the pod of its node is rented.
     """
     for folder in dict.fromkeys(_folders(rootdir, nodes, foresight)):

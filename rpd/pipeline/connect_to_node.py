@@ -223,7 +223,7 @@ def find(
 
     For a cluster it is the member of that ``rank``; without one, the member that was named, else the first.
 
-    Raise UsageError if there is no such node or pod, or nobody here has the key; RpdError if it is gone or
+    Raise UsageError if there is no such node or pod, or its key is not here; RpdError if it is gone or
     not running; ProviderError.
     """
     listed = provider.list()

@@ -1,4 +1,4 @@
-"""The plugin of a dry run: reports for each node what a live run would do."""
+"""The plugin of a dry run: reports the acts of a live run for each node."""
 
 from __future__ import annotations
 

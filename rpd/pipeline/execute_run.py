@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def execute(prepared: Prepared) -> tuple[ExitCode, RunSummary]:
-    """Run what was prepared, and report it; return how it ended. Raise LocalError if there is no run folder."""
+    """Execute a prepared run, and report it; return how it ended. Raise LocalError if there is no run folder."""
     resumed = prepared.resumed
     with nullcontext(resumed.files) if resumed else prepared.backend.files() as files:
         return _drive(prepared, files)

@@ -59,7 +59,7 @@ class ImageDigests:
         return f"{_without_tag(request.image)}@{question.digest}"
 
     def of(self, image: str, registry: Registry | str | None) -> str:
-        """Return the digest of an image, empty if nobody can tell it soon."""
+        """Return the digest of an image, empty if it cannot be found soon."""
         question = self._question(image, registry)
         question.answered.wait(PATIENCE_SECONDS)
         return question.digest

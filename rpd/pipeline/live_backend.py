@@ -100,7 +100,7 @@ class LiveBackend(Backend):
         return machine_of(self._config.run, self._config.invocation_dir)
 
     def prepare(self, nodes: Iterable[Node] = ()) -> None:
-        """Start the emulator and the import of the SDK in the background, so that planning goes on meanwhile.
+        """Start the emulator and the import of the SDK in the background, so that planning continues meanwhile.
 
         An emulator gets the network volumes that the jobs of ``nodes`` name.
         """

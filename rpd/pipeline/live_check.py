@@ -1,4 +1,4 @@
-"""The outlook of a live dry run: what RunPod offers now for the requests of nodes."""
+"""The outlook of a live dry run: RunPod's present offers for the requests of nodes."""
 
 from __future__ import annotations
 

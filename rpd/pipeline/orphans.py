@@ -53,7 +53,7 @@ class Claim:
 
 @frozen
 class Leftover:
-    """A pod of a run on this machine that nobody needs any more: why, and whose."""
+    """A pod of a run on this machine that is no longer needed: the reason, and its run."""
 
     pod: PodInfo
     run: str
@@ -165,7 +165,7 @@ def _updated(claim: Claim, event: Mapping[str, Any]) -> Claim:
 
 
 def leftovers(pods: Iterable[PodInfo], runs_path: Path, *, now: float | None = None) -> list[Leftover]:
-    """Return the pods that runs under ``runs_path`` left and nobody needs any more, according to the journals.
+    """Return the pods that runs under ``runs_path`` left and that are no longer needed, according to the journals.
 
     These are pods whose run died without giving them back, pods that outlived a confirmed deletion, and kept
     pods whose time is over. Pods kept or stopped on purpose, pods of running runs, pods unknown to any

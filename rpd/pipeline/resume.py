@@ -108,7 +108,7 @@ def choose(runs_path: Path, wanted: str) -> Resumed:
 
 
 def _read(info: RunInfo, files: RunFiles, lock: RunLock) -> Resumed:
-    """Return the present state of the run, which nobody else can change any more. Raise UsageError."""
+    """Return the present state of the run, which no other process can change any more. Raise UsageError."""
     driver = _living_driver(files.journal)
     if driver is not None:
         raise UsageError(

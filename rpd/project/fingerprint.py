@@ -90,7 +90,7 @@ def _fixtures(definition: Definition) -> tuple[FixtureDef, ...]:
 
 
 def _variables(node: Node, values: Mapping[str, Any]) -> list[str]:
-    """Return what the node can see of the variables: those it uses, or all where it asks for all."""
+    """Return the variables that the node can see: those it uses, or all if it asks for all."""
     if takes_all(node.definition):
         return [f"{name}={value!r}" for name, value in sorted(values.items())]
     used = {

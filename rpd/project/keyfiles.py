@@ -81,7 +81,7 @@ def is_secret_file(path: Path, secret_files: Iterable[Path]) -> bool:
 
 
 def withheld_text(folder: Path, names: Sequence[str], most: int = 5) -> str:
-    """Return a sentence on what is not sent, and how to send it."""
+    """Return a sentence about the files that are not sent, and how to send them."""
     shown = ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
     one = len(names) == 1
     return (

@@ -15,7 +15,7 @@ def write_whole(path: str | Path, text: str, *, sync: bool = True) -> None:
     """Write ``text`` (UTF-8) to a temporary file next to ``path``, fsync it and rename it. Raises OSError.
 
     Lone surrogates, which a pod may put into a name, are escaped: they must not cost the file.
-    Without ``sync``, who wants it to outlast a power cut sees to that.
+    Without ``sync``, the caller is responsible if the file must outlast a power cut.
     """
     folder, name = os.path.split(path)
     folder = folder or os.curdir

@@ -115,7 +115,7 @@ class Additions:
                 self._write()
 
     def flush(self) -> None:
-        """Write what was kept."""
+        """Write the kept entries."""
         with self._lock:
             self._write()
 

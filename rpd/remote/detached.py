@@ -501,7 +501,7 @@ def _beginning_at_end(data: bytes, word: bytes) -> int:
 
 
 class _Following:
-    """The state of following one command: how much of its log was read, and what is known about it."""
+    """The state of following one command: how much of its log was read, and the facts about it so far."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Signs of a command that ran out of memory, in what it printed or in the words of its supervisor."""
+"""Signs of a command that ran out of memory, in its output or in the words of its supervisor."""
 
 from __future__ import annotations
 

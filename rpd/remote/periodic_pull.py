@@ -48,7 +48,7 @@ class PeriodicPull:
         self._once(required=False)
 
     def _tell_failed(self, error: Exception) -> None:
-        """Report a failed pull: the job goes on, and the last pull raises an error that persists."""
+        """Report a failed pull: the job continues, and the last pull raises an error that persists."""
         if not self._pulls.is_ending:
             self._failed(f"{type(error).__name__}: {error}")
 

@@ -88,7 +88,7 @@ class Renter(Speaker):
         return offers.offers(request, self._completed(request, self._live.ask(Question.of(request))))
 
     def _completed(self, request: PodRequest, catalogue: Catalogue) -> Catalogue:
-        """Return the catalogue with what the request needs besides GPUs: the account's volumes, the data centres."""
+        """Return the catalogue with the other needs of the request: the account's volumes, the data centres."""
         if request.storage.network_volume is not None:
             account = self.volumes_with_tiers() if request.storage.tier else self._network_volumes()
             catalogue = replace(catalogue, volumes=account)

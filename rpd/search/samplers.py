@@ -31,7 +31,7 @@ class CheckedSampler:
     """
 
     def __init__(self, sampler: object, space: Space, study: str) -> None:
-        """Raise UsageError for what is no sampler."""
+        """Raise UsageError for an object that is no sampler."""
         self._name = type(sampler).__name__
         self._space = space
         self._study = study

@@ -410,7 +410,7 @@ class StudySource(Source):
     # --- pruning ------------------------------------------------------------------------------------------------------
 
     def judge(self, node_id: str, name: str, at: float, value: float) -> str | None:
-        """Return why a trial should end after a point of its curve, None if it goes on.
+        """Return why a trial should end after a point of its curve, None if it may continue.
 
         Called on the thread of its slot.
         """

@@ -20,7 +20,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
 def chart(curve: Mapping[float, float], *, width: int, height: int) -> Iterator[str]:
     """Yield ``height`` lines of bars for a curve (step -> value); the first and last have their values as labels.
 
-    Steps are spread evenly: a curve is logged at regular steps, or nobody knows the values in between.
+    Steps are spread evenly: a curve is logged at regular steps, or the values in between are unknown.
     """
     values = list(curve.values())
     shares = _shares(values, max(1, width - _LABEL - 1))

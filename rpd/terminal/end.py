@@ -88,7 +88,7 @@ class End:
         yield from end_summary.pods_left(summary, width=self._screen.width, ink=self._ink)
 
     def next_steps(self, summary: RunSummary) -> Iterator[str]:
-        """Yield suggestions of what to do next."""
+        """Yield suggestions for the next step."""
         if self._level >= 0 and not self._output.no_summary:
             from rpd.terminal import next_steps
 

@@ -1,4 +1,4 @@
-"""A dry run of one node: what a live run would do."""
+"""A dry run of one node: the acts of a live run."""
 
 from __future__ import annotations
 

@@ -693,7 +693,7 @@ class Asked(Protocol):
 
 
 def check_place(request: Asked) -> None:
-    """Raise DefinitionError for a place that RunPod never has, so that nobody waits for stock there."""
+    """Raise DefinitionError for a place that RunPod never has, so that no run waits for stock there."""
     if request.min_cuda is not None and request.cuda:
         hint = "cuda lists versions, min_cuda is the lowest: remove one of the two"
         raise _fail("Job", "min_cuda", "expected none with cuda", request.min_cuda, hint)

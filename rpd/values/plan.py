@@ -42,7 +42,7 @@ class Ahead:
 class Source:
     """Hands out lanes during a run; a plugin returns some from ``rpd_make_sources``.
 
-    It may hold planned lanes until they can start, and it may add nodes that nobody knew. rpd calls a source
+    It may hold planned lanes until they can start, and it may add nodes that were not planned. rpd calls a source
     from several threads, one call at a time; all slots wait meanwhile, so it must be quick.
     """
 
@@ -87,7 +87,7 @@ class Source:
     def refused(self, node: Node, reason: str) -> bool:  # noqa: ARG002
         """Called when ``--budget`` has no room for a node it handed out.
 
-        Return whether the run goes on without it.
+        Return whether the run continues without it.
         """
         return False
 

@@ -1,7 +1,7 @@
-"""Silence: while a failed job is called a second time, what its code prints goes nowhere; it has been printed before.
+"""Silence: while a failed job is called a second time, the output of its code is dropped; it has been printed before.
 
 The streams of the process belong to all of its threads, so they are not redirected: for the time of such a call they
-are wrapped, and a wrapper drops what the thread of that call writes.
+are wrapped, and a wrapper drops the output of the thread of that call.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _Wrapper:
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Drop what this thread prints, or logs to a standard stream; bytes and output of C code are not caught."""
+    """Drop all that this thread prints, or logs to a standard stream; bytes and output of C code are not caught."""
     thread = threading.get_ident()
     with _lock:
         if not _quiet:

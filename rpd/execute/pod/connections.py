@@ -16,7 +16,7 @@ class Connections:
         self._beside: dict[tuple[int, ...], Remote] = {}
 
     def of(self, run: NodeRun) -> Remote:
-        """Return the connection of a node; a node with only some of the pod's GPUs has one of its own.
+        """Return the connection of a node; a node with only some of the pod's GPUs has a separate one.
 
         Its first use leaves a file on the pod that marks when the node started there.
         """

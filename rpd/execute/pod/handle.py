@@ -1,4 +1,4 @@
-"""The pod handle: what a job function holds and acts on."""
+"""The pod handle: the object through which a job function acts on its pod."""
 
 from __future__ import annotations
 
@@ -629,7 +629,7 @@ def _about(env: Mapping[str, str], given: Mapping[str, str]) -> list[tuple[str, 
 
 
 def _environment(setting: str, env: Mapping[str, str | int | float] | None) -> dict[str, str]:
-    """Return variables as text; ``setting`` names them in errors. Raise UsageError for what no process can have."""
+    """Return variables as text; ``setting`` names them in errors. Raise UsageError for impossible ones."""
     if env is None:
         return {}
     if not isinstance(env, Mapping):

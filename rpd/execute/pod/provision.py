@@ -159,7 +159,7 @@ def _recycled(job: Job, run: NodeRun, context: RunContext) -> Lease | None:
 
 
 def _delete_unwanted(kind: str, run: NodeRun, context: RunContext) -> None:
-    """Delete stopped pods that only ``--force-fresh`` keeps from being reused: nobody wants them, and they bill."""
+    """Delete stopped pods that only ``--force-fresh`` keeps from being reused: they are of no use, and they bill."""
     assert context.renting.recycler is not None
     for stopped in context.renting.recycler.unwanted(kind, run.node.id, context.renting.provider()):
         try:
@@ -175,7 +175,7 @@ def _delete_unwanted(kind: str, run: NodeRun, context: RunContext) -> None:
 
 
 def _tell_outgrown(kind: str, run: NodeRun, context: RunContext) -> None:
-    """Name the pods that were stopped for this node and no longer fit it: nobody will use them, and they bill."""
+    """Name the pods that were stopped for this node and no longer fit it: they will not be used, and they bill."""
     assert context.renting.recycler is not None
     # This is only a hint: if RunPod cannot be reached, renting a pod will report it.
     with suppress(ProviderError):

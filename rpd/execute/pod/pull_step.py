@@ -129,7 +129,7 @@ class Pulling:
         )
         if pulled is None:
             return None
-        # All pulls of a node share the target folder; the record names what this one brought.
+        # All pulls of a node share the target folder; the record names the files of this one.
         brought = self._whole_place(pulled.local)
         return replace(pulled, local=brought) if brought.exists() else pulled
 

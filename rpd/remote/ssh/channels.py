@@ -140,7 +140,7 @@ def begin(channel: Any, command: str) -> None:
 
     If it cannot be started, the server closes the channel. A session can run one command.
     """
-    # paramiko waits for the confirmation in a method of its own, which this attribute hides.
+    # paramiko waits for the confirmation in a method that this attribute hides.
     channel._wait_for_event = lambda: None  # noqa: SLF001
     try:
         channel.exec_command(command)

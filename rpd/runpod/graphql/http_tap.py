@@ -1,4 +1,4 @@
-"""Watches the HTTP calls of the SDK for what it hides: parts of a response, and whether a call was sent at all."""
+"""Watches the HTTP calls of the SDK for facts it hides: parts of a response, and whether a call was sent at all."""
 
 from __future__ import annotations
 

@@ -230,6 +230,7 @@ class Running:
         self._wake()
 
     def _carried_out(self, stack: ExitStack) -> RunOutcome:
+        """Collect and run on this thread; return the outcome with the newest report of each node."""
         config, manager = self._call.open(stack, [self._watching])
         if self._show and sys.stdout is not None:  # a program without a console has none
             from rpd.terminal import make_view  # loads rich

@@ -87,6 +87,7 @@ class _Collector:
         self._nodes: dict[tuple[Path, str], tuple[Node, ...]] = {}
 
     def run(self) -> Collection:
+        """Collect the arguments, or the configured paths, in order. Errors of files are part of the result."""
         config = self._config
         targets = tuple(Target(path=path) for path in self._given)
         if config.args or not targets:

@@ -131,6 +131,7 @@ class Conftests:
         return [conftest for conftest in self._registered if conftest not in visible]
 
     def _load(self, path: Path) -> ModuleType | None:
+        """Import and register a conftest, once. None if it is missing or broken; ``errors`` says which."""
         loaded = self._manager.get_plugin(str(path))
         if loaded is not None:
             return loaded  # type: ignore[no-any-return]

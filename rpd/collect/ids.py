@@ -91,6 +91,7 @@ def _given_id(value: Any, index: int) -> str:
 def _value_id(
     value: Any, argname: str, index: int, function: Callable[[Any], Any] | None, make_id: MakeId
 ) -> str:
+    """Return the id of one value: from the user's function, a plugin, or the value itself; else name and index."""
     if function is not None:
         try:
             said = function(value)

@@ -274,6 +274,7 @@ class Machines:
             self._wire.send(message, *descriptors)
 
     def _spec(self, container: _Container) -> GuestSpec:
+        """Return the description of one start of a pod for the guest, with the pod's faults applied."""
         pod = container.pod
         pulled = self._image(pod)
         container.disk.mkdir()

@@ -294,6 +294,7 @@ class Lease(LeasedPod):
         return remote
 
     def _create(self) -> None:
+        """Rent a pod, waiting for stock, and for room if the account is at a limit. Raise OutOfStock, QuotaError."""
         give_up = time.monotonic() + self._stock_seconds
         pause = FIRST_STOCK_PAUSE
         while True:
@@ -350,6 +351,7 @@ class Lease(LeasedPod):
         return refusals
 
     def _create_at(self, offer: Offer) -> None:
+        """Create the pod at one offer, with retries after hiccups; the intent is in the journal before each call."""
         image = self._image_of(self.request)
         spec = PodSpec(
             name=self.name,
@@ -414,6 +416,7 @@ class Lease(LeasedPod):
         )
 
     def _wait_until_ready(self) -> Remote:
+        """Connect to the booting pod, check its GPUs and tools, and record that it is ready. Raise PodNotReady."""
         try:
             with self._images.booting(self.request) as is_scout:
                 pod, remote = self._connect_once_up(time.monotonic() + self._ready_seconds, is_scout)

@@ -35,6 +35,7 @@ def execute(prepared: Prepared) -> tuple[ExitCode, RunSummary]:
 
 
 def _drive(prepared: Prepared, files: RunFiles) -> tuple[ExitCode, RunSummary]:
+    """Run every node and release every pod, whatever happens; then report, and return exit code and summary."""
     config, backend, plan, resumed = prepared.config, prepared.backend, prepared.plan, prepared.resumed
     stop = prepared.caller.stop
     purse = backend.purse(_spent(resumed))

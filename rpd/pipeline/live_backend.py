@@ -185,6 +185,7 @@ class LiveBackend(Backend):
         return FileJournal(path, redactor, failed)
 
     def session(self, files: RunFiles) -> Session:
+        """Make the run's key pair; return the ways to connect with it. Raise LocalError."""
         from rpd.remote.keys import make_keypair, user_public_lines
         from rpd.remote.ssh import connect, forget_pin
 

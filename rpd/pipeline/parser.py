@@ -195,6 +195,7 @@ _UNSEEN = partial(argparse.HelpFormatter, width=80)
 def _make(
     command: Command, manager: PluginManager, formatter: Any = _UNSEEN
 ) -> tuple[_Parser, list[OptionGroup]]:
+    """Return the parser of a command, and the groups of options that plugins added to it."""
     name = command.name
     parser = _Parser(
         prog=f"rpd {name}",

@@ -67,6 +67,7 @@ class Expression:
         return UsageError(f"rpd query: column {column} of {self._text!r}: {what}; {RULE}")
 
     def _read(self, node: ast.expr) -> Value:
+        """Compile a node of the expression into a function of a row. Raise UsageError for other syntax."""
         match node:
             case ast.Constant(value=str() | int() | float() | bool() | None):
                 constant = node.value

@@ -55,6 +55,7 @@ _NOT_PLAIN = object()
 
 
 def _plain(value: Any, depth: int) -> Any:
+    """Return a value in types that TOML has, or ``_NOT_PLAIN``."""
     if type(value) in _CONTAINERS and depth < _DEEPEST:  # the usual ones, before slower questions
         return _container(value, depth + 1)
     match value:

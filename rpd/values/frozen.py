@@ -125,6 +125,7 @@ def declared(cls: type) -> Mapping[str, Declared]:
 def _made(
     cls: type, *, kw_only: bool, eq: bool, hidden: tuple[str, ...], uncompared: tuple[str, ...]
 ) -> type:
+    """Return the class with slots and shared methods in the place of ``cls``; nothing is compiled for it."""
     body = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
     names = tuple(body.get("__annotations__", ()))
     assigned = {name: body.pop(name) for name in names if name in body}
@@ -170,6 +171,7 @@ def _made(
 def _init_of(
     cls: Any, names: tuple[str, ...], defaults: Mapping[str, Any], *, kw_only: bool
 ) -> Callable[..., None]:
+    """Return an ``__init__`` that needs no compiling; one that is called often compiles a faster one."""
     count = len(names)
     setters = [(name, getattr(cls, name).__set__) for name in names]
     check = getattr(cls, "__post_init__", None)

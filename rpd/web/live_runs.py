@@ -172,6 +172,7 @@ class LiveRun:
         *,
         is_running: bool,
     ) -> Table | None:
+        """Return the data of a node if its files changed since the last look, else None."""
         path = files.folder / manifest.FILE_NAME
         stamp = _stamp(path)
         if stamp == (-1,):

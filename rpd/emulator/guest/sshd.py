@@ -294,6 +294,7 @@ def _finish(process: asyncssh.SSHServerProcess[bytes], code: int) -> None:
 
 
 async def _serve(listener: socket.socket, control: Wire, spec: GuestSpec, root: Path, login: _Login) -> None:
+    """Serve until the control end closes; a message there cuts or delays connections."""
     connections = _Connections()
     env = {
         "PATH": image.path_of(spec),

@@ -81,6 +81,7 @@ class Zygote:
             self._wire.send(message)
 
     def _start(self, spec: GuestSpec, listener: int, control: int) -> None:
+        """Fork the process that becomes the pod; report why if that fails."""
         try:
             namespace = self._join(spec) if spec.cluster else None
         except (OSError, subprocess.SubprocessError) as error:

@@ -148,6 +148,7 @@ class Runner:
     def _attempt(
         self, run: NodeRun, slot: int, early: Verdict | None, earlier: tuple[AttemptRecord, ...]
     ) -> NodeReport:
+        """Run one attempt of a node to its report: its events go to the journal, its pods are charged and left."""
         started = datetime.now(UTC)
         self._live[run.node.id] = (run, started, earlier)
         # Not synced: the intent to rent a pod and the start of each step are, and nothing happens before

@@ -220,6 +220,7 @@ def _lease(
     connect: Connect,
     kind: PodKind,
 ) -> Lease:
+    """Return a lease for a pod of ``job``, not yet rented; its events go to the journals of run and node."""
     holder = run.holder
 
     def record(event: str, *, sync: bool = False, **detail: Any) -> None:

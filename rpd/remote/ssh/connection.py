@@ -89,6 +89,7 @@ def _opened(
     sock: socket.socket,
     seconds: float,
 ) -> Any:
+    """Open a connection over ``sock`` that the user's SSH and fabric configuration cannot change."""
     connection = fabric.Connection(
         endpoint.host,
         user=endpoint.user,

@@ -239,6 +239,7 @@ class Fetching:
     def _ask_for_parts(
         self, pieces: Sequence[Piece], old: BinaryIO, file: FileIO, partial: _Partial
     ) -> Mapping[str, str]:
+        """Write a file from new parts of the pod and old ones from here; return the pod's checksum of it."""
         path = f"./{partial.name}"
         words = [
             copy_words('"$2"', piece_sent.start, piece_sent.length)
@@ -269,6 +270,7 @@ class Fetching:
         return parse_sums(ended.stderr.decode("utf-8", "surrogateescape").partition("SUMS\n")[2])
 
     def _fetch(self, names: Sequence[str], options: str) -> None:
+        """Fetch files until each matches its sum, over as many connections as it takes while each makes progress."""
         missing = [name for name in names if name not in self.sums]
         rounds = breaks = safe = 0
         reasons: dict[str, str] = {}
@@ -374,6 +376,7 @@ class Fetching:
         return reasons
 
     def _extract(self, member: Member, content: Content) -> None:
+        """Write one member of the archive. The pod is not trusted: each name must be requested, and come once."""
         name = posixpath.normpath(member.name)
         if name not in self._asked:  # such as a file that became a folder
             self._passed_over += member.size + _MEMBER_BYTES

@@ -477,7 +477,7 @@ def test_an_unwritable_home_is_no_hindrance(remote: SshRemote, machine: Machine)
 
 def test_wrong_names_of_variables_are_refused(remote: SshRemote) -> None:
     """A name no shell can export is an error that names it."""
-    with pytest.raises(RemoteError, match="'A-B' is not a name"):
+    with pytest.raises(RemoteError, match="'A-B' is not a valid name"):
         remote.run(command("true", env={"A-B": "1"}), Log())
 
 

@@ -1,9 +1,9 @@
 """Counts that do not depend on the machine, each with its goal: calls, syncs, modules, round trips, bytes.
 
-Usage: python benchmarks/counts.py [calls] [syncs] [modules] [trips] [bytes]
+Usage: python benchmarks/counts.py [calls] [syncs] [modules] [growth] [trips] [bytes]
 
 It exits 1 where a count is above its goal, so that continuous integration may run it. Round trips and bytes take a
-minute each; ``calls``, ``syncs`` and ``modules`` together less than one.
+minute each; the others together less than one.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import calls as calls_of
 import startup
 from emulated import emulator
 from measure import REPOSITORY, Row, figures, machine, run
+from reading_commands import COMMANDS, sweep
 
 PODLESS, SLOTS = 1_000, 32
 SYNCS_GOAL = 0.1
@@ -41,6 +42,16 @@ from rpd.cli import main
 code = main()
 open("syncs", "w").write(str(asked))
 sys.exit(int(code))
+"""
+SIZES = (500, 2_000)
+PROFILED = """
+import contextlib, cProfile, io, sys
+from rpd.cli import main
+
+profile = cProfile.Profile()
+with contextlib.redirect_stdout(io.StringIO()), profile:
+    main(sys.argv[1:])
+print(sum(entry.callcount for entry in profile.getstats()))
 """
 WITHOUT = """import rpd
 
@@ -81,7 +92,28 @@ def modules() -> list[Row]:
     ]
 
 
-COUNTS: Mapping[str, Callable[[], list[Row]]] = {"calls": calls, "syncs": syncs, "modules": modules}
+def growth() -> list[Row]:
+    """Count what commands that read a run do for each node, in a large run beside a small one."""
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folders = [sweep(Path(name), nodes) for nodes in SIZES]
+        for words in COMMANDS:
+            few, many = (
+                int(run([sys.executable, "-c", PROFILED, *words], cwd=folder)[1].split()[-1]) / nodes
+                for folder, nodes in zip(folders, SIZES, strict=True)
+            )
+            peer = f"with {SIZES[0]:,}"
+            what = f"rpd {' '.join(words)}, {SIZES[1]:,} nodes"
+            rows.append(Row(what=what, ours=many, unit="calls a node", goal=1.0, peer=peer, theirs=few))
+    return rows
+
+
+COUNTS: Mapping[str, Callable[[], list[Row]]] = {
+    "calls": calls,
+    "syncs": syncs,
+    "modules": modules,
+    "growth": growth,
+}
 OTHERS = {"trips": ("round_trips.py", "--check"), "bytes": ("transfer.py", "counts")}
 """Scripts that print a table of their own and exit 1 where a goal is missed."""
 

@@ -83,7 +83,8 @@ def _others(report: NodeReport, over: Collection[str]) -> dict[str, Any]:
 
 def _group(members: Sequence[NodeReport], over: Collection[str]) -> Group:
     node = members[0].node
-    values = {name: _numbers(members, name) for report in members for name in report.metrics}
+    names = dict.fromkeys(name for report in members for name in report.metrics)
+    values = {name: _numbers(members, name) for name in names}
     return Group(
         file=node.file,
         job=node.job,

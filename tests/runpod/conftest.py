@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from rpd.emulator.launch import Launched, launch
 from rpd.runpod.graphql.provider import RunPodProvider
 from rpd.runpod.rate_limit import Retry, TokenBucket
 from rpd.runpod.reconcile import Patience
@@ -75,6 +76,13 @@ class Script:
 
     def sent(self, fragment: str) -> int:
         return sum(fragment in query for query in self.queries)
+
+
+@pytest.fixture(scope="module")
+def account() -> Iterator[Launched]:
+    """An emulator whose pods need no sandbox, since no command runs on them here."""
+    with launch(boot_seconds=0.0, isolation="plain") as launched:
+        yield launched
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from rpd.emulator.launch import Launched, launch
+from rpd.emulator.launch import Launched
 from rpd.errors import (
     ApiRetired,
     AuthError,
@@ -30,13 +30,6 @@ from rpd.values.pod import Cloud, Offer, PodRequest, PodSpec, PodStatus
 from tests.waiting import wait_until
 
 L4 = Gpu("NVIDIA L4")
-
-
-@pytest.fixture(scope="module")
-def account() -> Iterator[Launched]:
-    """An emulator whose pods need no sandbox, since no command runs on them here."""
-    with launch(boot_seconds=0.0, isolation="plain") as launched:
-        yield launched
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rpd.emulator.launch import Launched, launch
+from rpd.emulator.launch import Launched
 from rpd.errors import ImpossibleRequest, NoCapacity
 from rpd.runpod.base_provider import Renter
 from rpd.runpod.graphql.provider import RunPodProvider
@@ -20,13 +20,6 @@ from rpd.values.overrides import Overrides
 from rpd.values.pod import PodInfo, PodRequest, PodSpec
 
 L4 = Gpu("NVIDIA L4")
-
-
-@pytest.fixture(scope="module")
-def account() -> Iterator[Launched]:
-    """An emulator whose pods need no sandbox, since no command runs on them here."""
-    with launch(boot_seconds=0.0, isolation="plain") as launched:
-        yield launched
 
 
 @pytest.fixture(params=[RunPodProvider, RestProvider], ids=["graphql", "rest"])

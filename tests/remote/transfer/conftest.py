@@ -86,3 +86,11 @@ def tree(tmp_path: Path) -> Path:
         (root / name).write_text(name)
     (root / ("long" * 50)).write_text("a name that needs tar's extension")
     return root
+
+
+@pytest.fixture(params=["usual", "busybox"])
+def machine_kind(request: pytest.FixtureRequest) -> str:
+    """The programs of the machine."""
+    if request.param == "busybox":
+        request.getfixturevalue("busybox")
+    return str(request.param)

@@ -63,14 +63,6 @@ def tree(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.fixture(params=["usual", "busybox"])
-def machine_kind(request: pytest.FixtureRequest) -> str:
-    """The programs of the machine."""
-    if request.param == "busybox":
-        request.getfixturevalue("busybox")
-    return str(request.param)
-
-
 def test_only_what_changed_is_sent(
     machine_kind: str, remote: SshRemote, machine: Machine, tree: Path
 ) -> None:

@@ -125,14 +125,6 @@ def test_words_that_copy_a_part(start: int, length: int, tmp_path_factory: pytes
 test_words_that_copy_a_part = pytest.mark.timeout(120)(test_words_that_copy_a_part)
 
 
-@pytest.fixture(params=["usual", "busybox"])
-def machine_kind(request: pytest.FixtureRequest) -> str:
-    """The programs of the machine."""
-    if request.param == "busybox":
-        request.getfixturevalue("busybox")
-    return str(request.param)
-
-
 def change(path: Path, at: int, data: bytes) -> None:
     with path.open("r+b") as file:
         file.seek(at)

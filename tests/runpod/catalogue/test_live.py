@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rpd.emulator.launch import Launched, launch
+from rpd.emulator.launch import Launched
 from rpd.errors import TransientError
 from rpd.runpod.catalogue.cache import CatalogueStore, default_store
 from rpd.runpod.catalogue.live import CPUS, LiveCatalogue, Question
@@ -20,12 +20,6 @@ from rpd.runpod.rest.client import Rest
 
 OTHER = Catalogue(gpus={"X": GpuRow(id="X", memory_gb=1)}, complete=True)
 L4 = "NVIDIA L4"
-
-
-@pytest.fixture(scope="module")
-def account() -> Iterator[Launched]:
-    with launch(boot_seconds=0.0, isolation="plain") as launched:
-        yield launched
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from rpd.emulator.launch import Launched, launch
+from rpd.emulator.launch import Launched
 from rpd.errors import ApiRetired
 from rpd.runpod.graphql import sdk
 from rpd.runpod.rate_limit import TokenBucket
@@ -51,12 +51,6 @@ for request in (PodRequest(image="a", gpu=gpu, env={"Q": 'a "quoted" \\\\ word'}
     assert provider.get(pod.id) is None
 print("lived")
 """
-
-
-@pytest.fixture(scope="module")
-def account() -> Iterator[Launched]:
-    with launch(boot_seconds=0.0, isolation="plain") as launched:
-        yield launched
 
 
 def live(account: Launched, *first: Path) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from rpd.emulator.launch import Launched, launch
+from rpd.emulator.launch import Launched
 from rpd.errors import (
     ApiRetired,
     AuthError,
@@ -44,13 +44,6 @@ class Wire:
 
     calls: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
     answers: list[tuple[int, str, Any]] = field(default_factory=list)
-
-
-@pytest.fixture(scope="module")
-def account() -> Iterator[Launched]:
-    """An emulator whose pods need no sandbox, since no command runs on them here."""
-    with launch(boot_seconds=0.0, isolation="plain") as launched:
-        yield launched
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ WORLD = [
     Case(id="zero GPUs ever", faults=(boot("zero-gpus", times=None),), attempts=2, **INFRA),
     Case(id="container crashes once", faults=(boot("crash-loop"),)),
     Case(id="crash loop", args=READY, faults=(boot("crash-loop", times=None),), attempts=2,
-         says="ended by itself", **{**INFRA, "cause": Cause.CODE}),
+         says="exited and was restarted", **{**INFRA, "cause": Cause.CODE}),
     Case(id="disk full", faults=(boot("disk-full", size_mb=1, times=None),), kept=1, exit_code=ExitCode.FAILED,
          outcome=Outcome.FAILED, cause=Cause.CODE, says="is kept .*could not be fetched completely"),
     Case(id="SSH dropped once", faults=(live("drop-ssh", after_bytes=550_000),)),

@@ -86,7 +86,7 @@ def test_a_container_that_restarts() -> None:
         machine.see(5)
         if _ < MOST_RESTARTS - 1:
             machine.see(None if _ else 0)
-    with pytest.raises(ContainerRestarts, match=f"again {MOST_RESTARTS} times"):
+    with pytest.raises(ContainerRestarts, match=f"restarted {MOST_RESTARTS} times"):
         machine.see(0)
 
 

@@ -76,7 +76,7 @@ def test_a_failed_pod_is_kept_where_that_was_asked_for() -> None:
 def test_results_that_are_not_here_yet_come_first(level: StopLevel) -> None:
     """After Ctrl-C too; then only if the pod has heard by when it has to end itself."""
     pod = Pod(failed=True, unverified="out/model")
-    assert fate(pod, level=level) == Fate(Release.PRESERVE, "out/model on it could not be fetched whole")
+    assert fate(pod, level=level) == Fate(Release.PRESERVE, "out/model on it could not be fetched completely")
     assert pod.kept == [(600.0, level < StopLevel.END)]
     assert fate(Pod(unverified="out/model"), terms=Terms(keep_unverified=0.0)) == Fate(Release.STOP)
 

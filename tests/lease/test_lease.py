@@ -539,7 +539,7 @@ def test_the_log_of_a_pod_that_never_answers_is_read_at_last() -> None:
 
     provider = Restarting()
     lease, _ = make_lease(provider, connect=deaf, ready_seconds=3.0)
-    with pytest.raises(ContainerRestarts, match="was started again 4 times"):
+    with pytest.raises(ContainerRestarts, match="was restarted 4 times"):
         lease.acquire()
     assert provider.list() == []
 

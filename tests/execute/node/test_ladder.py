@@ -118,7 +118,7 @@ def test_skipped_and_pruned_are_no_failures(ladder: Ladder, stop: Stop) -> None:
         (PodLost("gone"), StopLevel.NONE, ""),
         (AuthError("no key"), StopLevel.DRAIN, "no key"),
         (ReleaseError("p1", "rpd-1", "why"), StopLevel.DRAIN, "pod p1 may still bill"),
-        (FULL, StopLevel.DRAIN, "a disk of this machine takes nothing more"),
+        (FULL, StopLevel.DRAIN, "a disk of this machine is full"),
         (LocalError("cannot write", FULL), StopLevel.DRAIN, "cannot write: No space left"),
         (KeyboardInterrupt(), StopLevel.END, "KeyboardInterrupt in a job"),
     ],

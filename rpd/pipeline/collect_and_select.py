@@ -11,6 +11,7 @@ from rpd.collect.arguments import read_targets
 from rpd.collect.conftests import is_conftest_plugin
 from rpd.collect.source_lines import relative
 from rpd.config import Config
+from rpd.config.config import CollectSettings
 from rpd.errors import CollectionError, DefinitionError, UsageError
 from rpd.events import Events
 from rpd.hooks import PluginManager
@@ -43,6 +44,41 @@ def gather(
 
     ``done`` gives the ids of nodes that selecting left out since their results are there.
     """
+    early = _conftests(manager)
+    config, collection, nodes = _collected(config, manager)
+    events = Events(manager)
+    graph = _graph(config, manager, collection, nodes)
+    chosen = _selected(config, events, nodes, graph, done)
+    kept, missing = _without_missing_paths(
+        chosen.nodes, config.collect, config.rootdir, config.invocation_dir
+    )
+    if config.pods.lifecycle == "rest":
+        from rpd.pipeline.check_interface import lacking  # not at the top: it is not the usual one
+
+        for text in lacking(kept):
+            events.notice(text)
+    errors = (
+        *collection.errors,
+        *(graph.errors if graph else ()),
+        *chosen.exposed,
+        *missing,
+        *_late_options(config.rootdir, manager, early),
+    )
+    gathered = Gathered(
+        nodes=kept,
+        deselected=chosen.deselected,
+        errors=_masked(errors, collection.nodes),
+        collection=collection,
+        graph=graph,
+    )
+    events.collected(nodes=gathered.nodes, deselected=gathered.deselected, errors=gathered.errors)
+    if config.command in ("collect", "run"):
+        _tell_untypable(gathered.nodes, manager)
+    return gathered
+
+
+def _collected(config: Config, manager: PluginManager) -> tuple[Config, Collection, list[Node]]:
+    """Collect; return the settings with what plugins add, the collection, and its nodes as plugins want them."""
     prepare_jobs(
         config.collect.extra_gpu_ids, config.collect.job_defaults, config.sources.get("job_defaults", "job")
     )
@@ -51,72 +87,72 @@ def gather(
         from rpd.pipeline.reruns import add_reruns
 
         add_reruns(config, manager)
-    early = _conftests(manager)
     load_first_conftests(config, manager)
     config = with_plugin_markers(config, manager)
-    Events(manager).configure(config=config)
+    events = Events(manager)
+    events.configure(config=config)
     collection = collect(config, manager)
     if config.collect.sweep or config.collect.var:
         # Not at the top: most invocations give none.
         from rpd.pipeline.variables import check_names
 
-        check_names(config.collect, collection, Events(manager), runs=config.command == "run")
+        check_names(config.collect, collection, events, runs=config.command == "run")
     for file, reason in collection.skipped:
-        Events(manager).notice(f"{file} is skipped: {reason}")
+        events.notice(f"{file} is skipped: {reason}")
     nodes = list(collection.nodes)
-    Events(manager).modify_nodes(config=config, nodes=nodes)
+    events.modify_nodes(config=config, nodes=nodes)
     check_nodes(nodes, "rpd_modify_nodes")
-    graph = _graph(config, manager, collection, nodes)
+    return config, collection, nodes
+
+
+@frozen
+class _Chosen:
+    """The selected nodes, how many were not, and the errors of nodes whose ids would show a secret."""
+
+    nodes: list[Node]
+    deselected: int
+    exposed: Sequence[CollectionError]
+
+
+def _selected(
+    config: Config,
+    events: Events,
+    nodes: Sequence[Node],
+    graph: Graph | None,
+    done: Callable[[], Container[str]],
+) -> _Chosen:
+    """Select as the command line and plugins want it, and what the selected nodes need. Raise UsageError."""
     safe, exposed = split_exposed((*graph.nodes, *graph.others) if graph else nodes)
     if graph:
         safe = graph.collected(safe)
-    chosen = select(
+    selected = select(
         safe,
         keyword=config.select.keyword,
         markexpr=config.select.markexpr,
         deselect=config.select.deselect,
         known_marks=registered_marks(config.collect.markers) if config.collect.strict_markers else None,
-    )
-    left = list(chosen.selected)
+    ).selected
+    chosen = graph.with_needs(list(selected)) if graph else list(selected)
+    events.select_nodes(config=config, nodes=chosen)
+    check_nodes(chosen, "rpd_select_nodes")
     if graph:
-        left = graph.with_needs(left)
-    Events(manager).select_nodes(config=config, nodes=left)
-    check_nodes(left, "rpd_select_nodes")
-    if graph:
-        left = graph.complete(left, done())
-    selected = sum(map(graph.was_asked_for, left)) if graph else len(left)
-    missing: tuple[CollectionError, ...] = ()
-    if any(node.job.required_paths for node in left):
-        # Not at the top: most jobs require none.
-        from rpd.pipeline.required_paths import split_missing
-        from rpd.pipeline.variables import read_variables
+        chosen = graph.complete(chosen, done())
+    asked_for = sum(map(graph.was_asked_for, chosen)) if graph else len(chosen)
+    return _Chosen(nodes=chosen, deselected=len(safe) - asked_for, exposed=exposed)
 
-        variables = read_variables(config.collect, config.invocation_dir)
-        whole, missing = split_missing(left, config.rootdir, variables)
-        left = list(whole)
-    if config.pods.lifecycle == "rest":
-        from rpd.pipeline.check_interface import lacking  # not at the top: it is not the usual one
 
-        for text in lacking(left):
-            Events(manager).notice(text)
-    errors = (
-        *collection.errors,
-        *(graph.errors if graph else ()),
-        *exposed,
-        *missing,
-        *_late_options(config.rootdir, manager, early),
-    )
-    gathered = Gathered(
-        nodes=tuple(left),
-        deselected=len(safe) - selected,
-        errors=_masked(errors, collection.nodes),
-        collection=collection,
-        graph=graph,
-    )
-    Events(manager).collected(nodes=gathered.nodes, deselected=gathered.deselected, errors=gathered.errors)
-    if config.command in ("collect", "run"):
-        _tell_untypable(gathered.nodes, manager)
-    return gathered
+def _without_missing_paths(
+    nodes: Sequence[Node], settings: CollectSettings, rootdir: Path, invocation_dir: Path
+) -> tuple[tuple[Node, ...], Sequence[CollectionError]]:
+    """Return the nodes whose required paths are there, and an error for each path that is not."""
+    if not any(node.job.required_paths for node in nodes):
+        return tuple(nodes), ()
+    # Not at the top: most jobs require none.
+    from rpd.pipeline.required_paths import split_missing
+    from rpd.pipeline.variables import read_variables
+
+    whole, missing = split_missing(nodes, rootdir, read_variables(settings, invocation_dir))
+    return tuple(whole), missing
 
 
 def _graph(

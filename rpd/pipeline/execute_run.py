@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rpd.errors import ExitCode, Interrupted, ProviderError, ReleaseError
@@ -59,37 +60,13 @@ def _drive(prepared: Prepared, files: RunFiles) -> tuple[ExitCode, RunSummary]:
         hold=prepared.prices.hold,
         done=prepared.done,
     )
-    context.journal.write("run_started", sync=True, **driver_alive.identity(), nodes=len(plan.nodes))
-    if resumed is None:
-        ids = [node.id for node in plan.nodes]
-        more = {**_stand_ins(prepared, ids), **_taken(prepared)}
-        context.journal.write(journal.PLANNED, sync=True, ids=ids, **more)
-    context.journal.check()
+    _write_plan(prepared, context)
     started = time.monotonic()
     with Telling(stop, events, has_pods=backend.has_pods) as telling, prepared.caller.while_executing():
         name = backend.describe(plan.kinds)
         backend.leave_word(files, context.disk)
         events.run_started(config=config, plan=plan, backend=name, folder=files.on_disk, done=prepared.done)
-        try:
-            with backend.balance_watch(plan.kinds, stop, events):
-                execution.run()
-        except Interrupted:
-            # First, because releasing needs the process as it was, whatever a job did to it.
-            context.surroundings.restore()
-            context.leases.release_all()
-            execution.give_up()
-        except BaseException:
-            context.surroundings.restore()
-            context.leases.release_all()
-            raise
-        finally:
-            context.surroundings.close()
-            for pod in context.leases.try_again():
-                events.notice(f"pod {pod} was released after all")
-            _release_rest(context)
-            for text in context.renting.registries.remove_all() if context.renting.registries else ():
-                events.notice(text)
-            context.journal.close()
+        _execute(execution, context, partial(backend.balance_watch, plan.kinds, stop, events))
         summary = RunSummary(
             folder=str(files.on_disk or ""),
             reports=execution.reports,
@@ -116,6 +93,43 @@ def _drive(prepared: Prepared, files: RunFiles) -> tuple[ExitCode, RunSummary]:
     if exit_code is not ExitCode.POD_NOT_RELEASED:
         prepared.manager.raise_defect()
     return exit_code, summary
+
+
+def _write_plan(prepared: Prepared, context: RunContext) -> None:
+    """Write down what is planned, before anything of it begins. Raise LocalError."""
+    nodes = prepared.plan.nodes
+    context.journal.write("run_started", sync=True, **driver_alive.identity(), nodes=len(nodes))
+    if prepared.resumed is None:
+        ids = [node.id for node in nodes]
+        more = {**_stand_ins(prepared, ids), **_taken(prepared)}
+        context.journal.write(journal.PLANNED, sync=True, ids=ids, **more)
+    context.journal.check()
+
+
+def _execute(
+    execution: Execution, context: RunContext, watched: Callable[[], AbstractContextManager[object]]
+) -> None:
+    """Run every node, and release every pod whatever happens; ``watched`` watches the balance."""
+    try:
+        with watched():
+            execution.run()
+    except Interrupted:
+        # First, because releasing needs the process as it was, whatever a job did to it.
+        context.surroundings.restore()
+        context.leases.release_all()
+        execution.give_up()
+    except BaseException:
+        context.surroundings.restore()
+        context.leases.release_all()
+        raise
+    finally:
+        context.surroundings.close()
+        for pod in context.leases.try_again():
+            context.events.notice(f"pod {pod} was released after all")
+        _release_rest(context)
+        for text in context.renting.registries.remove_all() if context.renting.registries else ():
+            context.events.notice(text)
+        context.journal.close()
 
 
 def _stand_ins(prepared: Prepared, ids: Sequence[str]) -> dict[str, list[str]]:

@@ -131,3 +131,10 @@ def own_emulator() -> Iterator[Launched]:
         patch.setenv("RUNPOD_API_BASE_URL", launched.base_url)
         patch.setenv("RUNPOD_API_KEY", launched.api_key)
         yield launched
+
+
+@pytest.fixture(scope="module")
+def module_emulator() -> Iterator[Launched]:
+    """One emulator for all tests of a module, which leave alone what is on it."""
+    with own_emulator() as launched:
+        yield launched

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 
 from rpd.emulator.launch import Launched
 from rpd.testing import RunResult
-from tests.cli.conftest import Project, own_emulator
+from tests.cli.conftest import Project
 
 HOSTILE = r"""
 import rpd
@@ -52,14 +51,7 @@ NAMES = (
 
 
 @pytest.fixture(scope="module")
-def emulator() -> Iterator[Launched]:
-    """One emulator and one run for all tests here."""
-    with own_emulator() as launched:
-        yield launched
-
-
-@pytest.fixture(scope="module")
-def project(emulator: Launched, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(module_emulator: Launched, tmp_path_factory: pytest.TempPathFactory) -> Project:
     made = Project(tmp_path_factory.mktemp("escapes") / "project")
     made.write({"rpd.toml": "", "deploy_a.py": HOSTILE})
     return made
@@ -105,7 +97,7 @@ def test_a_log_in_a_pipe_is_byte_for_byte(project: Project, ran: RunResult) -> N
     assert project.command("logs", "fit").out == log.read_bytes().decode(errors="replace")
 
 
-def test_streamed_output_keeps_its_colours_only(project: Project, emulator: Launched) -> None:
+def test_streamed_output_keeps_its_colours_only(project: Project, module_emulator: Launched) -> None:
     """``-s`` on a terminal passes a command's colours but no other escapes; a file gets neither."""
     shown = project.on_terminal("run", "-s", "--yes", "deploy_a.py::fit")
     assert "\x1b[31mred\x1b[0m" in shown

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ import pytest
 import rpd
 from rpd.emulator.launch import Launched
 from rpd.testing import RunResult
-from tests.cli.conftest import Project, own_emulator
+from tests.cli.conftest import Project
 from tests.waiting import wait_until
 
 SECRET = "sesame-81f2"
@@ -44,14 +43,7 @@ def keep(pod):
 
 
 @pytest.fixture(scope="module")
-def emulator() -> Iterator[Launched]:
-    """One emulator, and one kept pod, for all tests here: none of them changes it."""
-    with own_emulator() as launched:
-        yield launched
-
-
-@pytest.fixture(scope="module")
-def project(emulator: Launched, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(module_emulator: Launched, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with a job whose pod is kept, and one whose pod is not."""
     made = Project(tmp_path_factory.mktemp("ssh") / "project")
     made.write({"rpd.toml": "", "deploy_a.py": KEPT})
@@ -139,18 +131,18 @@ def test_no_trace_of_a_secret_is_left_on_the_pod(project: Project, kept: RunResu
 
 
 def test_print_gives_a_command_line_for_plain_ssh(
-    project: Project, kept: RunResult, emulator: Launched
+    project: Project, kept: RunResult, module_emulator: Launched
 ) -> None:
     """``--print`` prints a command line with the run's key and the pinned host key."""
     printed = project.command("ssh", "keep", "--print").out
     key = f"{kept.run_dir}/.ssh/id_ed25519"
     assert printed.startswith(f"ssh -i {key} ")
-    assert f"HostKeyAlias={emulator.pods()[0]['id']}" in printed
+    assert f"HostKeyAlias={module_emulator.pods()[0]['id']}" in printed
 
 
-def test_a_pod_by_its_id(project: Project, kept: RunResult, emulator: Launched) -> None:
+def test_a_pod_by_its_id(project: Project, kept: RunResult, module_emulator: Launched) -> None:
     """A pod's id leads to the node that worked on it; an unknown id is one clear line."""
-    pod_id = emulator.pods()[0]["id"]
+    pod_id = module_emulator.pods()[0]["id"]
     assert project.command("ssh", pod_id, "--", "echo $RPD_NODE").out == "deploy_a.py::keep\n"
     missing = project.command("ssh", "nopod", "--", "true")
     assert (missing.exit_code, missing.err.startswith("rpd: error: 'nopod' is neither a pod nor a node")) == (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,3 +162,24 @@ class Ending:
         """Return the events of those names in the journals of the run's nodes and of the run, in that order."""
         paths = sorted(self.run_dir.glob(f"**/{journal.FILE_NAME}"), reverse=True)
         return [event for path in paths for event in journal.read(path) if event["event"] in names]
+
+
+def named(rule: Mapping[str, Any]) -> str:
+    """Return a name for a rule of faults."""
+    return " ".join(str(value) for key, value in rule.items() if key not in ("match", "on", "times"))
+
+
+def cuts(faults: Iterable[Mapping[str, Any]], **more: Any) -> Iterator[Case]:
+    """Yield each fault with the driver interrupted, or killed and its run resumed or reaped, at each moment."""
+    for fault in faults:
+        for moment in MOMENTS:
+            for number, then in (
+                (signal.SIGINT, ()),
+                (signal.SIGKILL, ("resume",)),
+                (signal.SIGKILL, ("gc", "--yes")),
+            ):
+                yield Case(
+                    id=f"{named(fault)}, {number.name} at {moment}{', ' if then else ''}{' '.join(then)}",
+                    faults=(fault,), cut_at=moment, cut_with=number, then=then,
+                    exit_code=None, outcome=None, attempts=None, slack=ANY, **more,
+                )  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 from rpd.emulator.launch import Launched
 from rpd.errors import Cause, ExitCode
 from rpd.values.report import Outcome
-from tests.faultlab.case import ANY, MOMENTS, Case, Ending
+from tests.faultlab.case import ANY, Case, Ending, cuts, named
 from tests.faultlab.driver import Driver
 from tests.faultlab.invariant import check
 
@@ -86,25 +86,6 @@ FAULTS: list[Mapping[str, Any]] = [
 ]
 
 
-def _named(rule: Mapping[str, Any]) -> str:
-    return " ".join(str(value) for key, value in rule.items() if key not in ("match", "on", "times"))
-
-
-def _cuts() -> Iterator[Case]:
-    for fault in FAULTS:
-        for moment in MOMENTS:
-            for number, then in (
-                (signal.SIGINT, ()),
-                (signal.SIGKILL, ("resume",)),
-                (signal.SIGKILL, ("gc", "--yes")),
-            ):
-                yield Case(
-                    id=f"{_named(fault)}, {number.name} at {moment}{', ' if then else ''}{' '.join(then)}",
-                    job=JOB, args=READY, faults=(fault,), cut_at=moment, cut_with=number, then=then,
-                    exit_code=None, outcome=None, attempts=None, slack=ANY,
-                )  # fmt: skip
-
-
 def _answers() -> Iterator[Case]:
     for operation in ("createCluster", "listClusters", "listClusterPods", "deleteCluster", "listPods"):
         for kind in (
@@ -117,7 +98,7 @@ def _answers() -> Iterator[Case]:
         ):
             for times in (1, None):
                 yield Case(
-                    id=f"{operation}: {_named(kind)}, {times or 'every'} time(s)",
+                    id=f"{operation}: {named(kind)}, {times or 'every'} time(s)",
                     job=JOB, args=READY, faults=({**kind, "times": times, "match": {"operation": operation}},),
                     exit_code=None, outcome=None, attempts=None, slack=ANY, kept=None, long=times is None,
                 )  # fmt: skip
@@ -125,7 +106,7 @@ def _answers() -> Iterator[Case]:
 
 @pytest.mark.exhaustive
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("case", list(_cuts()), ids=str)
+@pytest.mark.parametrize("case", list(cuts(FAULTS, job=JOB, args=READY)), ids=str)
 def test_every_cut_of_a_cluster(case: Case, ending: Ending) -> None:
     """Whatever fails and wherever the driver ends, no member is left."""
     check(case, ending)

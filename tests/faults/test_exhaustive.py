@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
-from tests.faultlab.case import ANY, JOB, MOMENTS, Case, Ending
+from tests.faultlab.case import ANY, JOB, Case, Ending, cuts, named
 from tests.faultlab.invariant import check
 
 pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(900)]
@@ -45,10 +44,6 @@ FAULTS: list[Mapping[str, Any]] = [
 ]
 
 
-def _named(rule: Mapping[str, Any]) -> str:
-    return " ".join(str(value) for key, value in rule.items() if key not in ("match", "on", "times"))
-
-
 def _answers() -> Iterator[Case]:
     for operation in ("create", "get", "list", "terminate", "stop"):
         for kind in KINDS:
@@ -61,7 +56,7 @@ def _answers() -> Iterator[Case]:
                 }
                 lost = {"kind": "reset", "when": "after", "times": 1, "match": {"operation": "create"}}
                 yield Case(
-                    id=f"{operation}: {_named(kind)}, {times or 'every'} time(s)",
+                    id=f"{operation}: {named(kind)}, {times or 'every'} time(s)",
                     job=STOPS if operation == "stop" else JOB,
                     args=("--ssh-ready-timeout-sec", "3"),
                     # Pods are only listed where the answer to a create was lost.
@@ -71,29 +66,13 @@ def _answers() -> Iterator[Case]:
                 )  # fmt: skip
 
 
-def _cuts() -> Iterator[Case]:
-    for fault in FAULTS:
-        for moment in MOMENTS:
-            for number, then in (
-                (signal.SIGINT, ()),
-                (signal.SIGKILL, ("resume",)),
-                (signal.SIGKILL, ("gc", "--yes")),
-            ):
-                yield Case(
-                    id=f"{_named(fault)}, {number.name} at {moment}{', ' if then else ''}{' '.join(then)}",
-                    args=("--ssh-ready-timeout-sec", "3"),
-                    faults=(fault,), cut_at=moment, cut_with=number, then=then,
-                    exit_code=None, outcome=None, attempts=None, slack=ANY,
-                )  # fmt: skip
-
-
 @pytest.mark.parametrize("case", list(_answers()), ids=str)
 def test_every_answer(case: Case, ending: Ending) -> None:
     """Whatever the API answers, once or for ever: pods are released, or named."""
     check(case, ending)
 
 
-@pytest.mark.parametrize("case", list(_cuts()), ids=str)
+@pytest.mark.parametrize("case", list(cuts(FAULTS, args=("--ssh-ready-timeout-sec", "3"))), ids=str)
 def test_every_cut(case: Case, ending: Ending) -> None:
     """Whatever fails and wherever the driver ends, nothing is left behind."""
     check(case, ending)

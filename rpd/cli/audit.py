@@ -137,7 +137,7 @@ def _parts(audit: Audit, names: _Names) -> Iterator[str]:
     width = max(len(f"{cent / 100:.2f}") for cent in cents)
     for (part, _), cent in zip(shown, cents, strict=True):
         yield f"  ${cent / 100:>{width}.2f}  {part}{_counted(part, audit, names)}"
-    yield f"  ${round(audit.billed_usd * 100) / 100:>{width}.2f}  in all"
+    yield f"  ${round(audit.billed_usd * 100) / 100:>{width}.2f}  total"
 
 
 def _counted(part: Part, audit: Audit, names: _Names) -> str:

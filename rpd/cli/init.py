@@ -16,12 +16,12 @@ from rpd.user_text import parse_toml, read_text
 DEPLOY, CONFTEST = "deploy_first.py", "conftest.py"
 _OWN_FILE, _IGNORE, _GIT_IGNORE = "rpd.toml", ".rpdignore", ".gitignore"
 _SETTINGS = """\
-# Settings of rpd for this project. Take the "#" away from a line to use it; `rpd run --show-config` shows which value
-# comes from where, and docs/command-line.md has all of them.
+# Settings of rpd for this project. Remove the "#" to use a line. `rpd run --show-config` prints every setting, its value
+# and where it came from; docs/command-line.md explains them.
 
-# n = 4                     # run so many nodes at a time
-# confirm_above_usd = 5     # ask before a run that may cost more, in USD (default: 10)
-# keep_failed = "30m"       # keep the pod of a failed node that long, to look at it
+# n = 4                     # how many nodes run at a time
+# confirm_above_usd = 5     # ask before a run that may cost more than this, in USD (default: 10)
+# keep_failed = "30m"       # keep the pod of a failed node for this long
 # addopts = ["-v"]          # arguments for every command line
 
 # [job]                     # defaults for the fields of all jobs
@@ -33,8 +33,8 @@ _SETTINGS = """\
 # epochs = 20
 """
 _UNSENT = """\
-# What `staged_dir` and `pod.put` do not send to a pod, besides what .gitignore names; the syntax is that of .gitignore.
-# `rpd run --dry-run -v` lists what they leave out.
+# Files that `staged_dir` and `pod.put` do not send to a pod, besides those in .gitignore. The syntax is the same.
+# `rpd run --dry-run -v` lists the files that they leave out.
 
 # data/
 # *.ckpt

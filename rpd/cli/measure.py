@@ -197,7 +197,7 @@ def _overhead(measured: Measured) -> float:
     return around + max(0.0, starting)
 
 
-_HEAD = ("JOB", "CARD", "$/H", "STEPS/S", "TIME", "$ A NODE", "NODES", "$ IN ALL")
+_HEAD = ("JOB", "GPU", "$/H", "STEPS/S", "TIME", "$/NODE", "NODES", "$ TOTAL")
 
 
 def _lines(rows: Sequence[_Row]) -> Iterator[str]:

@@ -45,14 +45,14 @@ clean:
 
 $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "rpd needs Python 3.11 or newer; name one with: make PYTHON=python3.12" >&2; exit 1; }
-	@echo "Setting up $(VENV) with $$($(PYTHON) --version): pip fetches what rpd needs, silently, in about a minute ..."
+		echo "rpd needs Python 3.11 or newer; choose one with: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version): pip downloads the packages, silently, in about a minute ..."
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade pip
 	@$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
 $(INSTALLED_DEV): $(INSTALLED)
-	@echo "Adding the developer tools: pip is silent for another minute ..."
+	@echo "Installing the developer tools, silently, in another minute ..."
 	@$(BIN)/python -m pip install --quiet --group dev
 	@touch $@

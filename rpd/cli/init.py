@@ -16,8 +16,8 @@ from rpd.user_text import parse_toml, read_text
 DEPLOY, CONFTEST = "deploy_first.py", "conftest.py"
 _OWN_FILE, _IGNORE, _GIT_IGNORE = "rpd.toml", ".rpdignore", ".gitignore"
 _SETTINGS = """\
-# Settings of rpd for this project. Remove the "#" to use a line. `rpd run --show-config` prints every setting, its value
-# and where it came from; docs/command-line.md explains them.
+# Settings of rpd for this project. Remove the "#" to use a line. `rpd run --show-config` prints every setting, its
+# value and where it came from; docs/command-line.md explains them.
 
 # n = 4                     # how many nodes run at a time
 # confirm_above_usd = 5     # ask before a run that may cost more than this, in USD (default: 10)

@@ -32,7 +32,7 @@ def test_clusters_that_cannot_be_listed(blind: Launched, capsys: pytest.CaptureF
         assert (code, printed.err.count(UNSEEN)) == (1, 1), (words, printed)
         assert "not today" in printed.err
     assert main(["stop", "cluster-1"]) == 1
-    assert "cluster-1: whether there is such a pod is not known" in capsys.readouterr().err
+    assert "cluster-1: cannot look for such a pod" in capsys.readouterr().err
     with pytest.raises(ProviderError, match="clusters cannot be listed"):
         rpd.pods()
     blind.clear_faults()

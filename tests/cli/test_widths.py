@@ -82,7 +82,7 @@ def test_a_parameter_and_a_metric_of_one_name(project: Project, ran: RunResult) 
     table = csv.DictReader(io.StringIO((ran.run_dir / "results.csv").read_text(encoding="utf-8")))
     assert "metric.prompt" in next(iter(table))
     wrong = project.command("report", "--sort", "prompt")
-    assert (wrong.exit_code, "say parameter.prompt or metric.prompt" in wrong.err) == (4, True)
+    assert (wrong.exit_code, "write parameter.prompt or metric.prompt" in wrong.err) == (4, True)
     for order, first in (("parameter.prompt:desc", "two"), ("metric.prompt", "one"), ("loss", "one")):
         shown = project.command("report", "--sort", order)
         assert shown.exit_code == 0, shown.err

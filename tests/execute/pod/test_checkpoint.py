@@ -43,7 +43,7 @@ def test_a_folder_of_its_own_will_do(given: str, path: str) -> None:
 def test_another_is_one_clear_error(given: object) -> None:
     """A path that is no disk, that holds more than checkpoints, or that leaves the workspace is refused."""
     with pytest.raises(
-        UsageError, match=r"^pod\.checkpoint: .*expected (a folder of its own|the path of a folder)"
+        UsageError, match=r"^pod\.checkpoint: .*expected (a separate folder|the path of a folder)"
     ):
         checked_folder(given, "/workspace")
 

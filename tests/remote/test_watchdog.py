@@ -335,7 +335,7 @@ def _sleeps(pid: int, seen: dict[int, set[int]] = {}) -> int:  # noqa: B006 - re
 def test_a_machine_that_is_not_the_pod_is_left_alone(guarded: Machine, remote: SshRemote) -> None:
     """The watchdog refuses to guard a machine that does not know itself by the pod's id."""
     with pytest.raises(
-        Unguarded, match=r"pod pod2 cannot guard itself: neither PID 1, /etc/rp_environment nor any other"
+        Unguarded, match=r"pod pod2 cannot run its watchdog: neither PID 1, /etc/rp_environment nor any other"
     ):
         arm(remote, pod_id="pod2", seconds_left=60, linger_seconds=60)
 

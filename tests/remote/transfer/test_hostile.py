@@ -462,7 +462,7 @@ def test_a_disk_keeps_some_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """A file that does not fit is refused before its first byte."""
     usage = SimpleNamespace(free=300 << 20, total=1 << 40)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(TransferError, match="there is room for 46 MB"):
+    with pytest.raises(TransferError, match="only 46 MB are free"):
         fetched(tmp_path, [header("./r/a", size=50 << 20)])
 
 

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from rpd.errors import LocalTransferError
 from rpd.project.ignore import Kind, StagedFile, tree_digest
 from rpd.remote.protocol import Progress
-from rpd.remote.transfer import delta
+from rpd.remote.transfer import delta, sent_list
 from rpd.remote.transfer.patch import LEAST_BYTES, Blocks, Piece, Summing, copy_words, new_bytes
 from rpd.remote.transfer.paths import nul_ended
 
@@ -26,7 +26,14 @@ _CHUNK = 1 << 20
 _open = open
 """Bound now: a job may mock the built-in one."""
 _TREE, _END = "tree", "end"
+_SMALL = 256 << 10
+"""Bytes of a file that is read at once."""
 
+_LONGEST_PLAIN, _LARGEST_PLAIN = 100, 0o77777777777
+_EMPTY = tarfile.TarInfo().tobuf(tarfile.GNU_FORMAT)
+"""A header, of which name, mode, size, time and checksum are replaced."""
+_OWNERS, _REST = _EMPTY[108:124], _EMPTY[156:]
+_EMPTY_SUM = sum(_OWNERS) + sum(_REST) + 8 * ord(" ")
 
 _WORTH_GOING_ON = 256 << 10
 """Least size of a file's beginning, in bytes, that is worth keeping for a resumed transfer."""
@@ -64,6 +71,7 @@ class Archive:
         arrived: Arrived = Arrived(),
     ) -> None:
         self._local = local
+        self._is_folder = local.is_dir()
         self._list = files
         self._stamp = stamp
         self._change = change
@@ -73,6 +81,7 @@ class Archive:
         self._contents: list[tuple[StagedFile, str]] = []
         self._blocks = {**change.blocks, **arrived.blocks}
         self._plan: list[str] = []
+        self._about: dict[str, Any] = {}
         self._done = 0
         self._total = sum(map(self._size_sent, files))
         self.changed: list[str] = list(arrived.changed)
@@ -90,11 +99,13 @@ class Archive:
 
     def about(self) -> dict[str, Any]:
         """Return digest, number of files and bytes of the tree; valid once all blocks were taken."""
-        return {
-            "tree_sha256": tree_digest(self._contents),
-            "files": sum(file.kind is not Kind.FOLDER for file in self._list),
-            "bytes": sum(file.size for file in self._list),
-        }
+        if not self._about:
+            self._about = {
+                "tree_sha256": tree_digest(self._contents),
+                "files": sum(file.kind is not Kind.FOLDER for file in self._list),
+                "bytes": sum(file.size for file in self._list),
+            }
+        return self._about
 
     def arrived(self, sizes: Mapping[str, int]) -> Arrived:
         """Return the part of this archive that is on the pod, given the ``sizes`` of files after the cut."""
@@ -126,7 +137,7 @@ class Archive:
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the archive: everything under ``tree``, notes, then ``end``, which proves that nothing is missing."""
-        if self._local.is_dir():
+        if self._is_folder:
             yield self._root(_TREE, at_least=0o700 if self._kept else 0)
             for file in self._list:
                 if file.name in self._kept:
@@ -145,12 +156,12 @@ class Archive:
             yield from _small_file("folders", b"".join(self._folders()))
         if self._stamp:
             yield from _small_file("note", f"{self._stamp}\n{json.dumps(self.about())}\n")
-            yield from _small_file("list", delta.sent_list(self._contents, self._blocks))
+            yield from _small_file("list", sent_list.written(self._contents, self._blocks))
         yield from _small_file(_END, "")
         yield bytes(2 * tarfile.BLOCKSIZE)
 
     def _path(self, name: str) -> str:
-        return f"{_TREE}/{name}" if self._local.is_dir() else _TREE
+        return f"{_TREE}/{name}" if self._is_folder else _TREE
 
     def _size_sent(self, file: StagedFile) -> int:
         """Return how many bytes of a file are sent."""
@@ -168,8 +179,20 @@ class Archive:
             yield from self._patch_blocks(file, self._change.patched[file.name])
         elif file.name in self._arrived.parts:
             yield from self._rest_blocks(file)
+        elif file.kind is Kind.FILE and file.size <= _SMALL:
+            yield self._small_member(self._path(file.name), file)
         else:
             yield from self._member_blocks(self._path(file.name), file)
+
+    def _small_member(self, name: str, file: StagedFile) -> bytes:
+        """Return header and content of a file at once: with many small files, each step between them counts."""
+        content = self._content(file)
+        if missing := file.size - len(content):
+            self.incomplete.append(file.name)
+            content += bytes(missing)
+        self._passed(content)
+        self._contents.append((file, hashlib.sha256(content).hexdigest()))
+        return b"".join((self._header(name, file, file.size), content, bytes(-file.size % tarfile.BLOCKSIZE)))
 
     def _patch_blocks(self, file: StagedFile, patch: delta.Patch) -> Iterator[bytes]:
         """Yield the new pieces of a file whose other pieces are in the tree that was sent before."""
@@ -188,7 +211,7 @@ class Archive:
             self.incomplete.append(file.name)
             yield from _zeros(missing)
         yield bytes(-size % tarfile.BLOCKSIZE)
-        old = f'"$_rpd_target"{f"/{shlex.quote(file.name)}" if self._local.is_dir() else ""}'
+        old = f'"$_rpd_target"{f"/{shlex.quote(file.name)}" if self._is_folder else ""}'
         self._make(file, f"{{ {_copies(patch.pieces, old, new)}; }} >made", new, patch.sha256)
         self._contents.append((file, patch.sha256))
         self._blocks[file.name] = patch.blocks
@@ -234,6 +257,8 @@ class Archive:
         yield bytes(2 * tarfile.BLOCKSIZE)
 
     def _header(self, name: str, file: StagedFile, size: int) -> bytes:
+        if file.kind is Kind.FILE and (header := _plain_header(name, file.mode, size, file.mtime)):
+            return header
         types = {Kind.FILE: tarfile.REGTYPE, Kind.FOLDER: tarfile.DIRTYPE, Kind.LINK: tarfile.SYMTYPE}
         info = _member(name, types[file.kind], file.mode)
         info.size, info.mtime, info.linkname = size, file.mtime, file.target
@@ -273,6 +298,22 @@ class Archive:
             self._blocks[file.name] = summing.blocks()
         yield bytes((at - file.size) % tarfile.BLOCKSIZE)
         return digest.hexdigest()
+
+    def _content(self, file: StagedFile) -> bytes:
+        """Return what is there of a file, at most as much as was listed; see ``_reading``, which is slower."""
+        try:
+            with _open(file.place, "rb", buffering=0) as source:
+                content: bytes = source.read(file.size)
+                if len(content) < file.size:
+                    content += b"".join(_read(source, file.size - len(content)))
+                if not file.is_now(os.fstat(source.fileno())):
+                    self.changed.append(file.name)
+                return content
+        except FileNotFoundError:
+            self.changed.append(file.name)
+            return b""
+        except OSError as error:
+            raise LocalTransferError(f"{file.place} cannot be read", error) from error
 
     @contextmanager
     def _reading(self, file: StagedFile) -> Iterator[BinaryIO]:
@@ -314,6 +355,17 @@ def _copies(pieces: Sequence[Piece], old: str, new: str) -> str:
         taken += piece.length if piece.source is None else 0
         words.append(copy_words(source, at, piece.length))
     return "; ".join(words) or ":"
+
+
+def _plain_header(name: str, mode: int, size: int, mtime: int) -> bytes | None:
+    """Return the header of a file, as ``tarfile`` would make it; None if it needs more than one block of 512 bytes."""
+    path = name.encode("utf-8", "surrogateescape")
+    if len(path) > _LONGEST_PLAIN or size > _LARGEST_PLAIN or not 0 <= mtime <= _LARGEST_PLAIN:
+        return None
+    numbers = b"%07o%011o%011o" % (mode, size, mtime)
+    checksum = _EMPTY_SUM + sum(path) + sum(numbers)
+    fields = b"%07o\0%b%011o\0%011o\0%06o\0 %b" % (mode, _OWNERS, size, mtime, checksum, _REST)
+    return path.ljust(_LONGEST_PLAIN, b"\0") + fields
 
 
 def _small_file(name: str, content: str | bytes) -> Iterator[bytes]:

@@ -1,15 +1,13 @@
 """Compares a tree with the one that was sent before, so that only the difference is sent.
 
-With each staged tree's note the pod keeps two lists: the files that were sent, from the driver
-(``sent_list``), and their state on the pod afterwards (kinds, modes, sizes, times and inodes; ``STATE``). A
-file is kept if its state on the pod is unchanged and if what was sent equals what is here.
+With each staged tree's note the pod keeps two lists: what was sent, from the driver (``sent_list``), and its state on
+the pod afterwards (kinds, modes, sizes, times and inodes; ``STATE``). A file is kept if its state on the pod is
+unchanged and if what was sent equals what is here.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 import stat
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,19 +26,22 @@ from rpd.remote.transfer.patch import (
     pieces_of_new,
     sum_at,
 )
+from rpd.remote.transfer.sent_list import SentTree, read_sent
 from rpd.remote.transfer.untar import Cut, members
 from rpd.values.frozen import frozen
 
 DEFAULT_MOST_BYTES = 64 << 20
 _MOST_LISTS = 4
 _PIECE = 256 << 10
-_SHA256 = re.compile("[0-9a-f]{64}")
+_GZIP = b"\x1f\x8b"
 
 STATE = r"""
+_rpd_below() { find "$1" -mindepth 1 -printf '%y %m %s %T@ %C@ %i/%P\0'; }
 _rpd_state() {
   if [ "$(find / -prune -printf x 2>/dev/null)" = x ]; then
     printf 'G\0'
-    find "$1" -printf '%y %m %s %T@ %C@ %i/%P\0'
+    find "$1" -prune -printf '%y %m %s %T@ %C@ %i/\0'
+    if [ -n "$2" ]; then cat "$2"; else _rpd_below "$1"; fi
   else
     printf 'B\0'
     find "$1" -print0 | xargs -0 stat -c '%f %s %Y %Z %i' -- || return 1
@@ -93,9 +94,9 @@ _rpd_compare() {
   { read -r _rpd_stamp && read -r _rpd_tree; } <"$_rpd_notes/note" || return 0
   _rpd_now=$(mktemp "$_rpd_notes/now.XXXXXX") || return 0
   _rpd_state "$1" >"$_rpd_now" || return 0
-  _rpd_lists="list state"
+  _rpd_lists=list
   cmp -s "$_rpd_notes/state" "$_rpd_now" || _rpd_lists="list state ${_rpd_now##*/}"
-  if [ "$_rpd_stamp" = "$3" ] && [ "$_rpd_lists" = "list state" ]; then
+  if [ "$_rpd_stamp" = "$3" ] && [ "$_rpd_lists" = list ]; then
     printf 'SAME\n%s\n' "$_rpd_tree"
     exit 0
   fi
@@ -113,7 +114,9 @@ if [ -n "$_rpd_lists" ]; then
 elif [ -n "$_rpd_half" ]; then cd "$4" || exit 0
 else exit 0; fi
 printf 'OTHER\n'
-tar -c -f - $_rpd_lists $_rpd_half 2>/dev/null | gzip -1
+# The list is compressed already.
+if [ "$_rpd_lists$_rpd_half" = list ]; then tar -c -f - list 2>/dev/null
+else tar -c -f - $_rpd_lists $_rpd_half 2>/dev/null | gzip -1; fi
 exit 0
 """
 )
@@ -123,34 +126,6 @@ Ends a program that may still receive that stream. Prints PLAIN if gzip does not
 or OTHER and the lists (of what was sent, of its state then and, if that differs, now, and of the files of the
 cut stream), or nothing.
 """
-
-
-@frozen(kw_only=False)
-class Sent:
-    """One file that was sent: its permission bits, size, sha256, and the stamp of its source."""
-
-    mode: int
-    size: int
-    sha256: str
-    stamp: tuple[int, ...]
-    blocks: Blocks | None = None
-
-
-def sent_list(contents: Sequence[tuple[StagedFile, str]], blocks: Mapping[str, Blocks]) -> bytes:
-    """Return the list of the files in a tree with the sha256 of each, for a later ``change_of``.
-
-    For large files it includes the sums of their ``blocks``, as far as they are known.
-    """
-    rows = [
-        (file.name, file.mode, file.size, sha256, file.stamp, *_noted(blocks.get(file.name)))
-        for file, sha256 in contents
-        if file.kind is Kind.FILE
-    ]
-    return zlib.compress(json.dumps(rows, separators=(",", ":")).encode("ascii"), 1)
-
-
-def _noted(blocks: Blocks | None) -> tuple[int, str] | tuple[()]:
-    return (blocks.block, "".join(blocks.sums)) if blocks is not None else ()
 
 
 def most_note_bytes(files: Sequence[StagedFile]) -> int:
@@ -217,30 +192,34 @@ def change_of(
     Local files are read only if their stamp has changed. Lists that make no sense keep nothing.
     """
     try:
-        sent = _read_sent(lists["list"], most)
-        before = read_state(lists["state"], target)
-        # The state is sent only if it has changed.
-        now = read_state(lists["now"], target) if "now" in lists else before
+        sent = read_sent(lists["list"], most)
+        before = now = None
+        if "state" in lists:  # the state is sent only if it has changed
+            before, now = read_state(lists["state"], target), read_state(lists["now"], target)
+
+        def is_untouched(name: str) -> bool:
+            return now is None or before is None or (name in now and now[name] == before.get(name))
+
         there = {
-            file.name: sent[file.name]
+            file.name: file
             for file in files
-            if file.kind is Kind.FILE
-            and file.name in sent
-            and (seen := now.get(file.name if is_folder else "")) is not None
-            and seen == before.get(file.name if is_folder else "")
+            if file.name in sent.sums
+            and file.kind is Kind.FILE
+            and is_untouched(file.name if is_folder else "")
         }
-        kept = {
-            file.name: there[file.name].sha256
-            for file in files
-            if is_folder and file.name in there and _is_same(file, there[file.name])
-        }
+        kept = {name: sent.sums[name] for name, file in there.items() if is_folder and _is_same(file, sent)}
         patched = {
-            file.name: patch
-            for file in files
-            if file.name in there and file.name not in kept and (patch := _patch(file, there[file.name]))
+            name: patch
+            for name, file in there.items()
+            if name not in kept and (patch := _patch(file, sent.blocks(name)))
         }
+        blocks = {name: noted for name in kept if (noted := sent.blocks(name)) is not None}
         folders = {file.name: file.mode for file in files if file.kind is Kind.FOLDER}
-        modes = {name: _folder_mode(facts) for name, facts in now.items()}
+        modes = (
+            {name: sent.folder_mode(name) for name in sent.facts}
+            if now is None
+            else {name: _folder_mode(facts) for name, facts in now.items()}
+        )
         dropped = [
             name
             for name, mode in modes.items()
@@ -251,7 +230,6 @@ def change_of(
     sent_names = [file.name for file in files if file.kind is not Kind.FOLDER and file.name not in kept]
     touched = {above for name in (*sent_names, *dropped) for above in _above(name)}
     wrong = {name for name, mode in folders.items() if modes.get(name) != mode}
-    blocks = {name: known_blocks for name in kept if (known_blocks := there[name].blocks) is not None}
     return Change(
         kept=kept, patched=patched, blocks=blocks, dropped=dropped, folders=frozenset(wrong | touched)
     )
@@ -275,20 +253,20 @@ def _folder_mode(facts: str) -> int | None:
     return None
 
 
-def _is_same(file: StagedFile, sent: Sent) -> bool:
-    if (file.mode, file.size) != (sent.mode, sent.size):
-        return False
-    if file.stamp == sent.stamp:
+def _is_same(file: StagedFile, sent: SentTree) -> bool:
+    if sent.is_like(file, stamped=True):
         return True
+    if not sent.is_like(file, stamped=False):
+        return False
     try:
-        return content_digest(file.path) == sent.sha256
+        return content_digest(file.path) == sent.sums[file.name]
     except OSError:
-        return False  # sending it will show the reason
+        return False  # sending it will tell why
 
 
-def _patch(file: StagedFile, sent: Sent) -> Patch | None:
+def _patch(file: StagedFile, sent: Blocks | None) -> Patch | None:
     """Return how to patch a large file, given what was sent of it; None if that saves too little."""
-    if sent.blocks is None or file.size < LEAST_BYTES:
+    if sent is None or file.size < LEAST_BYTES:
         return None
     digest, summing = hashlib.sha256(), Summing(file.size)
     try:
@@ -299,7 +277,7 @@ def _patch(file: StagedFile, sent: Sent) -> Patch | None:
             blocks = summing.blocks()
             if not blocks.is_sound():  # by now it is longer or shorter than listed
                 return None
-            pieces = pieces_of_new(blocks, sum_at(source), sent.blocks)
+            pieces = pieces_of_new(blocks, sum_at(source), sent)
     except OSError:
         return None  # sending it will show the reason
     # If a patch is cut, all of its new bytes are sent again, so it must be clearly smaller.
@@ -338,6 +316,9 @@ def _members(archive: bytes, most: int) -> dict[str, bytes]:
 
 def _unpacked(archive: bytes, most: int) -> Iterator[bytes]:
     """Yield the content of a gzip stream in pieces. Raise ValueError if it exceeds ``most`` bytes."""
+    if not archive.startswith(_GZIP):
+        yield archive
+        return
     gunzip = zlib.decompressobj(wbits=31)
     left = archive
     while left and not gunzip.eof:
@@ -348,29 +329,6 @@ def _unpacked(archive: bytes, most: int) -> Iterator[bytes]:
             raise ValueError("more than any list")
         if piece:
             yield piece
-
-
-def _read_sent(packed: bytes, most: int) -> dict[str, Sent]:
-    gunzip = zlib.decompressobj()
-    text = gunzip.decompress(packed, most)
-    if gunzip.unconsumed_tail:
-        raise ValueError("longer than any list")
-    return {name: _sent(*facts) for name, *facts in json.loads(text)}
-
-
-def _sent(
-    mode: int, size: int, sha256: str, stamp: list[int], block: int | None = None, sums: str = ""
-) -> Sent:
-    """Return the content of a row of the list. Raise TypeError, ValueError for an invalid row."""
-    if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
-        raise ValueError("not a sum")
-    if block is None:
-        return Sent(mode, size, sha256, tuple(stamp))
-    parts = [sums[at : at + SUM_DIGITS] for at in range(0, len(sums), SUM_DIGITS)]
-    blocks = Blocks(int(size), int(block), parts)
-    if not blocks.is_sound():
-        raise ValueError("not the sums of blocks")
-    return Sent(mode, size, sha256, tuple(stamp), blocks)
 
 
 def read_state(data: bytes, target: str) -> Mapping[str, str]:

@@ -65,13 +65,21 @@ _rpd_change() {
   mv -- "$_rpd_target" "$_rpd_temp/old" && (cd -- "$_rpd_temp/old" && xargs -0 rm -rf -- <"$_rpd_temp/drop") &&
   { cp -a -l -- "$_rpd_temp/tree/." "$_rpd_temp/old" 2>/dev/null || cp -a -- "$_rpd_temp/tree/." "$_rpd_temp/old"; } &&
   tar -x -p -o -f "$_rpd_temp/folders" -C "$_rpd_temp/old" &&
-  [ "$(($(find "$_rpd_temp/old" -print0 | tr -cd '\000' | wc -c)))" = "$(cat "$_rpd_temp/count")" ] &&
-  # Before anybody looks: a link less is a change to what both have in common.
-  rm -rf -- "$_rpd_temp/tree" && mv -- "$_rpd_temp/old" "$_rpd_temp/tree"
+  # First: a link less is a change to what both have in common.
+  rm -rf -- "$_rpd_temp/tree" && [ "$(($(_rpd_paths "$_rpd_temp/old")))" = "$(cat "$_rpd_temp/count")" ] &&
+  mv -- "$_rpd_temp/old" "$_rpd_temp/tree"
+}
+_rpd_paths() {
+  # What is counted is kept for the note.
+  if _rpd_below "$1" >"$_rpd_temp/below" 2>/dev/null; then { cat "$_rpd_temp/below"; printf '\0'; }
+  else rm -f -- "$_rpd_temp/below"; find "$1" -print0; fi | tr -cd '\000' | wc -c
 }
 _rpd_note() {
   [ -e "$_rpd_temp/list" ] && mkdir -p "$_rpd_notes" && _rpd_new=$(mktemp -d "$_rpd_notes/.new.XXXXXX") || return 0
-  if _rpd_state "$_rpd_target" >"$_rpd_new/state" && mv -- "$_rpd_temp/note" "$_rpd_temp/list" "$_rpd_new"; then
+  _rpd_below=$_rpd_temp/below; [ -e "$_rpd_below" ] || _rpd_below=
+  if _rpd_state "$_rpd_target" "$_rpd_below" >"$_rpd_new/state" &&
+    mv -- "$_rpd_temp/note" "$_rpd_temp/list" "$_rpd_new"
+  then
     # Whole seconds: a change in this one would look like none.
     [ "$(head -c 1 "$_rpd_new/state")" = G ] || sleep 1
     rm -rf -- "$_rpd_notes/$_rpd_name" && mv -- "$_rpd_new" "$_rpd_notes/$_rpd_name"
@@ -93,7 +101,7 @@ mkdir -p -- "$2" || exit 1
 trap '[ -z "$_rpd_tar" ] || { kill "$_rpd_tar" 2>/dev/null; wait "$_rpd_tar"; }
   _rpd_cut "the stream ended early" 5' HUP INT TERM
 echo "$7" >"$6/turn" && exec 6>"$6/pid" && echo "$$" >&6
-for _rpd_old in new made plan drop count folders note list end; do rm -rf -- "$6/$_rpd_old"; done
+for _rpd_old in new made plan drop count folders below note list end; do rm -rf -- "$6/$_rpd_old"; done
 # In the background, so that the try that continues this stream can end it while it waits for a line that is gone.
 exec 3<&0
 tar -x -p -o $3 -f - -C "$6" <&3 &

@@ -5,8 +5,8 @@
 
 import contextlib
 import gzip
+import hashlib
 import io
-import json
 import resource
 import shutil
 import tarfile
@@ -543,28 +543,47 @@ def lists(**content: bytes) -> bytes:
 
 
 STATE = b"G\0d 755 0 0 0 1/\0f 644 1 0 0 2/a\0"
-ROWS = {
-    "no list": 1,
-    "a row of another length": [["a"]],
-    "a sum that is none": [["a", 420, 1, 5, [1, 2, 3]]],
-    "a stamp that is none": [["a", 420, 1, SUM_OF_X, 7]],
-    "a name that is none": [[{}, 420, 1, SUM_OF_X, []]],
-    "blocks of no length": [["a", 420, 1, SUM_OF_X, [1], 0, "0" * 32]],
-    "blocks of any length": [["a", 420, 1, SUM_OF_X, [1], "x", "0" * 32]],
-    "more sums than blocks": [["a", 420, 1, SUM_OF_X, [1], 1 << 17, "0" * 64]],
-    "sums that are none": [["a", 420, 1, SUM_OF_X, [1], 1 << 17, {}]],
-    "blocks of less than nothing": [["a", 420, -1, SUM_OF_X, [1], 1 << 17, ""]],
-    "deep": [[[[[]]]]],
+
+
+def sent(text: str, *sums: str) -> bytes:
+    """Return a list of what was sent, as ``sent_list`` has it."""
+    facts = zlib.compress(text.encode())
+    return b"%d\n%b" % (len(facts), facts) + bytes.fromhex("".join(sums))
+
+
+SUM_OF_NOTHING = hashlib.sha256(b"").hexdigest()
+SENT = {
+    "no list": b"[1]",
+    "no length": b"x\n" + zlib.compress(b""),
+    "a length beyond": b"999999999999\n" + zlib.compress(b"a\0f644 1 (1,)\0"),
+    "a length below zero": b"-1\n" + zlib.compress(b"a\0f644 1 (1,)\0"),
+    "a name without facts": sent("a\0"),
+    "a name without an end": sent("a\0f644 1 (1,)", SUM_OF_X),
+    "facts that are none": sent("a\0\0"),
+    "no sum": sent("a\0f644 1 (1,)\0"),
+    "half a sum": sent("a\0f644 1 (1,)\0", SUM_OF_X[:32]),
+    "a sum too many": sent("a\0f644 1 (1,)\0", SUM_OF_X, SUM_OF_X),
+    "another sum": sent("a\0f644 1 (1,)\0", SUM_OF_NOTHING),
+    "a folder of that name": sent("a\0d755\0"),
+    "a folder of no mode": sent("a\0f644 1 (1,)\0b\0d9\0", SUM_OF_X),
+    "blocks of no length": sent(f"a\0f644 1 (1,)|0 {'0' * 32}\0", SUM_OF_X),
+    "blocks of any length": sent(f"a\0f644 1 (1,)|x {'0' * 32}\0", SUM_OF_X),
+    "more sums than blocks": sent(f"a\0f644 1 (1,)|131072 {'0' * 64}\0", SUM_OF_X),
+    "sums that are none": sent("a\0f644 1 (1,)|131072\0", SUM_OF_X),
+    "blocks of less than nothing": sent("a\0f644 -1 (1,)|131072 \0", SUM_OF_X),
 }
 
 
-@pytest.mark.parametrize("rows", ROWS.values(), ids=ROWS)
-def test_hostile_notes_keep_nothing(tmp_path: Path, rows: object) -> None:
-    """Nonsense counts as no note."""
+@pytest.mark.parametrize("data", SENT.values(), ids=SENT)
+def test_hostile_notes_keep_nothing(tmp_path: Path, data: bytes) -> None:
+    """Nonsense counts as no note; a list that makes sense is believed."""
     (tmp_path / "a").write_text("x")
-    kept_lists = lists(list=zlib.compress(json.dumps(rows).encode()), state=STATE)
+    (tmp_path / "a").chmod(0o644)
     files = staged_files(tmp_path)
-    assert change_of(lists_in(kept_lists, 1 << 20), "/w/t", files) == NOTHING_KEPT
+    change = change_of(lists_in(lists(list=data), 1 << 20), "/w/t", files)
+    assert (change.kept, change.patched) == ({}, {})
+    believed = lists(list=sent("a\0f644 1 (1,)\0", SUM_OF_X))
+    assert change_of(lists_in(believed, 1 << 20), "/w/t", files).kept == {"a": SUM_OF_X}
 
 
 @pytest.mark.parametrize(
@@ -598,8 +617,8 @@ BOMBS: list[Callable[[], bytes]] = [
     lambda: gzip.compress(bytes(64 << 20), 1),
     lambda: gzip.compress(bytes(64 << 20), 1)[:1000],
     lambda: lists(list=b"", state=STATE),
-    lambda: lists(list=zlib.compress(b"[" * 10_000_000), state=STATE),
-    lambda: lists(list=zlib.compress(bytes(64 << 20), 1), state=STATE),
+    lambda: lists(list=sent("[" * 10_000_000)),
+    lambda: lists(list=sent("\0" * (64 << 20))),
     lambda: lists(state=STATE),
     lambda: lists(list=b"x" * 3_000_000, state=STATE),
     lambda: gzip.compress(header("././@LongLink", tarfile.GNUTYPE_LONGNAME, 4 << 30) + bytes(1 << 20)),

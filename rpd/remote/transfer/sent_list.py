@@ -1,0 +1,87 @@
+"""The list of a tree that was sent, which the pod keeps to be compared with the tree the next time.
+
+It has the length of its first part in a line, then that part, compressed (names and facts, each ended by NUL), then the
+sha256 of each file as bytes, which no compression makes shorter. Facts are compared as text: to turn those of 50,000
+files into numbers and back would take longer than the rest of a put.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+
+from rpd.project.ignore import Kind, StagedFile
+from rpd.remote.transfer.patch import SUM_DIGITS, Blocks
+from rpd.values.frozen import frozen
+
+_SUM_BYTES = 32
+_FILE, _FOLDER, _LINK = "f", "d", "l"
+_BLOCKS = "|"
+"""Stands in the facts of a large file before the sums of its blocks."""
+
+
+@frozen(kw_only=False)
+class SentTree:
+    """The facts on each path, and the sha256 of each file, by name."""
+
+    facts: Mapping[str, str]
+    sums: Mapping[str, str]
+
+    def folder_mode(self, name: str) -> int | None:
+        """Return the permission bits of a folder; None for what is none."""
+        facts = self.facts[name]
+        return int(facts[1:], 8) if facts[0] == _FOLDER else None
+
+    def is_like(self, file: StagedFile, *, stamped: bool) -> bool:
+        """Return whether permission bits and size are the same; with ``stamped`` the stamp, too."""
+        sent, own = self.facts[file.name], facts_of(file)
+        if stamped:
+            return sent == own or sent.startswith(own + _BLOCKS)
+        return sent.split(" ")[:2] == own.split(" ")[:2]
+
+    def blocks(self, name: str) -> Blocks | None:
+        """Return the sums of a file's blocks if they are known. Raises ValueError if they make no sense."""
+        facts, _, noted = self.facts[name].partition(_BLOCKS)
+        if not noted:
+            return None
+        block, _, sums = noted.partition(" ")
+        parts = [sums[at : at + SUM_DIGITS] for at in range(0, len(sums), SUM_DIGITS)]
+        blocks = Blocks(int(facts.split(" ")[1]), int(block), parts)
+        if not blocks.is_sound():
+            raise ValueError("not the sums of blocks")
+        return blocks
+
+
+def facts_of(file: StagedFile) -> str:
+    """Return what is known of a path without reading it."""
+    if file.kind is Kind.FILE:
+        return f"{_FILE}{file.mode:o} {file.size} {file.stamp}"
+    return f"{_FOLDER}{file.mode:o}" if file.kind is Kind.FOLDER else _LINK
+
+
+def written(contents: Sequence[tuple[StagedFile, str]], blocks: Mapping[str, Blocks]) -> bytes:
+    """Return the list of a tree: its paths with the sha256 of each file, and the sums of ``blocks`` of large files."""
+    noted = {name: f"{_BLOCKS}{one.block} {''.join(one.sums)}" for name, one in blocks.items()}
+    text = "".join([f"{file.name}\0{facts_of(file)}{noted.get(file.name, '')}\0" for file, _ in contents])
+    facts = zlib.compress(text.encode("utf-8", "surrogateescape"), 1)
+    sums = bytes.fromhex("".join([sha256 for file, sha256 in contents if file.kind is Kind.FILE]))
+    return b"%d\n%b%b" % (len(facts), facts, sums)
+
+
+def read_sent(data: bytes, most: int) -> SentTree:
+    """Return what ``written`` wrote. Raises ValueError, zlib.error for what it did not, or more than ``most`` bytes."""
+    size, _, rest = data.partition(b"\n")
+    gunzip = zlib.decompressobj()
+    text = gunzip.decompress(rest[: int(size)], most)
+    if not gunzip.eof:
+        raise ValueError("longer than any list")
+    parts = text.decode("utf-8", "surrogateescape").split("\0")
+    names, facts = parts[:-1:2], parts[1::2]
+    if parts[-1] or not all(facts):
+        raise ValueError("not names and facts")
+    files = [name for name, fact in zip(names, facts, strict=True) if fact[0] == _FILE]
+    digits = rest[int(size) :].hex()
+    if len(digits) != len(files) * 2 * _SUM_BYTES:
+        raise ValueError("not a sum for each file")
+    sums = {name: digits[at : at + 64] for name, at in zip(files, range(0, len(digits), 64), strict=True)}
+    return SentTree(dict(zip(names, facts, strict=True)), sums)

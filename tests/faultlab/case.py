@@ -56,7 +56,7 @@ noticed = threading.Event()
 def rpd_notice(text):
     if "starting nothing new; running commands are ended" in text:
         noticed.set()
-    if "trying again" in text:
+    if "; retrying" in text:
         at("tried_again")
 
 def rpd_node_started(node):

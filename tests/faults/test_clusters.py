@@ -49,7 +49,7 @@ def lose_rank_1(emulator: Launched, _driver: Driver) -> None:
 USUAL = [
     Case(id="create: 502 after", job=JOB, faults=(api("server-error", "createCluster", when="after"),)),
     Case(id="a member dies", job=DIES, meanwhile=lose_rank_1, slack=3, attempts=2, outcome=Outcome.FAILED,
-         cause=Cause.CODE, exit_code=ExitCode.FAILED, says=r"lost: cluster \w+: rank 1 [^;]*; trying again"),
+         cause=Cause.CODE, exit_code=ExitCode.FAILED, says=r"lost: cluster \w+: rank 1 [^;]*; retrying"),
     Case(id="SIGKILL at run_started, resume", job=JOB, cut_at="run_started", cut_with=signal.SIGKILL,
          then=("resume",)),
 ]  # fmt: skip

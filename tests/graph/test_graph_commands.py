@@ -122,7 +122,7 @@ MISTAKES = {
         "@rpd.mark.needs('trian')",
         "b: needs('trian'): deploy_m.py has no job 'trian'; did you mean 'train'?",
     ),
-    "a file": ("@rpd.mark.needs('deploy_no.py::a')", "there is no file deploy_no.py"),
+    "a file": ("@rpd.mark.needs('deploy_no.py::a')", "no such file: deploy_no.py"),
     "no job": ("@rpd.mark.needs(print)", "needs(print): not a job; decorate it with @rpd.job"),
     "nothing": ("@rpd.mark.needs", "needs takes the jobs that are needed: @rpd.mark.needs(train)"),
     "no jobs": ("@rpd.mark.needs(all=True)", "needs takes the jobs that are needed: @rpd.mark.needs(train)"),

@@ -84,7 +84,7 @@ def test_pods_are_listed_and_stopped(rpd: RpdRun, project: Project, emulator: La
     assert "2 pods, $" in shown.out
     unclear = rpd(folder, "rpd-", command="stop")
     assert unclear.exit_code == 4
-    assert "say which" in unclear.err
+    assert "name one" in unclear.err
     unknown = rpd(folder, "nosuchpod", command="stop")
     assert unknown.exit_code == 4
     assert "no pod 'nosuchpod'" in unknown.err

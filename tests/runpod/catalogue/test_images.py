@@ -78,7 +78,7 @@ def test_a_registry_that_is_not_there_is_unknown() -> None:
     """No network is no verdict."""
     answer = look_up("127.0.0.1:9/owner/image:there")
     assert answer.presence is Presence.UNKNOWN
-    assert "could not be asked" in answer.why
+    assert "could not be reached" in answer.why
 
 
 CONFIG = {"os": "linux", "architecture": "amd64", "config": {"Cmd": ["bash"]}}

@@ -132,7 +132,9 @@ def test_who_waits_for_the_disk_waits_together(tmp_path: Path, monkeypatch: pyte
         wait_until(lambda: name in names_in(path), f"{name} is written")
         return thread
 
-    threads = [begin(name) for name in ("first", *"abcdefgh")]
+    threads = [begin("first")]
+    wait_until(lambda: bool(disk.begun), "the first one waits for the disk")
+    threads += [begin(name) for name in "abcdefgh"]
     assert (len(disk.begun), through) == (1, [])
     disk.free.set()
     for thread in threads:

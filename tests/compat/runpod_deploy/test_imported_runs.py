@@ -136,7 +136,7 @@ def test_what_is_no_manifest_is_told(text: str, project: Path) -> None:
 
 def test_mistakes_of_use_are_told(project: Path) -> None:
     for words, said in (
-        (("--runs", "nowhere"), "there is no folder nowhere"),
+        (("--runs", "nowhere"), "no such folder: nowhere"),
         (("--runs", "src"), f"no {MANIFEST} below"),
         (("--runs", "src", "configs/full.yaml"), "takes no configurations"),
         ((), "--runs DIR for past runs"),

@@ -34,9 +34,9 @@ else:
 T = TypeVar("T")
 V = TypeVar("V")
 
-_FEW = 64
+FEW = 64
 """Instances that a class makes before its ``__init__`` is compiled."""
-_SELF = "_made_"
+SELF = "_made_"
 """What a compiled ``__init__`` calls its instance: no name of a field."""
 
 
@@ -175,7 +175,7 @@ def _init_of(
     count = len(names)
     setters = [(name, getattr(cls, name).__set__) for name in names]
     check = getattr(cls, "__post_init__", None)
-    uses = iter(range(_FEW))
+    uses = iter(range(FEW))
 
     def by_keyword(self: Any, /, **given: Any) -> None:
         values = {**defaults, **given}
@@ -204,11 +204,11 @@ def _compiled_init(cls: Any, names: tuple[str, ...], defaults: Mapping[str, Any]
     space: dict[str, Any] = {f"default_{name}": value for name, value in defaults.items()}
     space |= {f"put_{name}": getattr(cls, name).__set__ for name in names}
     taken = ", ".join(f"{name}=default_{name}" if name in defaults else name for name in names)
-    body = [f"put_{name}({_SELF}, {name})" for name in names]
+    body = [f"put_{name}({SELF}, {name})" for name in names]
     if hasattr(cls, "__post_init__"):
         space["check"] = cls.__post_init__
-        body.append(f"check({_SELF})")
-    begin = f"{_SELF}, /, *," if kw_only else f"{_SELF}, /,"
+        body.append(f"check({SELF})")
+    begin = f"{SELF}, /, *," if kw_only else f"{SELF}, /,"
     exec("\n    ".join([f"def __init__({begin} {taken}):", *body]), space)  # noqa: S102 - of identifiers alone
     made = space["__init__"]
     made.__qualname__ = f"{cls.__qualname__}.__init__"

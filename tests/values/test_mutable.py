@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from rpd.values.frozen import FEW
 from rpd.values.mutable import fresh, mutable
 
 
@@ -20,8 +21,15 @@ class Basket:
         self.title = self.label(self.owner)
 
 
-def test_fields_are_given_or_have_defaults_and_change() -> None:
-    """Plain defaults are shared, fresh ones are made for each instance, and a function is no method."""
+@pytest.mark.parametrize("made_before", [0, 2 * FEW])
+def test_fields_are_given_or_have_defaults_and_change(made_before: int) -> None:
+    """Plain defaults are shared, fresh ones are made for each instance, and a function is no method.
+
+    So it is for the first instances, and for those of a class whose ``__init__`` was compiled.
+    """
+    for _ in range(made_before):
+        Basket(owner="early")
+    assert Basket(owner="a", items=["given"]).items == ["given"]
     one, other = Basket(owner="a"), Basket(owner="b", size=4)
     one.items.append("apple")
     one.size += 1
@@ -31,9 +39,12 @@ def test_fields_are_given_or_have_defaults_and_change() -> None:
     assert len({one, other}) == 2
 
 
-def test_wrong_fields_are_refused() -> None:
+@pytest.mark.parametrize("made_before", [0, 2 * FEW])
+def test_wrong_fields_are_refused(made_before: int) -> None:
     """A field that is missing or unknown is named."""
-    with pytest.raises(TypeError, match=r"Basket.*: owner"):
+    for _ in range(made_before):
+        Basket(owner="early")
+    with pytest.raises(TypeError, match=r"Basket.*owner"):
         Basket()  # type: ignore[call-arg]
-    with pytest.raises(TypeError, match=r"Basket.*: colour"):
+    with pytest.raises(TypeError, match=r"Basket.*colour"):
         Basket(owner="a", colour="red")  # type: ignore[call-arg]

@@ -5,9 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
 from typing import Any
+
+import pluggy
 
 _USED: Mapping[str, tuple[str, ...]] = {
     "builtins": ("open", "print", "isinstance", "len", "sorted"),
@@ -55,6 +59,26 @@ def _loaded(place: str) -> Any:
     return getattr(sys.modules.get(module), name, None)
 
 
+class _LibraryPath:
+    """Finds modules of the standard library and of installed packages where they were when it was made.
+
+    rpd imports some modules only when it needs them, and so does the standard library; a job may empty ``sys.path``.
+    Folders that are still in ``sys.path`` are left to Python.
+    """
+
+    def __init__(self) -> None:
+        installed = str(Path(str(pluggy.__file__)).parents[1])
+        places = (sys.prefix, sys.base_prefix, sys.exec_prefix, installed)
+        self._folders = [folder for folder in sys.path if folder.startswith(places)]
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: Any = None
+    ) -> ModuleSpec | None:
+        """Return where a top-level module is, as the import system asks for it; None if it is not found."""
+        gone = [folder for folder in self._folders if folder not in sys.path]
+        return PathFinder.find_spec(name, gone, target) if path is None and gone else None
+
+
 class _Originals:
     """The objects under those names before the first of the current runs began.
 
@@ -69,6 +93,7 @@ class _Originals:
         self.aside: dict[tuple[Any, str], Any] = {}
         self._runs = 0
         self._then: dict[tuple[Any, str], Any] = {}
+        self._finder: Any = None
 
     def begin(self) -> None:
         """Save the originals, if no run is active."""
@@ -80,12 +105,17 @@ class _Originals:
                     if (owner := _loaded(place)) is not None
                     for name in names
                 }
+                self._finder = _LibraryPath()
+                sys.meta_path.append(self._finder)
             self._runs += 1
 
     def end(self) -> None:
         """Count one run less."""
         with self.lock:
             self._runs -= 1
+            if not self._runs:
+                with suppress(ValueError):  # a job may have emptied that list, too
+                    sys.meta_path.remove(self._finder)
 
     def put_back(self) -> dict[tuple[Any, str], Any]:
         """Restore the originals; return the objects that were in their place."""

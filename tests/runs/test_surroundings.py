@@ -80,3 +80,29 @@ def test_what_a_job_does_to_its_process_ends_no_run(
         assert (Path(report.folder) / "artifacts" / "out" / "r").read_text(encoding="utf-8") == "result\n"
     assert result.exit_code == 0, text
     assert (run_dir / "results.csv").is_file()
+
+
+def test_a_job_without_pods_may_empty_the_path(rpd: RpdRun, project: Project) -> None:
+    """rpd imports what it needs for the next node, which fails, where it was before."""
+    folder = project(
+        {
+            "deploy_a.py": """import sys
+
+import rpd
+
+
+@rpd.job
+def a_first():
+    sys.path.clear()
+
+
+@rpd.job
+def b_then():
+    raise ValueError("boom")
+"""
+        }
+    )
+
+    result = rpd(folder, "--junitxml", "j.xml")
+
+    assert (result.exit_code, "code: ValueError: boom" in result.out) == (1, True), result.out + result.err

@@ -68,7 +68,7 @@ def check_names(given: CollectSettings, collection: Collection, events: Events, 
     for name in names:
         if wrong := _undeclared(name, declared):
             raise UsageError(f"--sweep {name}: {wrong}")
-    if _somebodytakes_all(collection):
+    if _somebody_takes_all(collection):
         return
     for name in values:
         if wrong := _undeclared(name, declared):
@@ -86,7 +86,7 @@ def _undeclared(name: str, declared: Iterable[str]) -> str:
     return f"no collected file declares this variable{meant}"
 
 
-def _somebodytakes_all(collection: Collection) -> bool:
+def _somebody_takes_all(collection: Collection) -> bool:
     """Return whether a job or fixture asks for ``variables`` itself, so that none has to be declared."""
     fixtures = (fixture.argnames for fixture in collection.fixtures if not fixture.is_variable)
     return any(

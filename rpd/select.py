@@ -206,7 +206,10 @@ def _named(name: str, arguments: Mapping[str, Value]) -> Predicate:
 
 
 class KeywordMatcher:
-    """``-k``: a name matches if it is part of a name of the node, ignoring case."""
+    """``-k``: a name matches if it is part of a name of the node, ignoring case.
+
+    These are the names of the node, its function, its file and folders, its marks, and the attributes of its function.
+    """
 
     def __init__(self) -> None:
         self._known: dict[tuple[Definition, str], bool] = {}

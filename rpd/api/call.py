@@ -112,7 +112,7 @@ class Call:
 
 
 def folder_of(root: str | PathLike[str] | None) -> Path:
-    """Return the folder that a call starts from, by default the current one. Raises UsageError."""
+    """Return the folder that a call starts from, by default the current one. Raise UsageError."""
     folder = absolute(root)
     if not folder.is_dir():
         raise UsageError(f"root: no such folder: {folder}")
@@ -120,7 +120,7 @@ def folder_of(root: str | PathLike[str] | None) -> Path:
 
 
 def absolute(path: str | PathLike[str] | None) -> Path:
-    """Return a path from the root of the disk, by default the current folder. Raises UsageError if that is gone."""
+    """Return a path from the root of the disk, by default the current folder. Raise UsageError if that is gone."""
     try:
         return Path.cwd() if path is None else Path(path).expanduser().absolute()
     except FileNotFoundError:

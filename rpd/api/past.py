@@ -86,7 +86,7 @@ class Run:
         return _reports_of(self.info)
 
     def report(self, name: str) -> NodeReport:
-        """Return the report of the node of that id, or of that name after ``::``. Raises LookupError."""
+        """Return the report of the node of that id, or of that name after ``::``. Raise LookupError."""
         return self.reports.report(name)
 
     def events(
@@ -154,7 +154,7 @@ class Runs(Sequence[Run]):
         return len(self._runs)
 
     def run(self, name: str) -> Run:
-        """Return the run whose id is, or alone begins with, ``name``. Raises UsageError."""
+        """Return the run whose id is, or alone begins with, ``name``. Raise UsageError."""
         info = lookup.run_named([run.info for run in self._runs], name)
         return next(run for run in self._runs if run.id == info.id)
 
@@ -163,7 +163,7 @@ class Runs(Sequence[Run]):
         return [run.row() for run in self._runs]
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return the rows as a DataFrame. Raises RpdError where pandas is not installed."""
+        """Return the rows as a DataFrame. Raise RpdError where pandas is not installed."""
         return tables.to_pandas(self.rows())
 
     def _foot(self) -> str:
@@ -271,7 +271,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def _runs_path(path: str | PathLike[str] | None) -> Path:
-    """Return the folder of run folders that ``path`` means. Raises UsageError."""
+    """Return the folder of run folders that ``path`` means. Raise UsageError."""
     folder = absolute(path)
     if not folder.is_dir():
         raise UsageError(f"no such folder: {folder}")

@@ -33,7 +33,10 @@ from rpd.values.report import SourceRecord
 
 @mutable
 class RunContext:
-    """State shared by all slots of a run. Every part can be used from several threads."""
+    """State shared by all slots of a run. Every part can be used from several threads.
+
+    The provider is made when the first pod is needed.
+    """
 
     rootdir: Path
     run_id: str

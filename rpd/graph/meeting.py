@@ -63,7 +63,7 @@ def meet(nodes: Sequence[Node], links: Links, rootdir: Path) -> Met:
 
 
 def _met(nodes: Sequence[Node], needs: Sequence[Need], cases: _Cases) -> Mapping[str, tuple[str, ...]]:
-    """Return the needs of each node of one job, by id. Raises _Wrong."""
+    """Return the needs of each node of one job, by id. Raise _Wrong."""
     met_by: dict[str, dict[str, None]] = {node.id: {} for node in nodes}
     for need in needs:
         lonely: list[Node] = []

@@ -111,7 +111,7 @@ class ReadLines(Protocol):
 class Ask(Protocol):
     """Calls ``act``, a question to RunPod, and returns its result; a stop cuts it short.
 
-    Raises Interrupted, Overdue.
+    Raise Interrupted, Overdue.
     """
 
     def __call__(self, act: Callable[[], T], *, seconds: float) -> T: ...

@@ -90,7 +90,7 @@ class Backend(ABC):
         self._open()
 
     def provider(self) -> Provider:
-        """Return the provider. Raises AuthError without a key, ProvisioningError where the emulator does not start."""
+        """Return the provider. Raise AuthError without a key, ProvisioningError where the emulator does not start."""
         if self._background is not None and self._background is not threading.current_thread():
             self._background.join()
         if self._failure is not None:
@@ -140,11 +140,11 @@ class Backend(ABC):
 
     @abstractmethod
     def secrets(self, nodes: Iterable[Node]) -> Mapping[str, Value]:
-        """Return the values of the secrets of ``nodes``. Raises UsageError for one that is missing."""
+        """Return the values of the secrets of ``nodes``. Raise UsageError for one that is missing."""
 
     @abstractmethod
     def balance_warning(self, worst_case_usd: float) -> str:
-        """Return a warning if the credit may not be enough, else an empty text. Raises BalanceError, ProviderError."""
+        """Return a warning if the credit may not be enough, else an empty text. Raise BalanceError, ProviderError."""
 
     @abstractmethod
     def digests(self, secrets: Mapping[str, Value]) -> ImageDigests:
@@ -154,7 +154,7 @@ class Backend(ABC):
     def check_images(
         self, nodes: Sequence[Node], secrets: Mapping[str, Value], digests: ImageDigests
     ) -> tuple[str, ...]:
-        """Return warnings about private images, and images to pin. Raises UsageError for those no pod could pull."""
+        """Return warnings about private images, and images to pin. Raise UsageError for those no pod could pull."""
 
     def outlooks(self, prices: Prices, events: Events, nodes: Sequence[Node]) -> Outlooks | None:  # noqa: ARG002
         """Return the live check of requests without renting; None: renting shows the result."""
@@ -164,7 +164,7 @@ class Backend(ABC):
 
     @abstractmethod
     def files(self) -> AbstractContextManager[RunFiles]:
-        """Make the folder of the run, locked while the context is open. Raises UsageError, LocalError."""
+        """Make the folder of the run, locked while the context is open. Raise UsageError, LocalError."""
 
     @abstractmethod
     def events(self, events: Events) -> Events:
@@ -176,7 +176,7 @@ class Backend(ABC):
 
     @abstractmethod
     def session(self, files: RunFiles) -> Session:
-        """Make the key of the run. Raises LocalError where it cannot be written."""
+        """Make the key of the run. Raise LocalError where it cannot be written."""
 
     @abstractmethod
     def lifetimes(self) -> Lifetimes:

@@ -114,12 +114,12 @@ def estimate(config: Config, nodes: Sequence[Node], source: Source, events: Even
 
 def _most(ahead: Ahead, kinds: Sequence[Estimate]) -> Estimate:
     """Return the estimate of all nodes that a source may add: of so many of the kind that may cost most."""
-    dearest = max(kinds, key=lambda row: (row.worst_case_usd or 0.0, row.expected_usd or 0.0))
+    costliest = max(kinds, key=lambda row: (row.worst_case_usd or 0.0, row.expected_usd or 0.0))
     return replace(
-        dearest,
+        costliest,
         times=ahead.most,
-        expected_usd=None if dearest.expected_usd is None else dearest.expected_usd * ahead.most,
-        worst_case_usd=None if dearest.worst_case_usd is None else dearest.worst_case_usd * ahead.most,
+        expected_usd=None if costliest.expected_usd is None else costliest.expected_usd * ahead.most,
+        worst_case_usd=None if costliest.worst_case_usd is None else costliest.worst_case_usd * ahead.most,
     )
 
 

@@ -552,7 +552,7 @@ class _Following:
                     f"{self._command.text}"
                 )
             looks += 1
-            # Written after tail's last look, so look once more, from that byte. The number of looks is
+            # Written after tail's last look, so look again, from that byte. The number of looks is
             # limited because a child in the background may write forever.
             if (is_cut or report.metrics > self._metrics_at) and looks < _MOST_LOOKS:
                 self._interrupt.wait(min(0.05 * vain, 1.0))

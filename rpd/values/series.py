@@ -132,7 +132,7 @@ class LinePatterns:
     """Finds values in lines of output, by regular expressions with named groups.
 
     A group ``step`` is the step, ``name`` with ``value`` a series and its value, each other group a series that is
-    called so. Raises ValueError for a text that is no such expression.
+    called so. Raise ValueError for a text that is no such expression.
     """
 
     def __init__(self, patterns: Iterable[str]) -> None:

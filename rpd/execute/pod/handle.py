@@ -419,7 +419,7 @@ class Pod(Held):
 
         Pulls also happen if the job failed before this line. Return None if nothing is there and ``required``
         is False. With ``every`` (a duration: ``"5m"`` or seconds) return None at once; the pull repeats while
-        the job runs and once more when the node ends, however it ends, and only the last one can fail. Raise
+        the job runs, and one last time when the node ends, however it ends. Only the last pull can fail. Raise
         UsageError, MissingArtifact, TransferError.
         """
         run = current_run()

@@ -443,7 +443,7 @@ class Fetching:
 
     @staticmethod
     def _not_here(message: str, error: OSError) -> TransferError:
-        """Return the error of whoever is at fault: a name that leads out is the pod's, all else this machine's."""
+        """Return an error that blames the pod for a name that leads out, and this machine for all else."""
         if isinstance(error, LeadsOut):
             return TransferError(f"{message}: {error.strerror}")
         return LocalTransferError(message, error)

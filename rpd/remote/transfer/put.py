@@ -168,7 +168,24 @@ def put(
     progress: Progress | None = None,
     keep: float = KEEP_SECONDS,
 ) -> Staged:
-    """Send the staged files of ``local`` (see ``project.ignore``) so that ``remote`` (absolute) has exactly those."""
+    """Send the staged files of ``local`` (see ``project.ignore``) so that ``remote`` (absolute) has exactly those.
+
+    With ``ignored``, files that git ignores are staged as well.
+
+    The tree is unpacked next to ``remote`` and renamed: complete, or as it was before, or absent if the pod dies at
+    the moment of the change. If it was sent before, only files that changed since on either side are sent (names,
+    modes and contents here; sizes, times and inodes there), and of large files only the parts that differ. The
+    stream is compressed if the line is slow. If the connection breaks, bytes that arrived are not sent again; the
+    pod keeps them for ``keep`` seconds.
+
+    A file that changes while it is read is read again. A file that only grows, such as a log, arrives with the
+    length it had when it was listed; ``changed`` of the result names it. A file that gets shorter each time is an
+    error. A file never replaces a folder on the pod, nor a folder a file.
+
+    Raise UsageError (``local`` does not exist, or ``remote`` is of the other kind), TransferError,
+    LocalTransferError (a file here cannot be read, or changes each time), ConnectionLost, PodLost, and Interrupted
+    after ``interrupt``.
+    """
     target = absolute(remote, "written")
     sending = _Sending(shell, local, target, interrupt, progress, keep)
     try:

@@ -28,7 +28,7 @@ class SentTree:
     sums: Mapping[str, str]
 
     def folder_mode(self, name: str) -> int | None:
-        """Return the permission bits of a folder; None for what is none."""
+        """Return the permission bits of a folder; None if it is not a folder."""
         facts = self.facts[name]
         return int(facts[1:], 8) if facts[0] == _FOLDER else None
 
@@ -40,20 +40,21 @@ class SentTree:
         return sent.split(" ")[:2] == own.split(" ")[:2]
 
     def blocks(self, name: str) -> Blocks | None:
-        """Return the sums of a file's blocks if they are known. Raises ValueError if they make no sense."""
+        """Return the sums of a file's blocks if they are known. Raise ValueError if they make no sense."""
         facts, _, noted = self.facts[name].partition(_BLOCKS)
         if not noted:
             return None
+        _, size, _ = facts.split(" ", 2)
         block, _, sums = noted.partition(" ")
         parts = [sums[at : at + SUM_DIGITS] for at in range(0, len(sums), SUM_DIGITS)]
-        blocks = Blocks(int(facts.split(" ")[1]), int(block), parts)
+        blocks = Blocks(int(size), int(block), parts)
         if not blocks.is_sound():
             raise ValueError("not the sums of blocks")
         return blocks
 
 
 def facts_of(file: StagedFile) -> str:
-    """Return what is known of a path without reading it."""
+    """Return the facts on a path, without reading it: kind and permission bits; of a file also size and stamp."""
     if file.kind is Kind.FILE:
         return f"{_FILE}{file.mode:o} {file.size} {file.stamp}"
     return f"{_FOLDER}{file.mode:o}" if file.kind is Kind.FOLDER else _LINK
@@ -69,7 +70,7 @@ def written(contents: Sequence[tuple[StagedFile, str]], blocks: Mapping[str, Blo
 
 
 def read_sent(data: bytes, most: int) -> SentTree:
-    """Return what ``written`` wrote. Raises ValueError, zlib.error for what it did not, or more than ``most`` bytes."""
+    """Return the list that a pod sent. Raise ValueError or zlib.error for other data, or for over ``most`` bytes."""
     size, _, rest = data.partition(b"\n")
     gunzip = zlib.decompressobj()
     text = gunzip.decompress(rest[: int(size)], most)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from rpd.project.ignore import Kind, StagedFile
@@ -276,6 +276,16 @@ def test_a_list_of_what_was_sent_is_read_as_it_was_written(
     cut = data.draw(st.integers(0, len(written) - 1))
     with pytest.raises((ValueError, zlib.error)):
         sent_list.read_sent(written[:cut], 1 << 20)
+
+
+@given(facts=st.text(st.sampled_from("d 0179|a"), max_size=12))
+@example(facts="644|131072 ")
+def test_a_list_may_say_anything(facts: str) -> None:
+    """It comes from the pod: one that makes no sense keeps nothing, and ends no put."""
+    file = StagedFile(name="a", place="/nowhere", kind=Kind.FILE, mode=0o644, size=5, stamp=(1, 2, 3))
+    text = zlib.compress(f"a\0f{facts}\0".encode())
+    lists = {"list": b"%d\n%b" % (len(text), text) + bytes(32)}
+    assert delta.change_of(lists, "/t", [file]).kept == {}
 
 
 def test_states_of_both_kinds_of_find_are_read() -> None:

@@ -10,18 +10,26 @@ import time
 from collections.abc import Callable
 
 _PUBLIC_PORT = re.compile(rb'("publicPort": ?)([0-9]{5})')
+_PIECE = 1 << 16
+"""Bytes taken at once."""
+_QUEUED = 8
+"""Pieces that wait at the beginning of a line with a rate, or are under way."""
 
 
 class DelayedLine:
     """Forwards connections; data arrives half a ``round_trip`` (seconds) later, either way.
 
+    With a ``rate``, at most so many bytes a second get through each way, all connections together.
     A connection is made at once: over a real line it takes one round trip more. ``opened_at`` and
     ``answered_at`` hold, for each port, when it was first connected to, and when its last byte arrived at the
     client (monotonic).
     """
 
-    def __init__(self, round_trip: float) -> None:
+    def __init__(self, round_trip: float, rate: float | None = None) -> None:
         self.round_trip = round_trip
+        self._rate = rate
+        self._free_at = {"up": 0.0, "down": 0.0}
+        """For each way, when what was taken so far will have left (the loop's time)."""
         self.opened_at: dict[int, float] = {}
         self.answered_at: dict[int, float] = {}
         self._ports: dict[int, int] = {}
@@ -86,8 +94,8 @@ class DelayedLine:
         with contextlib.suppress(asyncio.CancelledError, OSError):
             to_reader, to_writer = await asyncio.open_connection("127.0.0.1", port)
             await asyncio.gather(
-                self._carry(reader, to_writer, None, leads_to_pods=False),
-                self._carry(to_reader, writer, port, leads_to_pods=leads_to_pods),
+                self._carry(reader, to_writer, "up"),
+                self._carry(to_reader, writer, "down", port, leads_to_pods=leads_to_pods),
             )
         for each in (writer, to_writer):
             if each is not None:
@@ -97,38 +105,50 @@ class DelayedLine:
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        answers_of: int | None,
+        way: str,
+        answers_of: int | None = None,
         *,
-        leads_to_pods: bool,
+        leads_to_pods: bool = False,
     ) -> None:
         """Carry one direction: each piece arrives after the delay, in order."""
-        waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        # A slow line fills up, and who sends must feel it; one that is only far holds all that is under way.
+        waiting = asyncio.Queue[tuple[float, bytes]](maxsize=0 if self._rate is None else _QUEUED)
 
         async def deliver() -> None:
+            is_gone = False
             while True:
                 due, data = await waiting.get()
                 await asyncio.sleep(max(0.0, due - self._loop.time()))
-                if not data:
-                    if writer.can_write_eof():
-                        writer.write_eof()
-                    return
-                if answers_of is not None:
-                    self.answered_at[answers_of] = time.monotonic()
-                writer.write(data)
-                await writer.drain()
+                try:
+                    if not data:
+                        if writer.can_write_eof() and not is_gone:
+                            writer.write_eof()
+                        return
+                    if answers_of is not None:
+                        self.answered_at[answers_of] = time.monotonic()
+                    if not is_gone:
+                        writer.write(data)
+                        await writer.drain()
+                except OSError:
+                    is_gone = True  # the rest is taken all the same, until the sender knows
 
         delivering = asyncio.ensure_future(deliver())
         try:
             with contextlib.suppress(OSError):
-                while data := await reader.read(1 << 16):
+                while data := await reader.read(_PIECE):
                     if leads_to_pods:
                         data = await self._with_own_ports(data)
-                    waiting.put_nowait((self._loop.time() + self.round_trip / 2, data))
-            waiting.put_nowait((self._loop.time() + self.round_trip / 2, b""))
-            with contextlib.suppress(OSError):
-                await delivering
+                    await waiting.put((self._due(way, len(data)), data))
+            await waiting.put((self._due(way, 0), b""))
+            await delivering
         finally:
             delivering.cancel()
+
+    def _due(self, way: str, size: int) -> float:
+        """Return when ``size`` more bytes arrive."""
+        free_at = max(self._free_at[way], self._loop.time()) + (size / self._rate if self._rate else 0)
+        self._free_at[way] = free_at
+        return free_at + self.round_trip / 2
 
     async def _with_own_ports(self, data: bytes) -> bytes:
         """Return an answer of the API with the ports of pods replaced by such of this line; its length stays."""

@@ -86,6 +86,14 @@ MOMENTS = (
 
 
 @dataclass(frozen=True, kw_only=True)
+class Line:
+    """A line: bytes a second each way, and seconds there and back."""
+
+    rate: float
+    round_trip: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Case:
     """One run with something going wrong, and how it has to end.
 
@@ -120,6 +128,8 @@ class Case:
     """The kind of step that must have been held up for a second."""
     says: str = ""
     """What a person has to read at the end (a regular expression)."""
+    line: Line | None = None
+    """What lies between the driver and RunPod with its pods; None: nothing."""
 
     def __str__(self) -> str:
         return self.id

@@ -11,12 +11,15 @@ import urllib.request
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from rpd.emulator.launch import launch
 from rpd.journal import journal
-from tests.faultlab.case import BLOB, CUT, Case, Ending
+from tests.delayed_line import DelayedLine
+from tests.faultlab.case import BLOB, CUT, Case, Ending, Line
 from tests.faultlab.driver import Driver
 from tests.waiting import DEADLINE, wait_until
 
@@ -33,6 +36,9 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         self.emulator = launch(boot_seconds=0.05)
         self._folder = folder
+        self._lines: dict[Line | None, str] = {None: self.emulator.base_url}
+        """The address of RunPod's API at the near end of each line."""
+        self._open = ExitStack()
 
     def project(self, name: str, job: str) -> Path:
         """Write a project with one deploy file."""
@@ -45,13 +51,13 @@ class Stage:
         (folder / "conftest.py").write_text(CUT, encoding="utf-8")
         return folder
 
-    def start(self, folder: Path, *words: str, **more: str) -> Driver:
+    def start(self, folder: Path, *words: str, line: Line | None = None, **more: str) -> Driver:
         """Start ``rpd`` with those words in a project, with ``more`` in its environment."""
         plain = {
             name: value for name, value in os.environ.items() if not name.startswith(("RPD_", "RUNPOD_"))
         }
         plain |= {"NO_COLOR": "1", "COLUMNS": "120", "RPD_CACHE_DIR": str(self._folder / "cache")}
-        backend = {"RUNPOD_API_BASE_URL": self.emulator.base_url, "RUNPOD_API_KEY": self.emulator.api_key}
+        backend = {"RUNPOD_API_BASE_URL": self._over(line), "RUNPOD_API_KEY": self.emulator.api_key}
         return Driver(folder, {**plain, **backend, **more}, *words)
 
     def play(self, case: Case) -> Ending:
@@ -65,7 +71,7 @@ class Stage:
             if case.cut_at
             else {}
         )
-        driver = self.start(folder, "run", *case.args, **cut)
+        driver = self.start(folder, "run", *case.args, line=case.line, **cut)
         if case.meanwhile is not None:
             wait_until(lambda: self.has_begun(folder), what="the job's first output")
             case.meanwhile(self.emulator, driver)
@@ -73,12 +79,25 @@ class Stage:
         ending.struck = self.emulator.faults()
         self.emulator.clear_faults()
         if case.then and ending.exit_code < 0:
-            ending.after = self.ending(folder, self.start(folder, *case.then))
+            ending.after = self.ending(folder, self.start(folder, *case.then, line=case.line))
         self.sweep()
         spent = {pod: usd - before.get(pod, 0.0) for pod, usd in self.bills().items()}
         ending.billed = sum(spent.values())
         ending.rate = max((event["usd_per_hr"] or 0.0 for event in _intents(folder)), default=0.0)
         return ending
+
+    def close(self) -> None:
+        """End the emulator, and all lines to it."""
+        self._open.close()
+        self.emulator.close()
+
+    def _over(self, line: Line | None) -> str:
+        if line not in self._lines:
+            made = self._open.enter_context(DelayedLine(line.round_trip, line.rate))
+            port = urlsplit(self.emulator.base_url).port
+            assert port is not None
+            self._lines[line] = f"http://127.0.0.1:{made.to(port, leads_to_pods=True)}"
+        return self._lines[line]
 
     def ending(self, folder: Path, driver: Driver, deadline: float = DEADLINE) -> Ending:
         """Wait for a driver and return how it ended."""
@@ -165,12 +184,12 @@ class Theatre:
             return ending
         finally:
             if after is None and stage is not None:
-                stage.emulator.close()  # its state is unknown: the next case gets another
+                stage.close()  # its state is unknown: the next case gets another
             self._free.put(after)
 
     def close(self) -> None:
         """End the cases that still run, and every emulator."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         for stage in self._stages:
-            stage.emulator.close()
+            stage.close()
         self._pool.shutdown()

@@ -55,7 +55,7 @@ def _stage(theatre: Theatre, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     # With the theatre, so that its cases are played meanwhile.
     stage = Stage(tmp_path_factory.mktemp("stage"))
     yield stage
-    stage.emulator.close()
+    stage.close()
 
 
 @pytest.fixture

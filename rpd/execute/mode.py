@@ -24,6 +24,7 @@ from rpd.lease.lease import Ask, simply
 from rpd.project.fingerprint import Sent, sent_parts
 from rpd.remote.protocol import Remote
 from rpd.stop import Stop
+from rpd.values.step import Pulled
 
 
 class Live:
@@ -79,6 +80,14 @@ class Live:
     ) -> AbstractContextManager[str]:
         """Return the context that yields the target of a ``put`` on the pod and protects the ``kept`` files there."""
         return merging(remote, target) if is_merged else left_alone(remote, target, kept)
+
+    def settle(self, pulled: Pulled, within: Path) -> None:
+        """Bring the files of a pull, and their names up to the folder ``within``, to the disk. Raise OSError."""
+        from rpd.disk.durable import sync_tree  # a dry run needs none of it
+
+        sync_tree(pulled.local, within=within, files=pulled.files)
+        if pulled.sha256_file:
+            sync_tree(Path(pulled.sha256_file), within=within, files=1)
 
     def size_of(self, uploads: Uploads, local: Path, exclude: tuple[str, ...], *, ignored: bool) -> str:
         """Return the size of a ``put`` for the line of its step; empty in a live run, since the transfer shows it."""
@@ -140,6 +149,9 @@ class Dry(Live):
         self, remote: Remote, target: str, kept: tuple[str, ...], *, is_merged: bool
     ) -> AbstractContextManager[str]:
         return nullcontext(target)
+
+    def settle(self, pulled: Pulled, within: Path) -> None:
+        pass
 
     def size_of(self, uploads: Uploads, local: Path, exclude: tuple[str, ...], *, ignored: bool) -> str:
         weight = uploads.weigh(local, exclude, ignored=ignored)

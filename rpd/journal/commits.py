@@ -7,14 +7,11 @@ after the fact.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import cache
 from pathlib import Path
-from typing import Any
 
+from rpd.disk.durable import sync_file_system, sync_files_in
 from rpd.threads import thread
 
 GROUP_SECONDS = 0.25
@@ -64,54 +61,10 @@ class Commits:
 
     def _commit(self, group: Sequence[str | Path]) -> None:
         # One syncfs for many folders: a sync of each file would wait for the disk once per file.
-        if len(group) > FEW and _sync_file_system(group[0]):
+        if len(group) > FEW and sync_file_system(group[0]):
             return
         for folder in map(Path, group):
             try:
-                _sync_folder(folder)
+                sync_files_in(folder)
             except OSError as error:
                 self._failed(folder, error)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Sync the files in a folder, then the folder. Do nothing if it is gone."""
-    with suppress(FileNotFoundError):
-        for path in folder.iterdir():
-            if path.is_file() and not path.is_symlink():
-                _sync(path, os.O_RDWR)
-        if os.name != "nt":  # where folders cannot be opened
-            _sync(folder, os.O_RDONLY)
-
-
-def _sync(path: Path, how: int) -> None:
-    descriptor = os.open(path, how)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_file_system(path: str | Path) -> bool:
-    """Sync the whole file system of ``path``; return whether the system can do that."""
-    call = _syncfs()
-    if call is None:
-        return False
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        return bool(call(descriptor) == 0)
-    finally:
-        os.close(descriptor)
-
-
-@cache
-def _syncfs() -> Callable[[int], Any] | None:
-    """Return Linux's ``syncfs``, which Python does not provide; None on other systems."""
-    try:
-        import ctypes  # imported here because few runs need it
-
-        return getattr(ctypes.CDLL(None), "syncfs", None)
-    except (ImportError, OSError, TypeError):  # ImportError: a job may have emptied sys.path
-        return None

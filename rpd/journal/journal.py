@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -10,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from rpd.disk.durable import sync_open
 from rpd.errors import LocalError
 from rpd.journal.reading import Damage as Damage
 from rpd.journal.reading import Event as Event
@@ -18,6 +20,8 @@ from rpd.redaction import Redactor
 
 _encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
 FILE_NAME = "events.jsonl"
+MOST_UNSAFE = 4 << 20
+"""A journal with this many bytes that may not be on the disk is synced at the next event: they are kept in memory."""
 PLANNED = "planned"
 """The event with every node of a run, so that a resumed run does not select again."""
 STAND_INS = "stand_ins"
@@ -66,7 +70,8 @@ class FileJournal:
 
     With ``failed`` no method raises OSError: ``failed`` is called with the error, and the event is kept and
     written before the next one, once there is room again. Pods outlive a full disk, and so must the knowledge
-    of them. Threads that want their events on the disk at the same time share one sync.
+    of them. Threads that want their events on the disk at the same time share one sync. After a sync that failed,
+    everything since the last one that succeeded is written again before the next.
     """
 
     def __init__(
@@ -78,11 +83,15 @@ class FileJournal:
         self._path = path
         self._redactor = redactor
         self._failed = failed
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._syncing = threading.Lock()
         """Held during a sync, ``_lock`` is not: other threads may write meanwhile."""
         self._written = self._synced = 0
         """The number of writes to the file, and of those that are certainly on the disk."""
+        self._unsafe = bytearray()
+        """What was written since the last sync that succeeded."""
+        self._safe_size = 0
+        """The size of the file up to that sync."""
         self._is_closed = False
         self._waiting = bytearray()
         self._error: OSError | None = None
@@ -102,6 +111,7 @@ class FileJournal:
             self._waiting += line.encode()
             error = self._try()
             number = self._written
+            sync = sync or len(self._unsafe) > MOST_UNSAFE
         if sync and error is None:
             with self._syncing:
                 error = self._sync(number)
@@ -114,7 +124,9 @@ class FileJournal:
                 self._open()
             while self._waiting:
                 # A full disk may take only a part of a line: the rest is written next.
-                del self._waiting[: os.write(self._file, self._waiting)]
+                count = os.write(self._file, self._waiting)
+                self._unsafe += self._waiting[:count]
+                del self._waiting[:count]
             self._written += 1
         except OSError as error:
             if self._failed is None:
@@ -128,16 +140,39 @@ class FileJournal:
         """Sync unless another thread's sync covered ``number`` writes already; return the error as ``_try`` does."""
         if self._synced >= number or self._file < 0:
             return None
-        written = self._written
         try:
-            os.fsync(self._file)
+            with self._lock:
+                if self._unsynced is not None:
+                    self._write_again()
+                written, kept, size = self._written, len(self._unsafe), os.fstat(self._file).st_size
+            sync_open(self._file)
         except OSError as error:
+            self._unsynced = error
             if self._failed is None:
                 raise
-            self._unsynced = error
         else:
-            self._synced, self._unsynced = written, None
+            with self._lock:
+                self._synced, self._unsynced = written, None
+                self._safe_size = size
+                del self._unsafe[:kept]
         return self._unsynced
+
+    def _write_again(self) -> None:
+        """Write what a failed sync may have lost, in its place. Raise OSError.
+
+        Through a descriptor of its own, since one that appends cannot do anything else. Where another process
+        wrote meanwhile (``rpd stop``), nobody knows what is where, and the error remains.
+        """
+        descriptor = os.open(self._path, os.O_WRONLY | getattr(os, "O_BINARY", 0))
+        try:
+            if os.fstat(descriptor).st_size != self._safe_size + len(self._unsafe):
+                raise OSError(errno.EIO, "another process wrote to it after a sync had failed")
+            os.lseek(descriptor, self._safe_size, os.SEEK_SET)
+            left = memoryview(bytes(self._unsafe))
+            while left:
+                left = left[os.write(descriptor, left) :]
+        finally:
+            os.close(descriptor)
 
     def _tell(self, error: OSError | None) -> None:
         # Outside the lock: a listener may write an event.
@@ -157,11 +192,11 @@ class FileJournal:
 
     def _end_torn_line(self) -> None:
         """End the line that a killed process left half written, so that it does not damage our first event."""
-        size = os.fstat(self._file).st_size
+        size = self._safe_size = os.fstat(self._file).st_size
         if size:
             os.lseek(self._file, size - 1, os.SEEK_SET)
             if os.read(self._file, 1) != b"\n":
-                os.write(self._file, b"\n")
+                self._unsafe += b"\n"[: os.write(self._file, b"\n")]
 
     def close(self, *, sync: bool = True) -> None:
         """Flush to disk and close; later events are dropped."""

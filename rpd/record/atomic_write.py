@@ -7,6 +7,8 @@ import itertools
 import os
 from pathlib import Path
 
+from rpd.disk.durable import sync_names, sync_open
+
 _numbers = itertools.count()
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
@@ -28,7 +30,7 @@ def write_whole(path: str | Path, text: str, *, sync: bool = True) -> None:
             os.unlink(temporary)  # noqa: PTH108 - as above
         raise
     if sync:
-        _sync_folder(folder)
+        sync_names(folder)
 
 
 def _write(path: str, data: memoryview, *, sync: bool) -> None:
@@ -38,16 +40,6 @@ def _write(path: str, data: memoryview, *, sync: bool) -> None:
         while data:
             data = data[os.write(descriptor, data) :]
         if sync:
-            os.fsync(descriptor)
+            sync_open(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _sync_folder(folder: str) -> None:
-    """Make the rename itself durable, where the system lets a folder be opened (not on Windows)."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rpd.journal import commits
+from rpd.disk import durable
 from rpd.journal.commits import FEW, Commits
 from rpd.journal.journal import FileJournal
 from rpd.redaction import NO_SECRETS
@@ -21,7 +21,7 @@ class System:
         self.whole = 0
         self.error: OSError | None = None
         monkeypatch.setattr(os, "fsync", self._fsync)
-        monkeypatch.setattr(commits, "_syncfs", lambda: self._syncfs if has_syncfs else None)
+        monkeypatch.setattr(durable, "_syncfs", lambda: self._syncfs if has_syncfs else None)
 
     def _fsync(self, descriptor: int) -> None:
         if self.error is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rpd.errors import LocalError
@@ -181,6 +181,63 @@ def test_a_sync_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert [error.errno for error in heard] == [5]
     journal.write("later", sync=True)
     journal.check()
+
+
+class ForgetfulDisk:
+    """A disk on which a sync that fails loses what it should have written; the next one succeeds all the same."""
+
+    def __init__(self, path: Path) -> None:
+        self.fails = False
+        self._path = path
+        self._safe = 0
+
+    def fsync(self, descriptor: int) -> None:
+        """Take the place of ``os.fsync``."""
+        size = os.fstat(descriptor).st_size
+        if self.fails:
+            with self._path.open("r+b") as file:
+                file.seek(self._safe)
+                file.write(bytes(size - self._safe))
+            raise OSError(5, "Input/output error")
+        self._safe = size
+
+
+@settings(max_examples=25)
+@given(moves=st.lists(st.tuples(st.booleans(), st.booleans()), max_size=8))
+def test_what_a_failed_sync_lost_is_written_again(
+    moves: list[tuple[bool, bool]], tmp_path_factory: Any
+) -> None:
+    """Whatever order of events with or without a sync, on a disk that works or not: one sync makes up for all."""
+    path = tmp_path_factory.mktemp("journal") / "events.jsonl"
+    path.write_text('{"event": "torn')
+    disk = ForgetfulDisk(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", disk.fsync)
+        journal = FileJournal(path, NO_SECRETS, lambda _error: None)
+        for number, (sync, disk.fails) in enumerate(moves):
+            journal.write(f"e{number}", sync=sync)
+        disk.fails = False
+        journal.write("last", sync=True)
+        journal.check()
+    assert names_in(path) == [*(f"e{number}" for number in range(len(moves))), "last"]
+    journal.close()
+
+
+def test_a_journal_that_another_process_wrote_to_is_never_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a failed sync nobody knows where the lost events were: the error stays, and no pod is rented."""
+    path = tmp_path / "events.jsonl"
+    journal = FileJournal(path, NO_SECRETS, lambda _error: None)
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", raiser(OSError(5, "Input/output error")))
+        journal.write("first", sync=True)
+    write(path, "theirs")
+    journal.write("later", sync=True)
+    with pytest.raises(LocalError):
+        journal.check()
+    assert names_in(path) == ["first", "theirs", "later"]
+    journal.close()
 
 
 def raiser(error: OSError) -> Any:

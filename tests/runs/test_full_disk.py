@@ -143,6 +143,36 @@ def test_results_that_find_no_room_are_no_reason_to_rent_again(
     assert rpd(folder, kept["id"], command="stop", env={"DISK": str(small_disk)}).exit_code == 0
 
 
+def test_results_that_may_not_be_on_the_disk_keep_their_pod(
+    rpd: RpdRun, project: Callable[[str], Path], small_disk: Path, emulator: Launched
+) -> None:
+    """A sync that fails may have lost what it should have written, and the next one says nothing of it."""
+    body = """
+    pod.run("mkdir out; echo r > out/r")
+    real = os.fsync
+    def broken(descriptor):
+        if "/artifacts/" in os.readlink(f"/proc/self/fd/{descriptor}"):
+            os.fsync = real
+            raise OSError(5, "Input/output error")
+        real(descriptor)
+    os.fsync = broken
+    pod.pull("out/")
+"""
+    folder = project(body)
+    env = {"DISK": str(small_disk)}
+
+    result = rpd(folder, "--yes", "-x", env=env)
+
+    run_dir = settled(result, small_disk / "runs")
+    (report,) = history.reports(run_dir)
+    assert report.result.cause is Cause.LOCAL
+    assert "may not be on the disk" in report.result.reason
+    assert (run_dir / Path(report.folder).name / "artifacts/out/r").read_text() == "r\n"
+    (kept,) = emulator.pods()
+    assert f"pod {kept['id']} is kept" in result.out + result.err
+    assert rpd(folder, kept["id"], command="stop", env=env).exit_code == 0
+
+
 def test_events_that_found_no_room_are_written_when_there_is_some(
     rpd: RpdRun, project: Callable[[str], Path], small_disk: Path, emulator: Launched
 ) -> None:

@@ -134,6 +134,13 @@ class NodeLog:
         if self._file.missed_bytes:
             self._file.mend(self._redactor)
 
+    def settle(self) -> None:
+        """Bring ``output.log`` to the disk: the pod's copy is deleted next."""
+        try:
+            self._file.settle()
+        except OSError as error:
+            self._unwritten(self._files.output, error, "a part of it may be missing after a power cut")
+
     # --- other files than the output --------------------------------------------------------------------------------
 
     def telemetry(self, sample: Sample, gpus: tuple[int, ...] = (), *, rank: int = 0) -> None:
@@ -229,6 +236,9 @@ class DryLog(NodeLog):
         return 0
 
     def mend(self) -> None:
+        pass
+
+    def settle(self) -> None:
         pass
 
     def close(self) -> None:

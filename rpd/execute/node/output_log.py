@@ -36,7 +36,7 @@ class _Part:
 class OutputLog:
     """Appends to one file until the disk is full; the rest is then on the pod only, until ``mend`` fetches it.
 
-    ``failed`` is called once with the error. No method raises OSError: a command on a billing pod goes on,
+    ``failed`` is called once with the error. No method of a running command raises OSError: on a billing pod it goes on,
     whatever the disk of this machine does. Thread-safe.
     """
 
@@ -143,6 +143,14 @@ class OutputLog:
             return self._path.stat().st_size
         except OSError:
             return 0
+
+    def settle(self) -> None:
+        """Bring the log to the disk. Raise OSError if a part of it may not be there."""
+        from rpd.disk.durable import sync_open  # a dry run needs none of it
+
+        with self._lock:
+            if self._file is not None:
+                sync_open(self._file.fileno())
 
     def _close_file(self) -> None:
         if self._file is not None:

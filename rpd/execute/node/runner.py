@@ -225,6 +225,8 @@ class Runner:
         verdict = self._set_up_and_call(run, setup)
         self._finish_beside(run, verdict)
         run.log.mend()  # now, because the pod may be gone afterwards
+        if run.use.leases:
+            run.log.settle()
         if run.log.missing_bytes:
             self._context.events.notice(
                 text=f"{run.node.id}: output.log lacks {format_size(run.log.missing_bytes)} of what its commands "

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rpd.errors import ConnectionLost, MissingArtifact, PodLost, TransferError
+from rpd.errors import ConnectionLost, LocalTransferError, MissingArtifact, PodLost, TransferError
 from rpd.execute.node.node_run import NodeRun
 from rpd.execute.node.pulls import Ending
 from rpd.execute.node.step_history import StepRequest
@@ -108,7 +108,16 @@ class Pulling:
 
     def _fetched(self, place: Path, *, required: bool) -> Pulled | None:
         with self._in_custody():
-            return self._fetch(self.connections.of(self.run), place, required=required)
+            pulled = self._fetch(self.connections.of(self.run), place, required=required)
+            return pulled and self._settled(pulled)
+
+    def _settled(self, pulled: Pulled) -> Pulled:
+        """Bring the files to the disk: the pod's copies are deleted next. Raise LocalTransferError."""
+        try:
+            self.run.context.mode.settle(pulled, self.run.files.folder)
+        except OSError as error:
+            raise LocalTransferError(f"{self.source} may not be on the disk of this machine", error) from error
+        return pulled
 
     def _fetch(self, remote: Remote, place: Path, *, required: bool, seen: object = None) -> Pulled | None:
         artifacts = self.run.files.artifacts
@@ -205,7 +214,9 @@ class Pulling:
         with self.run.results.phase("pull"), self.steps.recorded(self.run, self._plain()) as end:
             try:
                 with self._in_custody():
-                    periodic.last(required=required and self.required)
+                    pulled = periodic.last(required=required and self.required)
+                    if pulled is not None:
+                        self._settled(pulled)
                 end.result = dict
             except ConnectionLost:
                 self.lease.connection_lost()

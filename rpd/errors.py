@@ -294,6 +294,12 @@ _SIGNALS = {
 """What a shell's exit code says of a program that a signal ended, with Linux's numbers."""
 
 
+def code_in_words(exit_code: int) -> str:
+    """Return an exit code, with the signal that it stands for."""
+    signal = _SIGNALS.get(exit_code)
+    return f"{exit_code} ({signal})" if signal else f"{exit_code}"
+
+
 class CommandFailed(RemoteError):
     """A command on the pod ended with an exit code other than 0.
 
@@ -301,10 +307,10 @@ class CommandFailed(RemoteError):
     """
 
     def __init__(self, command: str, exit_code: int, *, tail: tuple[str, ...] = (), name: str = "") -> None:
-        signal = _SIGNALS.get(exit_code, "")
-        if signal == "killed" and self.cause is not Cause.OOM:
-            signal = "killed, perhaps out of memory"
-        super().__init__(f"command exited {exit_code}{f' ({signal})' if signal else ''}: {name or command}")
+        code = code_in_words(exit_code)
+        if self.cause is not Cause.OOM:
+            code = code.replace("(killed)", "(killed, perhaps out of memory)")
+        super().__init__(f"command exited {code}: {name or command}")
         self.command = command
         self.code = exit_code
         self.tail = tail

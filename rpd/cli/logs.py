@@ -13,7 +13,7 @@ from rpd.cli.output import RawOutput, note
 from rpd.cli.provider_session import account
 from rpd.cli.run_logs import print_all
 from rpd.config import Config
-from rpd.errors import ExitCode, ProviderError, RpdError, UsageError
+from rpd.errors import ExitCode, ProviderError, RpdError, UsageError, code_in_words
 from rpd.hooks import PluginManager
 from rpd.journal.files import NodeFiles
 from rpd.pipeline import connect_to_node
@@ -111,7 +111,9 @@ def _follow_on_pod(config: Config, run_id: str, entry: NodeEntry, work: Work, lo
     except RpdError as error:
         _say(str(error))
         return
-    _say(f"the command ended with exit code {ended.exit_code}; rpd resume {run_id} resumes the run")
+    _say(
+        f"the command ended with exit code {code_in_words(ended.exit_code)}; rpd resume {run_id} resumes the run"
+    )
 
 
 def _from(command: LastCommand, log: LogFile) -> tuple[int, Callable[[bytes], None]]:

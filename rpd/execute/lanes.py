@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import TypeVar
 
 from rpd.errors import RpdError, UsageError
 from rpd.stop import Stop, StopLevel
+from rpd.values.frozen import EMPTY, replace
 from rpd.values.node import Node
 from rpd.values.plan import Ahead, Lane, Plan, Source
 from rpd.values.report import NodeReport
@@ -20,11 +21,13 @@ T = TypeVar("T")
 class Lanes:
     """Hands out the lanes of a plan, each once. Thread-safe.
 
-    A slot that gets none waits while a running lane may still lead to another one.
+    A slot that gets none waits while a running lane may still lead to another one. ``done`` has the reports of an
+    earlier process by node id: a source that hands out such a node again is answered with its report.
     """
 
-    def __init__(self, plan: Plan, stop: Stop) -> None:
+    def __init__(self, plan: Plan, stop: Stop, done: Mapping[str, NodeReport] = EMPTY) -> None:
         self._stop = stop
+        self._done = done
         self._changed = threading.Condition()
         self._left: deque[Lane] = deque(plan.lanes)
         self._every = plan.sources
@@ -155,12 +158,23 @@ class Lanes:
 
     def _next_of(self, source: Source) -> Lane | None:
         def accepted() -> Lane | None:
-            lane = source.next()
-            if lane is not None:
+            while (lane := source.next()) is not None:
                 self._accept(source, lane)
-            return lane
+                left = tuple(node for node in lane.nodes if node.id not in self._done)
+                if len(left) < len(lane.nodes):
+                    self._answer(source, lane)
+                if left:
+                    return replace(lane, nodes=left)
+            return None
 
         return self._ask(source, "next", accepted)
+
+    def _answer(self, source: Source, lane: Lane) -> None:
+        """Tell a source how nodes of a lane ended in an earlier process: nothing is paid twice."""
+        for node in lane.nodes:
+            report = self._done.get(node.id)
+            if report is not None:
+                source.ended(node, report)
 
     def _ask(self, source: Source, method: str, act: Callable[[], T]) -> T | None:
         """Return the answer of a source; if it raises, nothing new starts, and the run has failed."""
@@ -181,7 +195,6 @@ class Lanes:
             raise UsageError(
                 f"{name}.next: expected an rpd.values.plan.Lane of some nodes or None, got {lane!r}"
             )
-        # After all are removed: a source may look at the others when it learns that one is over.
         # After all are removed: a source may look at the others when it learns that one is over.
         for node in lane.nodes:
             # Two nodes with one id would share a folder, a report, and a place in the worst case of the run.

@@ -48,6 +48,7 @@ _BLOCKED = frozenset(
     }
 )
 DRY_RUN = "in a dry run"
+SALVAGE = "while the artifacts of a failed job are fetched"
 
 
 class Blocked(RpdError):
@@ -90,7 +91,12 @@ def _why() -> str | None:
         return None
     party = _party()
     why = _here.why or _process.why or (party.why if party else None)
-    return why or (_inherited.get(threading.current_thread()) if _inherited else None)
+    return why or inherited()
+
+
+def inherited() -> str | None:
+    """Return why the thread that started the current one was guarded, None if it was not."""
+    return _inherited.get(threading.current_thread()) if _inherited else None
 
 
 def _party() -> _Threads | None:

@@ -83,7 +83,7 @@ class Execution:
         self._scopes = Scopes(plan.kinds, partial(note_wide_fixture, context), stop=context.stop)
         self._runner = Runner(context, self._scopes)
         self._slots = context.mode.slots(context.stop)
-        self._lanes = Lanes(plan, context.stop)
+        self._lanes = Lanes(plan, context.stop, {report.node.id: report for report in done})
         self._commits = Commits(context.disk.failed)
         self._lock = threading.Lock()
         self._failures = 0

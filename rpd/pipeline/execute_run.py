@@ -83,6 +83,8 @@ def _drive(prepared: Prepared, files: RunFiles) -> tuple[ExitCode, RunSummary]:
         exit_code = _exit_code(summary, stop, prepared.gathered)
         if exit_code is ExitCode.OK and execution.has_failed:
             exit_code = ExitCode.FAILED
+        if exit_code is ExitCode.OK and not summary.reports:  # the sources had nothing to add
+            exit_code = ExitCode.NOTHING_COLLECTED
         if exit_code is ExitCode.OK and _is_sold_out(prepared, summary, context.requests):
             exit_code = ExitCode.SOLD_OUT
         keeper.record_exit_code(exit_code)
@@ -90,6 +92,7 @@ def _drive(prepared: Prepared, files: RunFiles) -> tuple[ExitCode, RunSummary]:
         for sentence in context.asides.sentences():
             events.notice(sentence)
         events.run_finished(config=config, summary=summary)
+        context.surroundings.close()  # now, because reports import what only they need
     if exit_code is not ExitCode.POD_NOT_RELEASED:
         prepared.manager.raise_defect()
     return exit_code, summary
@@ -123,7 +126,7 @@ def _execute(
         context.leases.release_all()
         raise
     finally:
-        context.surroundings.close()
+        context.surroundings.restore()
         for pod in context.leases.try_again():
             context.events.notice(f"pod {pod} was released after all")
         _release_rest(context)

@@ -52,28 +52,6 @@ if TYPE_CHECKING:
     from rpd.pipeline.live_check import Outlooks
     from rpd.record.run_info import RunInfo
 
-LATER = (
-    "rpd.remote.ssh",
-    "ctypes",
-    "difflib",
-    "email.utils",
-    "getpass",
-    "hashlib",
-    "importlib.resources",
-    "platform",
-    "rpd.execute.pod.checkpoint",
-    "shutil",
-    "socket",
-    "statistics",
-    "subprocess",
-    "tempfile",
-    "textwrap",
-)
-"""What a run with pods imports before a job has its pod: fabric is slow, and a job may empty ``sys.path``.
-
-The others are those that functions import where they need them, so that a dry run does not pay for them.
-"""
-
 
 class LiveBackend(Backend):
     """Rents pods, and starts the emulator for them first in a ``--local`` run.
@@ -110,8 +88,7 @@ class LiveBackend(Backend):
     def _begin(self) -> None:
         self._begin_imports()
         super()._begin()
-        for name in LATER:
-            import_module(name)
+        import_module("rpd.remote.ssh")  # fabric is slow: it comes while nodes are planned
 
     def _begin_imports(self) -> None:
         """Start importing the SDK, if rpd's own provider rents the pods; an emulator starts in parallel."""

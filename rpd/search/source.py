@@ -194,6 +194,8 @@ class StudySource(Source):
             return None
         handed = self._waiting.pop(0) if self._waiting else self._proposed() or self._confirmation()
         if handed is None:
+            if self._error is not None:
+                raise self._error
             return None
         self.handed[handed.node.id] = handed
         self._running.add(handed.node.id)
@@ -255,7 +257,7 @@ class StudySource(Source):
         number = self._base + self._asked + 1
         values = self._new_values(number)
         if values is None:
-            self._end("every point of its space has been tried")
+            self._end(self._why_none())
             return None
         self._asked += 1
         self._seen.add(self._key(values))
@@ -274,6 +276,12 @@ class StudySource(Source):
         if size is None or size <= len(self._seen):
             return None
         return next(point for point in self.study.space.points() if self._key(point) not in self._seen)
+
+    def _why_none(self) -> str:
+        size = self.study.space.size
+        if size is not None and size <= len(self._seen):
+            return "every point of its space has been tried"
+        return "its sampler proposes nothing more"
 
     def _key(self, values: Values) -> str:
         return repr(sorted(self.study.space.encode(values).items()))
@@ -300,8 +308,12 @@ class StudySource(Source):
         )
 
     def _end(self, why: str) -> None:
+        """Propose nothing more. A study that tried nothing is an error: a run without any trial must not pass."""
         if not self._ended:
             self._ended = why
+            if not self.handed and not self.earlier:
+                self._error = RpdError(f"{self.template.id}: no trial: {why}")
+                return
             self._tell(f"{self.template.id}: no more trials after {len(self._nodes_used())}: {why}")
 
     # --- results ----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rpd.config import Config
-from rpd.errors import Cause
+from rpd.errors import Cause, code_in_words
 from rpd.hooks import hookimpl
 from rpd.redaction import NO_SECRETS, Redactor
 from rpd.terminal import board, end_summary
@@ -223,7 +223,7 @@ class LiveView(View):
         """End a line of output that the step left open."""
         self._stream(node, self._rows.step_finished(node.id))
         if self._level >= 1:
-            code = "" if step.exit_code is None else f"exit code {step.exit_code}, "
+            code = "" if step.exit_code is None else f"exit code {code_in_words(step.exit_code)}, "
             self._tell("DONE", node.id, f"{step.kind} in {code}{format_duration(step.seconds)}")
 
     # --- finished nodes ---------------------------------------------------------------------------------------------

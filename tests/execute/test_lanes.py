@@ -196,3 +196,14 @@ def test_a_stopped_run_hands_out_nothing() -> None:
     lanes = Lanes(Plan(lanes=(Lane(nodes=(node("p"),)),), sources=(Adding("s", 3),)), stop)
     stop.request(StopLevel.DRAIN, "enough")
     assert lanes.take(would_wait) is None
+
+
+def test_a_source_that_begins_anew_is_answered_with_what_is_done() -> None:
+    """After a resume it may hand out finished nodes again: they end at once, as they did, and do not run twice."""
+    of = Adding("s", 4)
+    done = {f"f.py::s[{number}]": report(node(f"s[{number}]")) for number in (1, 2)}
+    lanes = Lanes(Plan(lanes=(), sources=(of,)), Stop(), done)
+    lane = lanes.take(would_wait)
+    assert lane is not None
+    assert [each.id for each in lane.nodes] == ["f.py::s[3]"]
+    assert lanes.ahead == 1

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rpd
-from rpd.errors import Cause, UsageError
+from rpd.errors import Cause, RpdError, UsageError
 from rpd.search.source import StudySource
 from rpd.search.study import Study, study_of
 from rpd.search.trials import State, Trial
@@ -212,6 +212,26 @@ def test_the_budget_ends_a_study_in_order() -> None:
     of.ended(confirming, report(confirming))
     assert (take(of), of.is_over) == (None, True)
     assert said == ["f.py::train: no more trials after 1: budget: $1.00 of $2.00 is spent"]
+
+
+def test_a_study_without_any_trial_is_an_error() -> None:
+    """Whether its sampler had no values or the budget no room: a run in which nothing was tried must not pass."""
+
+    class Empty:
+        def __init__(self, *_: object) -> None: ...
+
+        def ask(self, number: int) -> None: ...
+
+        def tell(self, trial: Trial) -> None: ...
+
+    with pytest.raises(RpdError, match=r"^f\.py::train: no trial: its sampler proposes nothing more$"):
+        take(source(study(sampler=Empty)))
+    refused = source(study())
+    assert refused.refused(must_take(refused), "budget: $1.00 of $1.00 is spent")
+    with pytest.raises(RpdError, match="no trial: budget"):
+        take(refused)
+    tried = [Trial(number=1, values={"lr": 1}, state=State.COMPLETE, scores=(0.0,))]
+    assert take(source(study(lr=rpd.choice([1])), earlier=tried)) is None
 
 
 def test_the_best_ones_are_confirmed_on_the_other_card() -> None:

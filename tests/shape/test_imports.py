@@ -21,7 +21,6 @@ import pytest
 import rpd
 from rpd import hooks
 from rpd.cli.commands import COMMANDS
-from rpd.pipeline.live_backend import LATER
 
 ROOT = Path(rpd.__file__).parents[1]
 MODULES = sorted((ROOT / "rpd").rglob("*.py"))
@@ -248,45 +247,6 @@ def test_hooks_are_called_through_one_door() -> None:
         if isinstance(node, ast.Attribute) and node.attr == "hook"
     }
     assert called == {"events.py", "hooks.py"}
-
-
-def test_what_functions_import_late_is_there_before_a_job_runs() -> None:
-    """A job may empty ``sys.path``: a function's import then finds only modules that a run with pods has imported."""
-    while_running = (
-        "execute",
-        "journal",
-        "record",
-        "remote",
-        "lease",
-        "runpod",
-        "project",
-        "disk",
-        "values",
-        "cluster",
-    )
-    elsewhere = {  # only on Windows, or after an error that says so, or loaded by the modules in LATER
-        "msvcrt", "fcntl", "httpx", "pathspec", "paramiko.common", "paramiko.message", "runpod.api.graphql", "runpod.error",
-        "selectors", "termios", "tty", "dataclasses", "inspect", "ipaddress", "shlex", "unicodedata",
-    }  # fmt: skip
-    late = set()
-    for package in while_running:
-        for path in (ROOT / "rpd" / package).rglob("*.py"):
-            for function in ast.walk(tree(path)):
-                if isinstance(function, ast.FunctionDef):
-                    late |= {name for node in ast.walk(function) for name in _imported(node)}
-    assert {name for name in late if not name.startswith("rpd.")} - elsewhere <= set(LATER)
-
-
-def _imported(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if isinstance(node, ast.ImportFrom):
-        parent = f"{node.module}."
-        return [
-            f"{parent}{alias.name}" if node.module == "importlib" else str(node.module)
-            for alias in node.names
-        ]
-    return []
 
 
 def test_no_modules_import_each_other() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 
-from rpd.errors import Interrupted, JobTimeout
+from rpd.errors import Interrupted, JobTimeout, code_in_words
 from rpd.events import Events
 from rpd.execute.deadlines import Deadlines, limit_of
 from rpd.execute.node.log import NodeLog
@@ -132,7 +132,9 @@ class Commands:
         """Keep the pod's diagnosis of a command that was killed or crashed, the first of the node only."""
         if self._log.has_diagnosis:
             return
-        said = f"rpd: the command ended with exit code {completed.exit_code}: {completed.command}"
+        said = (
+            f"rpd: the command ended with exit code {code_in_words(completed.exit_code)}: {completed.command}"
+        )
         self._log.keep_diagnosis(self._legible(f"{said}\n{look_at_crash(remote)}".encode()))
 
     def _legible(self, diagnosis: bytes) -> bytes:

@@ -54,6 +54,8 @@ class Ladder:
                 outcome, cause = Outcome.ERROR, error.cause
             case OSError() if is_out_of_room(error):
                 outcome, cause = Outcome.ERROR, Cause.LOCAL
+            case MemoryError():  # that of this machine: a larger pod would not help
+                outcome, cause = Outcome.ERROR, Cause.LOCAL
             case RpdError():
                 outcome, cause = usual, error.cause
             case KeyboardInterrupt():

@@ -36,8 +36,8 @@ class _Part:
 class OutputLog:
     """Appends to one file until the disk is full; the rest is then on the pod only, until ``mend`` fetches it.
 
-    ``failed`` is called once with the error. No method of a running command raises OSError: on a billing pod it goes on,
-    whatever the disk of this machine does. Thread-safe.
+    ``failed`` is called once with the error. No method but ``settle`` raises OSError: a command on a billing pod goes
+    on, whatever the disk of this machine does. Thread-safe.
     """
 
     def __init__(self, path: Path, failed: Callable[[OSError], object]) -> None:

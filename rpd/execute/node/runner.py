@@ -313,7 +313,7 @@ class Runner:
         try:
             with (
                 silenced(),
-                no_network.guarded("while the artifacts of a failed job are fetched"),
+                no_network.guarded(no_network.SALVAGE),
                 run.deadlines.clock.running(self._alarms, until),
             ):
                 run.node.definition.function(**arguments)

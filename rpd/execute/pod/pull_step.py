@@ -116,7 +116,9 @@ class Pulling:
         try:
             self.run.context.mode.settle(pulled, self.run.files.folder)
         except OSError as error:
-            raise LocalTransferError(f"{self.source} may not be on the disk of this machine", error) from error
+            raise LocalTransferError(
+                f"{self.source} may not be on the disk of this machine", error
+            ) from error
         return pulled
 
     def _fetch(self, remote: Remote, place: Path, *, required: bool, seen: object = None) -> Pulled | None:

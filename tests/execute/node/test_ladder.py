@@ -72,6 +72,7 @@ def ladder(stop: Stop, tmp_path: Path) -> Ladder:
     [
         (ValueError("no"), Outcome.FAILED, Outcome.ERROR, Cause.CODE),
         (Failed("no"), Outcome.FAILED, Outcome.ERROR, Cause.CODE),
+        (MemoryError(), Outcome.ERROR, Outcome.ERROR, Cause.LOCAL),
         (CommandFailed("false", 1), Outcome.FAILED, Outcome.ERROR, Cause.CODE),
         (CommandTimeout("sleep 9", 1.0), Outcome.FAILED, Outcome.ERROR, Cause.TIMEOUT),
         (OutOfMemory("python", 137), Outcome.FAILED, Outcome.ERROR, Cause.OOM),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 
 import pytest
 
+from rpd.execute import no_network
 from rpd.execute.node.silence import silenced
 
 
@@ -34,6 +36,31 @@ def test_only_the_thread_of_the_call_is_silent(capsys: pytest.CaptureFixture[str
     heard = capsys.readouterr()
     assert heard.out == "another job\nagain\n"
     assert heard.err == "logged\n"
+
+
+def test_bytes_past_the_text_streams_are_dropped_too(capfd: pytest.CaptureFixture[str]) -> None:
+    """Those written to the buffer or the descriptor, and those of a thread that the second call starts."""
+
+    def write(text: str) -> None:
+        os.write(1, text.encode())
+        os.write(2, text.encode())
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.flush()
+
+    before = os.write
+    with silenced(), no_network.guarded(no_network.SALVAGE):
+        write("never\n")
+        for_this = threading.Thread(target=write, args=("never\n",))
+        for_this.start()
+        for_this.join()
+        reader, writer = os.pipe()
+        assert os.write(writer, b"else") == 4
+        assert os.read(reader, 9) == b"else"
+        os.close(reader)
+        os.close(writer)
+    assert os.write is before
+    write("heard\n")
+    assert capfd.readouterr() == ("heard\nheard\n", "heard\n")
 
 
 def test_two_calls_at_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -385,8 +385,8 @@ def test_a_retired_api_is_left_for_the_other_once(
     assert {p.id for p in provider.list()} == {pod.id, second.id}
     provider.delete(pod.id)
     assert [row["name"] for row in account.pods()] == ["rpd-second"]
-    [notice] = notices
-    assert "REST v2" in notice
+    # All tests share the windows of the account's rate limit, so that there may be a notice about those, too.
+    assert len([notice for notice in notices if "rpd continues with REST v2" in notice]) == 1
 
 
 def test_a_create_refused_as_retired_is_made_over_rest(

@@ -49,9 +49,9 @@ def _leave(code: int) -> None:
     """
     import atexit
     import os
-    import threading
 
-    if threading.active_count() > 1:
+    threading = sys.modules.get("threading")
+    if threading is not None and threading.active_count() > 1:
         return
     atexit._run_exitfuncs()  # noqa: SLF001 - as Python itself does at its end
     for each in _open_files() if _may_have_files() else (sys.stdout, sys.stderr):

@@ -17,8 +17,8 @@ from rpd.errors import CollectionError, CollectionFailed, NothingCollected, Usag
 from rpd.events import Events
 from rpd.hooks import PluginManager
 from rpd.pipeline.collect_and_select import Gathered, gather
+from rpd.pipeline.command_line import Silent
 from rpd.pipeline.estimate import Estimate, estimate
-from rpd.pipeline.parser import Silent
 from rpd.pipeline.price_source import price_source
 from rpd.pipeline.setup import configure
 from rpd.pipeline.worst_case import make_overrides

@@ -16,7 +16,7 @@ from rpd.config import Config
 from rpd.config.settings_file import find_root
 from rpd.errors import UsageError
 from rpd.hooks import PluginManager
-from rpd.pipeline.parser import Silent
+from rpd.pipeline.command_line import Silent
 from rpd.pipeline.setup import configure
 from rpd.values.frozen import replace
 from rpd.values.node import Node

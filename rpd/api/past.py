@@ -13,7 +13,7 @@ from rpd.api import tables
 from rpd.api.call import absolute
 from rpd.api.reports import Reports, Since, moment_of
 from rpd.errors import RpdError, UsageError
-from rpd.pipeline.parser import Silent
+from rpd.pipeline.command_line import Silent
 from rpd.pipeline.past_runs import RunState, overview
 from rpd.pipeline.setup import configure
 from rpd.query.rows import Row, Scope, read_rows, row_of

@@ -15,8 +15,8 @@ from rpd.config import Config
 from rpd.errors import AuthError, ProviderError
 from rpd.lease import pod_release
 from rpd.pipeline import connect_to_node, orphans
+from rpd.pipeline.command_line import Silent
 from rpd.pipeline.orphans import Claim
-from rpd.pipeline.parser import Silent
 from rpd.pipeline.setup import configure
 from rpd.pipeline.whole_account import WholeAccount
 from rpd.runpod.key import find_key

@@ -8,10 +8,11 @@ import itertools
 import linecache
 import os
 import sys
-import threading
 import time
+from _thread import RLock
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout, suppress
+from contextvars import ContextVar
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -26,12 +27,15 @@ _PLUGIN = "rpd.collect.importer"
 _PREFIX = "rpd:"
 _SETTLED_SECONDS = 2.0
 """Seconds after a change for which a file's bytecode is not cached."""
-_lock = threading.RLock()
-"""Python has one import path and one table of modules, so one file at a time is imported, on any thread."""
+_lock = RLock()
+"""Python has one import path and one table of modules, so one file at a time is imported, on any thread.
+
+It is threading's own lock; that module would take a millisecond of every start.
+"""
 _importers: list[Importer] = []
 """Importers that have not been forgotten: jobs may still import their modules later."""
 _numbers = itertools.count(2)
-_here = threading.local()
+_here: ContextVar[Path | None] = ContextVar("rpd_file_at_work", default=None)
 _namesakes = Namesakes()
 
 
@@ -46,7 +50,7 @@ def importer_of(manager: PluginManager, rootdir: Path) -> Importer:
 
 def file_at_work() -> Path | None:
     """Return the file that is being imported on this thread; None if there is none."""
-    return getattr(_here, "file", None)
+    return _here.get()
 
 
 def divert_output(manager: PluginManager, rootdir: Path) -> None:
@@ -155,11 +159,11 @@ class Importer:
             diverted = stdout_on_stderr() if self.diverts_output else nullcontext()
             with _lock, self._importable(folder, path.parent), diverted:
                 linecache.checkcache(str(path))
-                before, _here.file = file_at_work(), path
+                before = _here.set(path)
                 try:
                     self._modules[path] = self._import(path, name)
                 finally:
-                    _here.file = before
+                    _here.reset(before)
         return self._modules[path]
 
     @contextmanager

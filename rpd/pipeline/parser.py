@@ -6,51 +6,28 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from rpd.config import Config, Setting, settings, value_of
-from rpd.config.config import NoOptions, PodSettings, RunSettings
 from rpd.config.options import OptionGroup
 from rpd.errors import UsageError
 from rpd.hooks import PluginManager
-from rpd.values.frozen import frozen
+from rpd.pipeline.command_line import Command, Hint, Silent, asks_help, has_options_of_plugins
+from rpd.values.frozen import EMPTY, frozen
 from rpd.values.suggestions import closest
 
 
-class Command(Protocol):
-    """The part of a command that the parser needs: its name, its help and its positional arguments."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def help(self) -> str: ...
-    @property
-    def arguments(self) -> str: ...
-    @property
-    def arguments_help(self) -> str: ...
-    @property
-    def takes_command(self) -> bool: ...
-    @property
-    def own_options(self) -> type:
-        """The class that declares the options only it has."""
-
-
 @frozen
-class Silent:
-    """A command without help: its arguments come from a program, or from a configuration file."""
+class _Parsed:
+    """The flags given (field name -> value), the arguments, and plugins' options: values, and defaults of all."""
 
-    name: str
-    help: str = ""
-    arguments: str = "PATH|NODEID"
-    arguments_help: str = ""
-    takes_command: bool = False
-    own_options: type = NoOptions
-
-
-Hint = Callable[[str], str]
-"""What a flag that rpd does not have means elsewhere, and what does that here; empty if nobody knows."""
+    flags: Mapping[str, Any] = EMPTY
+    args: Sequence[str] = ()
+    options: Mapping[str, Any] = EMPTY
+    defaults: Mapping[str, Any] = EMPTY
 
 
 class _Parser(argparse.ArgumentParser):
@@ -94,8 +71,6 @@ class _InOrder(argparse.Namespace):
 def parse_plugins(argv: Sequence[str]) -> list[str]:
     """Return the values of ``-p`` in ``argv``: plugins are loaded before the rest can be understood."""
     argv = argv[: argv.index("--")] if "--" in argv else argv
-    if not any(text.startswith("-p") for text in argv):
-        return []
     early = _Parser(add_help=False, prog="rpd", allow_abbrev=False)
     early.add_argument("-p", action="append", default=[])
     if argv and argv[-1] == "-p":
@@ -116,28 +91,19 @@ def parse(
     if asks_help(argv):
         print_help(command, manager)
     run = Silent(name="run")
-    as_added = _parse(run, _make(run, manager), added, hint, "addopts: ") if added else _NOTHING
-    flags, added_args, options = as_added
-    flags = {field: value for field, value in flags.items() if command.name in settings()[field].commands}
+    as_added = _parse(run, added, manager, hint, "addopts: ") if added else _Parsed()
+    flags = {
+        field: value for field, value in as_added.flags.items() if command.name in settings()[field].commands
+    }
     own = settings(command.own_options)
-    made = _make(command, manager)
-    flag_values, args, given_options = _parse(command, made, argv, hint)
-    defaults = {dest: default for group in made[1] for dest, default in group.defaults.items()}
-    for field, value in flag_values.items():
+    given = _parse(command, argv, manager, hint)
+    for field, value in given.flags.items():
         appends = own[field].appends
         # Taken out first: flags are in the order in which they were given last.
         values = flags.pop(field, ())
         flags[field] = (*values, *value) if appends else value
-    args = [*args, *remote_command] if remote_command else args or added_args
-    return _implied(flags), args, list({**defaults, **options, **given_options}.items())
-
-
-def asks_help(argv: Sequence[str]) -> bool:
-    """Return whether a command line asks for the help of its command."""
-    return "-h" in argv or "--help" in argv
-
-
-_NOTHING: tuple[dict[str, Any], list[str], dict[str, Any]] = ({}, [], {})
+    args = [*given.args, *remote_command] if remote_command else given.args or as_added.args
+    return _implied(flags), list(args), list({**given.defaults, **as_added.options, **given.options}.items())
 
 
 def _cut(command: Command, argv: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
@@ -160,12 +126,24 @@ def _implied(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parse(
+    command: Command, argv: Sequence[str], manager: PluginManager, hint: Hint, where: str = ""
+) -> _Parsed:
+    """Return what the words of ``command`` say. Raise UsageError, which begins with ``where``."""
+    if not has_options_of_plugins(manager):
+        # To add the hundred options of a run takes longer than to read a line that names two. A message may speak of
+        # any option, so mistakes are met again with all of them.
+        with suppress(UsageError):
+            return _read(command, _make(command, manager, named_in=argv), argv, hint, where)
+    return _read(command, _make(command, manager), argv, hint, where)
+
+
+def _read(
     command: Command,
     made: tuple[_Parser, list[OptionGroup]],
     argv: Sequence[str],
     hint: Hint,
-    where: str = "",
-) -> tuple[dict[str, Any], list[str], dict[str, Any]]:
+    where: str,
+) -> _Parsed:
     parser, groups = made
     parser.check_values(argv, where)
     namespace, unknown = parser.parse_known_intermixed_args(_with_values(argv), _InOrder())
@@ -178,7 +156,8 @@ def _parse(
     flags = {
         field: tuple(value) if known_settings[field].appends else value for field, value in values.items()
     }
-    return flags, args, options
+    defaults = {dest: default for group in groups for dest, default in group.defaults.items()}
+    return _Parsed(flags=flags, args=args, options=options, defaults=defaults)
 
 
 def _with_values(argv: Sequence[str]) -> list[str]:
@@ -193,9 +172,15 @@ _UNSEEN = partial(argparse.HelpFormatter, width=80)
 
 
 def _make(
-    command: Command, manager: PluginManager, formatter: Any = _UNSEEN
+    command: Command,
+    manager: PluginManager,
+    formatter: Any = _UNSEEN,
+    named_in: Sequence[str] | None = None,
 ) -> tuple[_Parser, list[OptionGroup]]:
-    """Return the parser of a command, and the groups of options that plugins added to it."""
+    """Return the parser of a command, and the groups of options that plugins added to it.
+
+    It knows all options, or those of rpd that the words ``named_in`` may name.
+    """
     name = command.name
     parser = _Parser(
         prog=f"rpd {name}",
@@ -209,8 +194,9 @@ def _make(
         parser.add_argument("args", nargs="*", metavar=command.arguments, help=command.arguments_help)
     groups: dict[str, Any] = {}
     declared = settings(command.own_options)
+    named = None if named_in is None else _flags_in(named_in)
     for field, setting in declared.items():
-        if name in setting.commands:
+        if name in setting.commands and (named is None or not named.isdisjoint(setting.flags)):
             if setting.group not in groups:
                 groups[setting.group] = parser.add_argument_group(setting.group)
             _add(groups[setting.group], field, setting)
@@ -221,6 +207,16 @@ def _make(
             plugins.append(OptionGroup(parser, _shown(plugin_name), declared))
             hook(plugins[-1])
     return parser, plugins
+
+
+def _flags_in(words: Sequence[str]) -> set[str]:
+    """Return every flag that the words may give: ``-xk`` may be two of one letter, or one with its value."""
+    return {
+        flag
+        for word in words
+        if word.startswith("-")
+        for flag in (word, word.partition("=")[0], *(f"-{letter}" for letter in word[1:]))
+    }
 
 
 def _shown(plugin_name: str) -> str:
@@ -260,29 +256,6 @@ def print_help(command: Command, manager: PluginManager) -> NoReturn:
         formatter = RichHelpFormatter
     _make(command, manager, formatter)[0].print_help()
     sys.exit(0)
-
-
-_OF_THIS_MACHINE = {
-    "gpus": "--gpus",
-    "python": "--python",
-    "pod_memory_mb": "--pod-memory",
-    "pod_processes": "--pod-processes",
-    "pod_disk_mb": "--pod-disk",
-}
-
-
-def check_together(run: RunSettings, pods: PodSettings, *, command: str = "run") -> None:
-    """Raise UsageError for flags that contradict or need each other."""
-    flags = [flag for name, flag in _OF_THIS_MACHINE.items() if getattr(run, name)]
-    if flags and not run.local and command == "run":
-        raise UsageError(f"{flags[0]} needs --local: it sets what local pods may use of this machine")
-    if bool(pods.gpu_id) != bool(pods.datacenter_id):
-        given, missing = ("--gpu-id", "--datacenter-id") if pods.gpu_id else ("--datacenter-id", "--gpu-id")
-        raise UsageError(f"{given} needs {missing}: a pinned GPU needs a data centre")
-    if run.local and run.dry_run:
-        raise UsageError(
-            "--local and --dry-run exclude each other: --local runs jobs on an emulator, --dry-run runs nothing"
-        )
 
 
 def describe(config: Config) -> list[str]:

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from rpd.config import LOADING, Config, settings
 from rpd.config.merge import make_config
 from rpd.config.settings_file import find_root, read_file
 from rpd.errors import CollectionError, UsageError
 from rpd.hooks import PluginManager, load_entry_points, load_named_plugins, make_plugin_manager, register
-from rpd.pipeline import parser
-from rpd.pipeline.parser import Command, Hint
+from rpd.pipeline.command_line import Command, Hint, asks_help, check_together, is_plain
 
 _FIXTURES = ("rpd.execute.fixtures", "rpd.cluster")
 BUILT_IN = {
@@ -58,7 +58,7 @@ def configure(
     rootdir, config_file = find_root(cwd)
     file_values = read_file(config_file)
     added = list(file_values.get("addopts", ())) if command.name in LOADING else []
-    early = parser.parse_plugins([*added, *argv])
+    early = _plugins_in([*added, *argv])
     names = [
         *file_values.get("plugins", ()),
         *filter(None, os.environ.get("RPD_PLUGINS", "").split(",")),
@@ -76,7 +76,7 @@ def configure(
             divert_output(manager, rootdir)
         if use is not None:
             use.enter_context(importer_of(manager, rootdir).in_use(then_forget=True))
-        if not parser.asks_help(argv):  # rpd's own plugins add no options
+        if not asks_help(argv):  # rpd's own plugins add no options
             _register_built_in(manager, command.name)
         formats(manager, [*added, *argv, *file_values.get("deploy_files", ())])
         overrides = early_overrides([*added, *argv])
@@ -99,7 +99,7 @@ def configure(
             own=command.own_options,
         )
     try:
-        flags, args, plugin_options = parser.parse(command, argv, added, manager, hint)
+        flags, args, plugin_options = _parse(command, argv, added, manager, hint)
     except UsageError as error:
         raise _explained(error, broken) from None
     config = make_config(
@@ -114,8 +114,32 @@ def configure(
         plugin_options=plugin_options,
         own=command.own_options,
     )
-    parser.check_together(config.run, config.pods, command=config.command)
+    check_together(config.run, config.pods, command=config.command)
     return config, manager
+
+
+def _plugins_in(argv: Sequence[str]) -> list[str]:
+    """Return the plugins that a command line names with ``-p``. Raise UsageError."""
+    if not any(text.startswith("-p") for text in argv):
+        return []
+    from rpd.pipeline.parser import parse_plugins
+
+    return parse_plugins(argv)
+
+
+def _parse(
+    command: Command, argv: Sequence[str], added: Sequence[str], manager: PluginManager, hint: Hint
+) -> tuple[dict[str, Any], list[str], list[tuple[str, Any]]]:
+    """Return the flags given (field name -> value), the arguments, and the values of plugins' options.
+
+    Raise UsageError.
+    """
+    if not added and is_plain(command, argv, manager):
+        return {}, list(argv), []
+    # Not at the top: argparse and its search for translations take longer than rpd does to list a small file.
+    from rpd.pipeline.parser import parse
+
+    return parse(command, argv, added, manager, hint)
 
 
 def _name_of(plugin: object) -> str:

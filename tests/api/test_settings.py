@@ -18,7 +18,7 @@ from rpd.config.settings_file import override_value
 from rpd.errors import UsageError
 from rpd.hooks import make_plugin_manager
 from rpd.pipeline import parser
-from rpd.pipeline.parser import Silent
+from rpd.pipeline.command_line import Silent
 
 NOT_FOR_PROGRAMS = {
     *(

@@ -33,7 +33,7 @@ def test_train(tmp_path, seed):
     assert seed
 """
 OURS: Mapping[str, tuple[Sequence[str], float, int]] = {
-    "rpd collect": (("collect", "deploy_small.py"), 0.26, 61),
+    "rpd collect": (("collect", "deploy_small.py"), 0.26, 53),
     "rpd --dry-run, 3 nodes": (("--dry-run", "deploy_small.py"), 0.60, 230),
     "rpd runs": (("runs",), 0.40, 72),
 }

@@ -17,10 +17,10 @@ import os
 import re
 import sys
 from _thread import allocate_lock
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import FunctionType, MethodType, ModuleType
+from types import FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
@@ -336,7 +336,7 @@ def rpd_run_finished(config: Config, summary: RunSummary) -> None:
 # --- making the plugin manager --------------------------------------------------------------------------------------
 
 
-_HOOKABLE = (FunctionType, MethodType, staticmethod, classmethod)
+_HOOKABLE = (FunctionType, MethodType, staticmethod, classmethod, MemberDescriptorType)
 
 
 class PluginManager(pluggy.PluginManager):
@@ -389,8 +389,10 @@ class PluginManager(pluggy.PluginManager):
             raise self._defect
 
     def parse_hookspec_opts(self, module_or_class: Any, name: str) -> pluggy.HookspecOpts | None:
-        """Take what is named like a hook: pluggy would look at every other name of the module, too, but slowly."""
-        return super().parse_hookspec_opts(module_or_class, name) if name.startswith("rpd_") else None
+        """Read the marks of the functions above themselves: pluggy's way is for modules and classes of any kind."""
+        if module_or_class is not sys.modules[__name__]:
+            return super().parse_hookspec_opts(module_or_class, name)
+        return getattr(vars(module_or_class).get(name), f"{PROJECT}_spec", None)
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
         """Take an unmarked ``rpd_*`` function as a plain hook implementation."""
@@ -471,11 +473,17 @@ def _is_other(plugin: object, name: str) -> bool:
     """Return whether an attribute is certainly no hook: pluggy finds that out, too, but slowly, and there are many."""
     if name.startswith("__"):
         return True
-    if not isinstance(plugin, ModuleType):
-        return False
-    value = vars(plugin).get(name)
+    value = next((each[name] for each in _namespaces(plugin) if name in each), None)
     kind = type(value)
     return f"{PROJECT}_impl" not in vars(value) if kind is FunctionType else not issubclass(kind, _HOOKABLE)
+
+
+def _namespaces(plugin: object) -> Iterator[Mapping[str, Any]]:
+    """Yield where the names of a module, class or instance are defined, the nearest first."""
+    if not isinstance(plugin, type):
+        yield getattr(plugin, "__dict__", {})
+    for kind in (plugin if isinstance(plugin, type) else type(plugin)).__mro__:
+        yield vars(kind)
 
 
 def make_plugin_manager(blocked: Sequence[str] = ()) -> PluginManager:

@@ -11,12 +11,7 @@ def read_text(path: Path, *, errors: str = "strict") -> str:
 
     Raise OSError and UnicodeDecodeError.
     """
-    try:
-        return path.read_text(encoding="utf-8-sig", errors=errors)
-    except UnicodeDecodeError as error:
-        # The codec is called utf-8-sig, which says nothing to the person who wrote the file.
-        error.encoding = "utf-8"
-        raise
+    return path.read_text(encoding="utf-8", errors=errors).removeprefix("\ufeff")
 
 
 def parse_toml(text: str) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from rpd.collect.arguments import Target, absolute, read_targets, widest
 from rpd.collect.conftests import Conftests, is_conftest_plugin
 from rpd.collect.failures import from_exception
-from rpd.collect.folders import is_in_run_folder, walk
 from rpd.collect.imports import importer_of
 from rpd.collect.jobs import FileContext, Hooks, asks_for_others, job_functions, misplaced_hooks, nodes_of
 from rpd.collect.marks import PLUGINS, check_marks, marks_of, marks_of_module, registered_marks
@@ -169,6 +168,8 @@ class _Collector:
         if target.path in self._given:
             yield target.path
         elif target.path.is_dir():
+            from rpd.collect.folders import is_in_run_folder, walk  # not at the top: a file needs no search
+
             if not target.text and is_in_run_folder(target.path):
                 return  # starting rpd inside one is no request to run files that a pod sent back
             paths = walk(target.path, self._config.collect.deploy_files, self._is_ignored)

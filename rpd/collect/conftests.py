@@ -19,7 +19,7 @@ from rpd.hooks import PluginManager, register
 from rpd.values.mark import Location
 
 NAME = "conftest.py"
-_PYTEST = re.compile(r"\bpytest\b")
+_PYTEST = r"\bpytest\b"
 _SUGGESTED = "rpd_conftest.py"
 
 
@@ -56,7 +56,7 @@ def _hint(path: Path) -> str:
     from rpd.user_text import read_text  # only for a conftest that is broken
 
     try:
-        is_pytests = _PYTEST.search(read_text(path, errors="replace")) is not None
+        is_pytests = re.search(_PYTEST, read_text(path, errors="replace")) is not None
     except OSError:
         return ""
     if not is_pytests:

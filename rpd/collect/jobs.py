@@ -33,7 +33,6 @@ from rpd.values.job import (
     check_kind,
     check_place,
 )
-from rpd.values.job_marks import marked_job
 from rpd.values.mark import MARKS_ATTRIBUTE, NEEDS, Mark
 from rpd.values.node import Definition, Node
 from rpd.values.suggestions import closest
@@ -468,6 +467,8 @@ def _own_job(job: Job, marks: tuple[Mark, ...], made: dict[tuple[int, int], Job]
     budget = next((mark for mark in marks if mark.name == "budget"), None)
     if gpu is None and budget is None:
         return None
+    from rpd.values.job_marks import marked_job  # most jobs have neither
+
     key = (id(gpu), id(budget))
     if key not in made:
         made[key] = marked_job(job, gpu, budget)

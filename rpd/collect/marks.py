@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from rpd.collect.mark_arguments import check_arguments
 from rpd.errors import CollectionError, UsageError
 from rpd.values.mark import MARKS_ATTRIBUTE, NEEDS, Mark
 from rpd.values.suggestions import closest
@@ -87,7 +86,12 @@ def check_marks(
             raise CollectionError(f"{mark.name!r} not found in `markers` configuration option{meant}")
         if case and mark.name in _NEVER_IN_A_CASE:
             raise CollectionError(f"rpd.param cannot add rpd.mark.{mark.name}")
-        check_arguments(mark)
+        if (
+            mark.name != "parametrize"
+        ):  # whose arguments are checked where they are used; most jobs have no other
+            from rpd.collect.mark_arguments import check_arguments
+
+            check_arguments(mark)
 
 
 def used_fixtures(marks: Iterable[Mark]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import linecache
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from rpd.errors import CollectionError
@@ -75,16 +76,33 @@ def argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
 
     Raise CollectionError for a positional-only one, TypeError or ValueError if there is no signature.
     """
+    if type(function) is FunctionType and not {"__wrapped__", "__signature__"} & vars(function).keys():
+        return _written_arguments(function)
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     names = []
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.default is not inspect.Parameter.empty:
             continue
         if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
-            raise CollectionError(f"argument {name!r} stands before a /: arguments are passed by name")
+            raise _positional_only(name)
         if parameter.kind in kinds:
             names.append(name)
     return tuple(names)
+
+
+def _written_arguments(function: FunctionType) -> tuple[str, ...]:
+    """Return the arguments of a function that no decorator has changed, which its code tells; nearly all are such."""
+    code = function.__code__
+    positional = code.co_varnames[: code.co_argcount]
+    by_name = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    needed = positional[: code.co_argcount - len(function.__defaults__ or ())]
+    if code.co_posonlyargcount and needed:
+        raise _positional_only(needed[0])
+    return (*needed, *(name for name in by_name if name not in (function.__kwdefaults__ or ())))
+
+
+def _positional_only(name: str) -> CollectionError:
+    return CollectionError(f"argument {name!r} stands before a /: arguments are passed by name")
 
 
 def arguments_with_default(function: Callable[..., Any]) -> frozenset[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -127,8 +126,11 @@ def _error_json(error: CollectionError) -> dict[str, Any]:
 
 def plain_value(value: Any) -> Any:
     """Return ``value`` in JSON types; other values become text: their name, else their ``repr``."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
+    if isinstance(value, float):
+        from math import isfinite  # a tree shows no values
+
+        if not isfinite(value):
+            return str(value)
     if value is None or type(value) in (bool, int, float, str):
         from rpd.values.printable import tellable  # a tree shows no values
 

@@ -250,6 +250,8 @@ def check_calls(function: Any, rootdir: Path) -> None:
     inner = real_function(function)
     code: Any = getattr(inner, "__code__", None)
     names = getattr(inner, "__globals__", {})
+    if not any(attached(names.get(name), FIXTURE_ATTRIBUTE) for name in _names_in(code)):
+        return
     fixtures = {name for name in _global_names(code) if attached(names.get(name), FIXTURE_ATTRIBUTE)}
     if not fixtures:
         return
@@ -264,6 +266,14 @@ def check_calls(function: Any, rootdir: Path) -> None:
             f"E   fixture {name!r} called directly: ask for its value with an argument of that name"
         )
         raise CollectionError(text, file=place.file, line=place.line)
+
+
+def _names_in(code: Any) -> Iterator[str]:
+    """Yield all names in a function and those inside it, attributes too: what is none of them is not looked up."""
+    if isinstance(code, CodeType):
+        yield from code.co_names
+        for const in code.co_consts:
+            yield from _names_in(const)
 
 
 def _global_names(code: Any) -> Iterator[str]:

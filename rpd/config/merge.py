@@ -8,8 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from rpd.config.checked import parse_text
 from rpd.config.config import Config, NoOptions, config_of, settings
+from rpd.config.setting import Setting
 from rpd.config.settings_file import override_value
 
 
@@ -44,7 +44,7 @@ def make_config(
         if setting.env and environment.get(setting.env):
             text = environment[setting.env]
             several = setting.kind.startswith("tuple")
-            values[name] = tuple(text.split(",")) if several else parse_text(setting, text, setting.env)
+            values[name] = tuple(text.split(",")) if several else _parsed(setting, text)
             sources[name] = f"environment {setting.env}"
         if name in flags:
             flag_value = flags[name]
@@ -62,3 +62,10 @@ def make_config(
         own=own,
         **values,
     )
+
+
+def _parsed(setting: Setting, text: str) -> Any:
+    """Return the value of the text that the environment has for a setting. Raise UsageError."""
+    from rpd.config.checked import parse_text  # few set something in the environment
+
+    return parse_text(setting, text, setting.env or "")

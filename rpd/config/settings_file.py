@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rpd.config.checked import check_value
 from rpd.errors import UsageError
 
 
@@ -32,7 +31,7 @@ def read_file(path: Path | None) -> dict[str, Any]:
     where = path.name if path.name == "rpd.toml" else f"{path.name} [tool.rpd]"
     if not isinstance(table, dict):
         raise UsageError(f"{where}: expected a table, got {table!r}")
-    return {key: check_value(key, value, where) for key, value in table.items()}
+    return {key: _checked(key, value, where) for key, value in table.items()}
 
 
 def override_value(key: str, text: str) -> Any:
@@ -43,7 +42,13 @@ def override_value(key: str, text: str) -> Any:
         value = parse_toml(f"value = {text}")["value"]
     except ValueError:
         value = text
-    return check_value(key, value, "-o")
+    return _checked(key, value, "-o")
+
+
+def _checked(key: str, value: Any, where: str) -> Any:
+    from rpd.config.checked import check_value  # many projects set nothing
+
+    return check_value(key, value, where)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

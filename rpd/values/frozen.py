@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from importlib import import_module
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast, dataclass_transform, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, dataclass_transform, overload
 
 if TYPE_CHECKING:
     from dataclasses import asdict as asdict
@@ -133,18 +133,14 @@ def _made(
     defaults = {**assigned, **{name: value.default for name, value in declared.items()}}
     compared = [name for name in names if name not in uncompared]
     values = attrgetter(*compared) if compared else lambda _: ()
-    fields = cache(
-        lambda: _twin(made, defaults, uncompared, kw_only=kw_only, init=False).__dataclass_fields__
-    )
     shared: dict[str, Any] = {
+        "__qualname__": cls.__qualname__,
         "__slots__": names,
         "__declared__": declared,
         "__match_args__": () if kw_only else names,
-        "__dataclass_fields__": _Asked(fields),
-        "__signature__": _Asked(
-            lambda: _signature(_twin(made, defaults, uncompared, kw_only=kw_only, init=True)),
-            of_instances=False,
-        ),
+        "__declaration__": (defaults, uncompared, kw_only),
+        "__dataclass_fields__": _FIELDS,
+        "__signature__": _SIGNATURE,
         "__setattr__": _refuse_to_set,
         "__delattr__": _refuse_to_delete,
         "__repr__": _repr_of(tuple(name for name in names if name not in hidden)),
@@ -153,39 +149,46 @@ def _made(
     }
     if "__init__" in body:  # its own ``__init__`` has the signature
         del shared["__signature__"]
+    else:
+        body["__init__"] = _init_of(lambda: made, names, defaults, kw_only=kw_only)
     if eq:
         shared["__eq__"] = _eq_of(values)
         if body.get("__hash__") is None:  # Python puts a None there if the class has an ``__eq__``
             body["__hash__"] = _hash_of(values)
-    # Slots cannot be added to an existing class, so a new one is made, as ``dataclass(slots=True)`` does.
-    made: Any = type(cls)(cls.__name__, cls.__bases__, shared | body)
-    made.__qualname__ = cls.__qualname__
-    if "__init__" not in body:
-        made.__init__ = _init_of(made, names, defaults, kw_only=kw_only)
-    return cast("type", made)
+    # Slots cannot be added to an existing class, so a new one is made, as ``dataclass(slots=True)`` does. It is made
+    # whole: each method that is set on a class later costs as much as ten of these lines.
+    made: type = type(cls)(cls.__name__, cls.__bases__, shared | body)
+    return made
 
 
 # --- methods of instances -------------------------------------------------------------------------------------------
 
 
 def _init_of(
-    cls: Any, names: tuple[str, ...], defaults: Mapping[str, Any], *, kw_only: bool
+    owner: Callable[[], Any], names: tuple[str, ...], defaults: Mapping[str, Any], *, kw_only: bool
 ) -> Callable[..., None]:
-    """Return an ``__init__`` that needs no compiling; one that is called often compiles a faster one."""
+    """Return an ``__init__`` that needs no compiling, for a class that is about to be made.
+
+    One that is called often compiles a faster one.
+    """
     count = len(names)
-    setters = [(name, getattr(cls, name).__set__) for name in names]
-    check = getattr(cls, "__post_init__", None)
+    setters: list[tuple[str, Callable[[Any, Any], None]]] | None = None
     uses = iter(range(FEW))
 
     def by_keyword(self: Any, /, **given: Any) -> None:
+        nonlocal setters
         values = {**defaults, **given}
+        cls = owner()
         if len(values) != count:
             raise _wrong_fields(cls, given, defaults)
+        if setters is None:  # many classes never have an instance
+            setters = [(name, getattr(cls, name).__set__) for name in names]
         try:
             for name, put in setters:
                 put(self, values[name])
         except KeyError:
             raise _wrong_fields(cls, given, defaults) from None
+        check = getattr(cls, "__post_init__", None)
         if check is not None:
             check(self)
         if names and next(uses, None) is None:
@@ -193,7 +196,7 @@ def _init_of(
 
     def by_position(self: Any, /, *args: Any, **given: Any) -> None:
         if len(args) > count or given.keys() & names[: len(args)]:
-            raise TypeError(f"{cls.__qualname__}.__init__() takes each of {', '.join(names)} once")
+            raise TypeError(f"{owner().__qualname__}.__init__() takes each of {', '.join(names)} once")
         by_keyword(self, **dict(zip(names, args, strict=False)), **given)
 
     return by_keyword if kw_only else by_position
@@ -272,30 +275,40 @@ def _revived(cls: type[T], values: tuple[Any, ...]) -> T:
 # --- introspection --------------------------------------------------------------------------------------------------
 
 
-class _Asked:
-    """An attribute that is computed on request, of the class or also of its instances."""
-
-    __slots__ = ("_of_instances", "_work_out")
-
-    def __init__(self, work_out: Callable[[], Any], *, of_instances: bool = True) -> None:
-        self._work_out = work_out
-        self._of_instances = of_instances
+class _Fields:
+    """The attribute ``__dataclass_fields__`` of every frozen class, worked out for those that are asked."""
 
     def __get__(self, instance: object, owner: type) -> Any:
-        if instance is not None and not self._of_instances:
+        return _fields(owner)
+
+
+class _Signature:
+    """The attribute ``__signature__`` of every frozen class; their instances have none."""
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        if instance is not None:
             raise AttributeError(owner.__name__)
-        return self._work_out()
+        from inspect import signature
+
+        return signature(_twin(owner, init=True))
 
 
-def _twin(
-    cls: type, defaults: Mapping[str, Any], uncompared: tuple[str, ...], *, kw_only: bool, init: bool
-) -> Any:
+_FIELDS, _SIGNATURE = _Fields(), _Signature()
+
+
+@cache
+def _fields(cls: type) -> Any:
+    return _twin(cls, init=False).__dataclass_fields__
+
+
+def _twin(cls: Any, *, init: bool) -> Any:
     """Return a dataclass with the same fields, which answers questions about them.
 
     It compiles only its ``__init__``, and that only with ``init``.
     """
     from dataclasses import field, make_dataclass
 
+    defaults, uncompared, kw_only = cls.__declaration__
     fields: list[Any] = []
     for name, kind in cls.__annotations__.items():
         made: dict[str, Any] = {"compare": name not in uncompared}
@@ -307,9 +320,3 @@ def _twin(
     return make_dataclass(
         cls.__name__, fields, init=init, repr=False, eq=False, match_args=False, kw_only=kw_only
     )
-
-
-def _signature(cls: Any) -> Any:
-    from inspect import signature
-
-    return signature(cls)

@@ -129,6 +129,10 @@ class Program:
     """Gets standard error as it arrives, on the reading thread; none of it is kept then. Its exceptions are
     raised by the read.
     """
+    under_way: Callable[[int], None] | None = None
+    """Gets, after each piece of standard input, how many bytes of it at most the pod has not taken yet: on the thread
+    that asks for the pieces, before it asks for the next.
+    """
 
 
 def is_variable_name(name: str) -> bool:

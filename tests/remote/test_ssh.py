@@ -243,6 +243,27 @@ def test_what_an_input_iterable_raises_reaches_the_caller(remote: SshRemote) -> 
         remote._shell.exec(Program("cat >/dev/null", stdin=broken(), timeout=DEADLINE))
 
 
+def test_what_is_under_way_is_what_the_pod_has_not_taken(remote: SshRemote, machine: Machine) -> None:
+    """All but what fits into a pipe while the program reads nothing; little once it reads. sshd tells by the megabyte."""
+    heard: list[int] = []
+    begin, begun = machine.files / "begin", machine.files / "begun"
+
+    def pieces() -> Iterator[bytes]:
+        yield bytes(1_900_000)
+        assert 1_700_000 < heard[-1] < 2_000_000
+        begin.touch()
+        wait_until(begun.exists, what="the program that reads")
+        while heard[-1] > 500_000:
+            yield b"x"
+
+    script = f"""
+while [ ! -e {begin} ]; do sleep 0.02; done
+head -c 1900000 >/dev/null; touch {begun}; cat >/dev/null
+"""
+    remote._shell.exec(Program(script, stdin=pieces(), timeout=DEADLINE, under_way=heard.append))
+    assert min(heard) >= 0
+
+
 def test_after_close_nothing_is_tried(remote: SshRemote) -> None:
     """A closed Remote says so at once."""
     remote.close()

@@ -61,6 +61,9 @@ class SshStream:
         self._interrupt = program.interrupt or Interrupt()
         self._most = program.most
         self._hear = program.errors
+        self._say_under_way = program.under_way
+        self._window = 0
+        """The most bytes that the pod was ready to take at once."""
         self._look = _LOOK_SECONDS if program.errors is None else _LISTEN_SECONDS
         self._stderr = bytearray()
         self._written = 0
@@ -243,6 +246,8 @@ class SshStream:
             for chunk in data:
                 if not self._send(memoryview(chunk)):
                     return
+                if self._say_under_way is not None:
+                    self._say_under_way(self._window - self._channel.out_window_size)
         except BaseException as error:  # noqa: BLE001 - carried to the thread that waits for the end
             # Also an OSError: it comes from the source of the bytes, not from the channel.
             self._failure = error
@@ -254,6 +259,7 @@ class SshStream:
     def _send(self, view: memoryview) -> bool:
         """Write all of it; return False if the channel is broken: the reader will see that, and knows why."""
         while view and not self._closed:
+            self._window = max(self._window, self._channel.out_window_size)
             try:
                 sent = self._channel.send(view[: 1 << 20])
             except TimeoutError:

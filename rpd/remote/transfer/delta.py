@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from rpd.errors import TransferError
 from rpd.project.ignore import Kind, StagedFile, content_digest
+from rpd.remote.transfer.packing import CAN_UNPACK
 from rpd.remote.transfer.patch import (
     LEAST_BYTES,
     SUM_DIGITS,
@@ -34,6 +35,8 @@ DEFAULT_MOST_BYTES = 64 << 20
 _MOST_LISTS = 4
 _PIECE = 256 << 10
 _GZIP = b"\x1f\x8b"
+FORM = b"FORM "
+"""Begins a line of CHECK on the form of the next stream."""
 
 STATE = r"""
 _rpd_below() { find "$1" -mindepth 1 -printf '%y %m %s %T@ %C@ %i/%P\0'; }
@@ -87,7 +90,6 @@ if [ -n "$4" ]; then
   _rpd_stop "$4"
   if [ -e "$4/tree" ] && _rpd_sizes "$4/tree" >"$4/half"; then _rpd_half=half; fi
 fi
-gzip -1 </dev/null >/dev/null 2>&1 || echo PLAIN
 _rpd_notes=${HOME:-/root}/.rpd/staged/$2 _rpd_lists= _rpd_now=
 _rpd_compare() {
   [ -r "$_rpd_notes/note" ] && [ -e "$1" ] || return 0
@@ -105,6 +107,13 @@ _rpd_compare() {
 trap '[ -z "$_rpd_now" ] || rm -f -- "$_rpd_now" "$_rpd_notes/half.${_rpd_now##*.}"' EXIT
 trap 'exit 1' HUP INT TERM
 _rpd_compare "$@"
+"""
+    + f"""
+if [ "$({CAN_UNPACK})" = x ]; then :
+"""
+    + r"""
+elif gzip -1 </dev/null >/dev/null 2>&1; then echo "FORM gzip"
+else echo "FORM plain"; fi
 if [ -n "$_rpd_lists" ]; then
   if [ -n "$_rpd_half" ]; then
     _rpd_half=half.${_rpd_now##*.}
@@ -122,9 +131,9 @@ exit 0
 )
 """The script that compares; $1 target, $2 name of its notes, $3 stamp, $4 the folder of a cut stream, or nothing.
 
-Ends a program that may still receive that stream. Prints PLAIN if gzip does not work; then SAME and the note,
-or OTHER and the lists (of what was sent, of its state then and, if that differs, now, and of the files of the
-cut stream), or nothing.
+Ends a program that may still receive that stream. Prints SAME and the note; or FORM and the form of the next stream
+unless that is frames, and then OTHER and the lists (of what was sent, of its state then and, if that differs, now, and
+of the files of the cut stream), or nothing.
 """
 
 

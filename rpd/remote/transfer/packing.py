@@ -1,8 +1,9 @@
-"""A stream that is compressed where it pays: consecutive gzip members, each at the best level at that moment.
+"""A stream that is compressed where it pays: gzip members, each at the best level at that moment, and plain bytes.
 
-On the way to the pod everything is in members, at level 0 while the line is faster than compression. On the
-way here, an empty member announces uncompressed data before the next one; its time field has the length in
-units of 64 KB, 0 for all the rest. A stream that does not start like gzip is uncompressed.
+On the way to the pod it is a row of frames, each announced by a line: a gzip member, or bytes as they are
+while the line is faster than compression. A pod whose ``dd`` cannot tell frames apart gets members alone, at
+level 0 then. On the way here, an empty member announces uncompressed data before the next one; its time field
+has the length in units of 64 KB, 0 for all the rest. A stream that does not start like gzip is uncompressed.
 """
 
 from __future__ import annotations
@@ -153,12 +154,40 @@ class _Pending:
 
 # --- to the pod -------------------------------------------------------------------------------------------------------
 
+UNPACK = r"""
+_rpd_unpack() {
+  while read -r _rpd_kind _rpd_size; do
+    case $_rpd_kind in
+    z) dd bs="$_rpd_size" count=1 iflag=fullblock | gzip -dc || return 1 ;;
+    p) dd bs=65536 count="$_rpd_size" iflag=fullblock || return 1 ;;
+    *) return 1 ;;
+    esac
+  done 2>/dev/null
+}
+"""
+"""Defines ``_rpd_unpack``, a filter that takes the stream of ``framed`` and prints its content.
+
+A line announces each frame: ``z``, and the length of a gzip member, or ``p``, and how many times 64 KB come as they
+are, or less at the end of the stream.
+"""
+CAN_UNPACK = """printf x | gzip -1 | dd bs=65536 count=1 iflag=fullblock 2>/dev/null | gzip -dc"""
+"""A pipeline for sh that prints ``x`` where ``_rpd_unpack`` works."""
+
+_FIRST_PLAIN, _LONGEST_PLAIN = 32, 512
+"""Units of 64 KB in a frame of bytes as they are; twice as many each time in a row."""
 _LEVELS = (0, 1, 6)
 _BATCH = 512 << 10
 _SAMPLE = 64 << 10
 _SAMPLE_EVERY = 8 << 20
 _SWALLOWED = 4 << 20
 """Bytes that windows and sockets take at once; they say nothing about the line."""
+_UNKNOWN = 1 << 62
+_UNSEEN = 192 << 10
+"""Bytes that a pod may have taken without having said so yet."""
+_BEGUN = 256 << 10
+_SURE = 2
+_WORTH = 0.25
+"""What compresses to less than this fraction is not tried uncompressed so soon."""
 _WINDOW = 1 << 20
 _NEW = 0.5
 """Weight of a new measurement."""
@@ -215,13 +244,20 @@ class Gauge:
     """Chooses the level of compression by the speed of the line and of the compression.
 
     It assumes a slow line until it has measured one. A line that seems slow may be a pod that is busy unpacking, which
-    compression does not help. Unless the line is really slow, it sends a part uncompressed to see if that is as fast.
+    compression does not help. Unless the line is really slow, it sends a part uncompressed to see if that is as fast;
+    at once, if the pod takes the first bytes as fast as they are compressed.
     """
 
     def __init__(self) -> None:
         self._line = 1 / 6e6
         self._efforts = {0: _Effort(2e-9, 1.0), 1: _Effort(15e-9, 0.5), 6: _Effort(40e-9, 0.47)}
         self._sent = 0
+        self._under_way = _UNKNOWN
+        """Bytes sent that the pod has not taken yet, or not said so."""
+        self._start = _Window()
+        """What was sent first, before the buffers on the way were full."""
+        self._in_step = 0
+        """How many times in a row the pod had taken all but the last bytes."""
         self._window = _Window()
         self._is_plain = False
         self._before = 0
@@ -273,7 +309,10 @@ class Gauge:
         self._sent += size
         window = self._window
         if self._sent < _SWALLOWED:
+            window.sent, window.sending = size, seconds
+            self._start.add(window)
             self._window = _Window()
+            self._look(size)
             return
         window.sent += size
         window.sending += seconds
@@ -283,6 +322,18 @@ class Gauge:
             spent = window.seconds if window.sending > window.seconds / 5 else window.sending
             self._line += (spent / window.sent - self._line) * _NEW
             self._compare(window)
+
+    def under_way(self, size: int) -> None:
+        """Take a measurement, before ``sent``: of the bytes sent the pod has not taken ``size``, or not said so."""
+        self._under_way = size
+
+    def _look(self, last: int) -> None:
+        """Start a trial if the first bytes were taken as fast as they came, the ``last`` ones apart."""
+        start = self._start
+        has_begun = start.sent - self._under_way > _BEGUN and start.sent > start.size * _WORTH
+        self._in_step = self._in_step + 1 if has_begun and self._under_way < last + _UNSEEN else 0
+        if self._in_step == _SURE and not start.plain:
+            self._pace, self._in_trial, self._plain = start.pace, True, _LONGEST_PAUSE
 
     def _compare(self, window: _Window) -> None:
         """Start a trial if it is time for one, or take its result."""
@@ -310,6 +361,39 @@ def packed(
     blocks: Iterable[bytes], gauge: Gauge, clock: Callable[[], float] = time.perf_counter
 ) -> Iterator[bytes]:
     """Yield ``blocks`` as gzip members; the time until the next one is requested shows how busy the line is."""
+    for block in _sampled(blocks, gauge):
+        level = gauge.level
+        member = _packed_block(block, level, gauge, clock)
+        began = clock()
+        yield member
+        gauge.sent(len(member), clock() - began)
+
+
+def framed(
+    blocks: Iterable[bytes], gauge: Gauge, clock: Callable[[], float] = time.perf_counter
+) -> Iterator[bytes | memoryview]:
+    """Yield ``blocks`` as frames for ``UNPACK``; times count as for ``packed``."""
+    units, left = _FIRST_PLAIN, 0
+    for block in _sampled(blocks, gauge):
+        rest = memoryview(block)
+        while rest:
+            piece: bytes | memoryview
+            if not left and (level := gauge.level):
+                member = _packed_block(rest, level, gauge, clock)
+                piece, rest, units = b"z %d\n%b" % (len(member), member), rest[:0], _FIRST_PLAIN
+            elif not left:
+                piece, left, units = b"p %d\n" % units, units * _UNIT, min(2 * units, _LONGEST_PLAIN)
+            else:
+                piece, rest = rest[:left], rest[left:]
+                left -= len(piece)
+                gauge.packed(0, len(piece), len(piece), 0.0, 0.0)
+            began = clock()
+            yield piece
+            gauge.sent(len(piece), clock() - began)
+
+
+def _sampled(blocks: Iterable[bytes], gauge: Gauge) -> Iterator[bytes]:
+    """Yield ``blocks``; now and then let ``gauge`` know how well compression does there."""
     since_sample = _SAMPLE_EVERY
     for block in blocks:
         since_sample += len(block)
@@ -319,16 +403,18 @@ def packed(
             for level in _LEVELS[1:]:
                 member, seconds = _member(block[middle - _SAMPLE // 2 : middle + _SAMPLE // 2], level)
                 gauge.sampled(level, _SAMPLE, len(member), seconds)
-        level = gauge.level
-        began = clock()
-        member, seconds = _member(block, level)
-        gauge.packed(level, len(block), len(member), seconds, clock() - began)
-        began = clock()
-        yield member
-        gauge.sent(len(member), clock() - began)
+        yield block
 
 
-def _member(block: bytes, level: int) -> tuple[bytes, float]:
+def _packed_block(block: bytes | memoryview, level: int, gauge: Gauge, clock: Callable[[], float]) -> bytes:
+    """Return a block as a gzip member, and let ``gauge`` know what that took."""
+    began = clock()
+    member, seconds = _member(block, level)
+    gauge.packed(level, len(block), len(member), seconds, clock() - began)
+    return member
+
+
+def _member(block: bytes | memoryview, level: int) -> tuple[bytes, float]:
     """Return a gzip member, and the processor time it took."""
     began = time.thread_time()
     squeeze = zlib.compressobj(level=level, wbits=31)
@@ -338,14 +424,13 @@ def _member(block: bytes, level: int) -> tuple[bytes, float]:
 
 def batched(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Join small blocks: each yielded piece costs an SSH packet or a gzip member."""
-    pending = bytearray()
+    pending: list[bytes] = []
+    size = 0
     for block in blocks:
-        if not pending and len(block) >= _BATCH:
-            yield block
-            continue
-        pending += block
-        if len(pending) >= _BATCH:
-            yield bytes(pending)
-            pending.clear()
+        pending.append(block)
+        size += len(block)
+        if size >= _BATCH:
+            yield b"".join(pending)  # the very block if it is alone
+            pending, size = [], 0
     if pending:
-        yield bytes(pending)
+        yield b"".join(pending)

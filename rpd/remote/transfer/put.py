@@ -29,20 +29,22 @@ from rpd.remote.shell import (
 from rpd.remote.transfer import delta
 from rpd.remote.transfer.archive import Archive, Arrived
 from rpd.remote.transfer.checksums import QUICK_SUM, SUM
-from rpd.remote.transfer.packing import Gauge, batched, packed
+from rpd.remote.transfer.packing import UNPACK, Gauge, batched, framed, packed
 from rpd.remote.transfer.paths import absolute
 from rpd.remote.transfer.patience import SHORT_SECONDS, STALL_SECONDS
 from rpd.values.frozen import replace
 from rpd.values.step import Staged
 
-# $1 target, $2 its folder, $3 -z or nothing, $4 name of the tree's notes, $5 "file" or "folder": the kind of
-# what is sent, $6 the folder where it is received, $7 number of earlier streams, $8 the file that new/rest
-# continues, $9 seconds for which a cut stream is kept. A folder is never replaced by a file, nor a file by a
-# folder (exit code 6). A plan assembles files from others that are there. If the stream holds only the
-# changes to a tree (drop, folders, count), the existing tree is moved aside, changed there, and moved back;
-# exit code 3 means that this or the plan failed. Otherwise the existing tree is moved aside for the new one.
+# $1 target, $2 its folder, $3 the form of the stream (frames, gzip or plain), $4 name of the tree's notes,
+# $5 "file" or "folder": the kind of what is sent, $6 the folder where it is received, $7 number of earlier
+# streams, $8 the file that new/rest continues, $9 seconds for which a cut stream is kept. A folder is never
+# replaced by a file, nor a file by a folder (exit code 6). A plan assembles files from others that are
+# there. If the stream holds only the changes to a tree (drop, folders, count), the existing tree is moved
+# aside, changed there, and moved back; exit code 3 means that this or the plan failed. Otherwise the
+# existing tree is moved aside for the new one.
 RECEIVE = (
     delta.STATE
+    + UNPACK
     + r"""
 _rpd_temp=$6 _rpd_new= _rpd_tar=
 _rpd_clear() { rm -rf -- "$_rpd_temp" "$_rpd_new"; }
@@ -104,7 +106,12 @@ echo "$7" >"$6/turn" && exec 6>"$6/pid" && echo "$$" >&6
 for _rpd_old in new made plan drop count folders below note list end; do rm -rf -- "$6/$_rpd_old"; done
 # In the background, so that the try that continues this stream can end it while it waits for a line that is gone.
 exec 3<&0
-tar -x -p -o $3 -f - -C "$6" <&3 &
+case $3 in
+# GNU tar reads more at once with this variable; others do not know it.
+frames) _rpd_unpack <&3 | TAR_OPTIONS=-b128 tar -x -p -o -f - -C "$6" & ;;
+gzip) tar -x -z -p -o -f - -C "$6" <&3 & ;;
+*) tar -x -p -o -f - -C "$6" <&3 & ;;
+esac
 _rpd_tar=$!
 wait "$_rpd_tar" || _rpd_cut "tar could not write it" 7
 [ -e "$6/end" ] || _rpd_cut "the stream ended early" 5
@@ -147,6 +154,7 @@ rm -rf -- "$1"
 )
 KEEP_SECONDS = 900
 """Seconds for which a pod keeps the content of a cut stream; longer than a lost connection is retried."""
+_FORMS = {"frames": framed, "gzip": packed, "plain": lambda blocks, _: blocks}
 _NOTHING_KEPT = 3
 _CUT_SHORT, _NOT_WRITTEN = 5, 7
 _UNEXPECTED_END = re.compile(rb"unexpected e(?:nd|of)|short read", re.IGNORECASE)
@@ -228,8 +236,8 @@ class _Sending:
         self._kind = ""
         self._notes = hashlib.sha256(target.encode()).hexdigest()[:20]
         self._gauge = Gauge()
-        self._zips = True
-        """Whether the pod can unpack gzip."""
+        self._form = "frames"
+        """The form of the stream that the pod can unpack."""
         self._folder = ""
         """The folder on the pod where the tree is received."""
         self._turn = 0
@@ -297,8 +305,8 @@ class _Sending:
         most = MOST_KEPT + delta.most_note_bytes(self._files)
         program = Program(script, timeout=SHORT_SECONDS, interrupt=self._interrupt, most=most)
         word, _, rest = self._shell.exec(program).stdout.partition(b"\n")
-        self._zips = word != b"PLAIN"
-        if not self._zips:
+        if word.startswith(delta.FORM):
+            self._form = word.removeprefix(delta.FORM).decode(errors="replace")
             word, _, rest = rest.partition(b"\n")
         if word == b"SAME" and (same := self._as_noted(rest)):
             return same
@@ -375,7 +383,7 @@ class _Sending:
             CHECKED + RECEIVE,
             self._target,
             posixpath.dirname(self._target),
-            "-z" if self._zips else "",
+            self._form,
             self._notes,
             self._kind,
             self._folder,
@@ -385,5 +393,11 @@ class _Sending:
         )
         self._turn += 1
         blocks = batched(archive.blocks())
-        stdin = packed(blocks, self._gauge) if self._zips else blocks
-        return self._shell.exec(Program(script, stdin=stdin, stall=STALL_SECONDS, interrupt=self._interrupt))
+        program = Program(
+            script,
+            stdin=_FORMS.get(self._form, packed)(blocks, self._gauge),
+            stall=STALL_SECONDS,
+            interrupt=self._interrupt,
+            under_way=self._gauge.under_way,
+        )
+        return self._shell.exec(program)

@@ -120,12 +120,13 @@ def test_a_fresh_copy_of_the_same_files_is_known(
         ("cmp", 3),
         ("stat", 3),
         ("gzip", 3),
+        ("dd", 3),
     ],
 )
 def test_a_pod_that_lacks_something_gets_the_whole_tree(
     remote: SshRemote, machine: Machine, tree: Path, tmp_path: Path, broken: str, sent: int
 ) -> None:
-    """Without hard links files are copied; without another needed tool, all is sent."""
+    """Without hard links files are copied, without gzip or dd the stream has another form; else, all is sent."""
     bin_folder = tmp_path / "bin"
     bin_folder.mkdir()
     (bin_folder / broken).write_text("#!/bin/sh\nexit 1\n")

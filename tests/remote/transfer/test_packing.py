@@ -5,15 +5,24 @@ import os
 import shutil
 import subprocess
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rpd.remote.transfer.packing import PACK, Gauge, batched, packed, unpacked
+from rpd.remote.transfer.packing import (
+    CAN_UNPACK,
+    PACK,
+    UNPACK,
+    Gauge,
+    batched,
+    framed,
+    packed,
+    unpacked,
+)
 
 
 @cache
@@ -115,6 +124,90 @@ def test_little_is_compressed_for_a_pod_that_unpacks_slowly() -> None:
     assert levels_on(5e-9, half, unpacking=25e-9, blocks=1000).count(0) > 900
     assert levels_on(50e-9, half, unpacking=25e-9, blocks=1000).count(0) < 100
     assert 0 not in levels_on(160e-9, half, unpacking=25e-9)
+
+
+@pytest.mark.parametrize(("ratio", "tried"), [(0.5, True), (0.1, False)])
+def test_a_pod_that_keeps_up_is_tried_uncompressed_at_once(ratio: float, tried: bool) -> None:
+    """Not if much would be sent for little; and not if only the buffers on the way keep up."""
+    for is_kept_up in (True, False):
+        gauge, size, waiting = Gauge(), 1 << 19, 0
+        for _ in range(4):
+            sent = int(size * ratio)
+            waiting = sent if is_kept_up else waiting + sent
+            gauge.packed(1, size, sent, size * 1e-8, size * 1e-8)
+            gauge.under_way(waiting)
+            gauge.sent(sent, 1e-3)
+        assert (gauge.level == 0) == (tried and is_kept_up)
+
+
+class Scripted(Gauge):
+    """A gauge that chooses the given levels in turn."""
+
+    def __init__(self, levels: Iterable[int]) -> None:
+        super().__init__()
+        self._levels = iter(levels)
+
+    @property
+    def level(self) -> int:
+        return next(self._levels, 0)
+
+
+@cache
+def frames(levels: tuple[int, ...], size: int) -> tuple[bytes, bytes]:
+    """Return some data, and the same as frames."""
+    data = (made_of("soft") + made_of("noise")[:3_000_000])[:size]
+    return data, b"".join(framed(batched(in_pieces(data, [10, 1 << 20, 3])), Scripted(levels)))
+
+
+@pytest.fixture(params=["sh", "bash", "busybox"])
+def unpack(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[bytes], bytes]:
+    """Unpack frames with one of the shells there are; with busybox, by nothing but its programs."""
+    program, environment = shutil.which(request.param), dict(os.environ)
+    if program is None:
+        pytest.skip(f"{request.param} is not installed here")
+    if request.param == "busybox":
+        subprocess.run([program, "--install", "-s", str(tmp_path)], check=True)
+        program, environment["PATH"] = str(tmp_path / "sh"), str(tmp_path)
+
+    def run(said: bytes, script: str = f"{UNPACK}\n_rpd_unpack") -> bytes:
+        ended = subprocess.run([program, "-c", script], input=said, capture_output=True, env=environment)
+        assert ended.stderr == b""
+        return ended.stdout
+
+    assert run(b"", CAN_UNPACK) == b"x"
+    return run
+
+
+@pytest.mark.parametrize("levels", [(), (6,), (1, 0, 6, 1, 0, 0), (0, 1) * 9])
+def test_frames(unpack: Callable[[bytes], bytes], levels: tuple[int, ...]) -> None:
+    """Compressed or plain, in any order, they are unpacked to the very bytes."""
+    data, made = frames(levels, 8_000_000)
+    assert unpack(made) == data
+
+
+def test_cut_frames_are_a_beginning(unpack: Callable[[bytes], bytes]) -> None:
+    """Cut around the lines that announce a frame, and inside both kinds of frame."""
+    data, made = frames((1, 0, 1), 4_000_000)
+    lines = [made.index(b"p 32\n"), made.rindex(b"z "), len(made)]
+    for cut in {0, 1, 5, 100, 70_000, *(at + shift for at in lines for shift in (-1, 0, 2, 5, 70_001))}:
+        assert data.startswith(unpack(made[:cut]))
+
+
+@pytest.mark.exhaustive
+@given(levels=st.lists(st.sampled_from([0, 0, 1, 6]), max_size=8), data=st.data())
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_frames_cut_anywhere(
+    unpack: Callable[[bytes], bytes], levels: list[int], data: st.DataObject
+) -> None:
+    """A beginning of the intended data, however the frames lie."""
+    meant, made = frames(tuple(levels), 5_000_000)
+    assert meant.startswith(unpack(made[: data.draw(st.integers(0, len(made)))]))
+
+
+def test_nonsense_in_the_place_of_frames_ends_the_stream(unpack: Callable[[bytes], bytes]) -> None:
+    """Nothing is made of it."""
+    for said in (b"q 5\n12345", b"z 10\n0123456789", b"z -1\nab", b"\n\n", os.urandom(1000)):
+        assert unpack(b"p 1\n" + bytes(1 << 16) + said) == bytes(1 << 16)
 
 
 @pytest.mark.parametrize("kind", ["one", "soft", "noise"])

@@ -11,12 +11,9 @@ from itertools import chain
 from typing import Any
 
 from rpd.remote.shell import Program
-from rpd.remote.ssh.connection import WINDOW_BYTES
 from rpd.remote.ssh.error_wording import FAILURES, close_quietly
 from rpd.values.frozen import frozen
 
-NARROW_BYTES = 1 << 20
-"""The window of a session channel: unread output of an endlessly printing job that this machine keeps in memory."""
 _MOST_WAITING = 2
 """One is used while the next one gets ready. OpenSSH allows ten sessions per connection."""
 
@@ -146,25 +143,3 @@ def begin(channel: Any, command: str) -> None:
         channel.exec_command(command)
     finally:
         del channel._wait_for_event  # noqa: SLF001
-
-
-def widen(channel: Any) -> None:
-    """Allow more data in flight on a channel: for output that is read as fast as it arrives. Raise FAILURES."""
-    more = WINDOW_BYTES - NARROW_BYTES
-    # Another paramiko version: slower over a long line, and nothing else.
-    with contextlib.suppress(AttributeError):
-        with channel.lock:
-            channel.in_window_size += more
-            channel.in_window_threshold = channel.in_window_size // 10
-        channel.transport._send_user_message(_window_adjust(channel.remote_chanid, more))  # noqa: SLF001
-
-
-def _window_adjust(number: int, size: int) -> Any:
-    from paramiko.common import cMSG_CHANNEL_WINDOW_ADJUST
-    from paramiko.message import Message
-
-    message = Message()
-    message.add_byte(cMSG_CHANNEL_WINDOW_ADJUST)
-    message.add_int(number)
-    message.add_int(size)
-    return message

@@ -16,13 +16,15 @@ import paramiko
 from rpd.errors import ConnectionLost, KeyRefused, PodLost, PodNotReady, RemoteError, RpdError
 from rpd.remote.protocol import Feed
 from rpd.remote.shell import DeadlinePassed, Disconnected, Ended, Interrupt, Program
-from rpd.remote.ssh.channels import NARROW_BYTES, StartedShell, WaitingShells, input_of, widen
+from rpd.remote.ssh.arrived import Arrived
+from rpd.remote.ssh.channels import StartedShell, WaitingShells, input_of
 from rpd.remote.ssh.connection import load_key, open_connection, transport_of
 from rpd.remote.ssh.error_wording import FAILURES, close_quietly, reason
 from rpd.remote.ssh.forward import Forward
 from rpd.remote.ssh.hostkey import PinnedHostKey
 from rpd.remote.ssh.stream import SshStream
 from rpd.remote.ssh.telemetry_channel import SshFeed
+from rpd.remote.ssh.window import START_BYTES, widen
 from rpd.values.frozen import replace
 from rpd.values.pod import SshEndpoint
 
@@ -137,7 +139,11 @@ class SshShell:
         self._waiting.drop()
 
     def _open_session(self, transport: Any) -> Any:
-        return transport.open_channel("session", window_size=NARROW_BYTES, timeout=_ATTEMPT_SECONDS)
+        channel = transport.open_channel("session", window_size=START_BYTES, timeout=_ATTEMPT_SECONDS)
+        channel.in_buffer = Arrived()  # nothing has arrived yet: no program runs there
+        if channel.closed:  # and told the buffer that was there before
+            channel.in_buffer.close()
+        return channel
 
     def _to_port(self, port: int) -> Any:
         """Return a new channel to a port of the pod. Raise Disconnected, ConnectionLost."""

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from rpd.remote.shell import DeadlinePassed, Disconnected, Ended, Interrupt, Program, TooMuch
-from rpd.remote.ssh.connection import PACKET_BYTES, WINDOW_BYTES
+from rpd.remote.ssh.connection import PACKET_BYTES
 from rpd.remote.ssh.error_wording import FAILURES, close_quietly, reason
+from rpd.remote.ssh.window import WINDOWS
 
 _QUIET_SECONDS = 20.0
 _LOOK_SECONDS = 2.0
@@ -22,6 +23,8 @@ _AGAIN_SECONDS = 0.02
 _BURST_BYTES = 32 << 10
 _MOST_AT_ONCE = 1 << 20
 """Most bytes of standard error between two reads of standard output."""
+_READ_BYTES = 256 << 10
+"""Most bytes of standard output that are read, and handed on, at once."""
 _MOST_BEFORE_MARK = 1 << 20
 """Most bytes that start-up files of a login shell may print."""
 
@@ -70,6 +73,9 @@ class SshStream:
         self._failure: BaseException | None = None
         self._closed = False
         channel.settimeout(_QUIET_SECONDS)
+        self._is_wide = program.is_wide
+        if not self._is_wide:
+            WINDOWS.open(channel)
         self._writer: threading.Thread | None = None
         if stdin is None:
             return
@@ -150,6 +156,7 @@ class SshStream:
 
     def close(self) -> None:
         self._closed = True
+        WINDOWS.close(self._channel)
         close_quietly(self._channel)
 
     def _read_marked(self) -> bytes:
@@ -176,9 +183,10 @@ class SshStream:
             self._check()
             self._channel.settimeout(self._patience())
             written = self._written
+            if not self._is_wide:
+                WINDOWS.fit(self._channel)
             try:
-                # The whole window at once: paramiko moves the rest of its buffer at each read.
-                data: bytes = self._channel.recv(WINDOW_BYTES)
+                data: bytes = self._channel.recv(_READ_BYTES)
             except TimeoutError:
                 self._take_errors()
                 self._check()

@@ -1,0 +1,88 @@
+"""Output that nobody has read yet: how it is kept, and how much of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from paramiko.buffered_pipe import PipeTimeout
+
+from rpd.remote.shell import Program
+from rpd.remote.ssh import SshRemote
+from rpd.remote.ssh.arrived import Arrived
+from rpd.remote.ssh.window import LEAST_BYTES, MOST_BYTES, Windows
+from tests.waiting import DEADLINE, wait_until
+
+
+@given(st.lists(st.one_of(st.binary(max_size=20), st.integers(1, 30)), max_size=30))
+def test_every_byte_comes_out_once_and_in_order(actions: Sequence[bytes | int]) -> None:
+    """Bytes are fed and numbers of bytes are read: no read returns more, and an event tells of what is left."""
+    arrived, event = Arrived(), threading.Event()
+    arrived.set_event(event)
+    came = read = b""
+    for action in actions:
+        if isinstance(action, bytes):
+            arrived.feed(action)
+            came += action
+        elif len(read) < len(came):
+            data = arrived.read(action)
+            assert 0 < len(data) <= action
+            read += data
+        else:
+            with pytest.raises(PipeTimeout):
+                arrived.read(action, 0.0)
+        assert len(arrived) == len(came) - len(read)
+        assert event.is_set() == arrived.read_ready() == (len(arrived) > 0)
+    arrived.close()
+    assert event.is_set()
+    assert read + arrived.empty() == came
+    assert arrived.read(1) == b""
+
+
+def test_a_read_waits_for_the_next_packet_or_the_end() -> None:
+    """A thread that waits is woken by a packet, and by ``close``."""
+    arrived = Arrived()
+    threading.Timer(0.01, arrived.feed, [b"one"]).start()
+    assert arrived.read(10, DEADLINE) == b"one"
+    threading.Timer(0.01, arrived.close).start()
+    assert arrived.read(10, DEADLINE) == b""
+
+
+@pytest.mark.parametrize(
+    ("programs", "share"), [(0, MOST_BYTES), (1, MOST_BYTES), (32, 512 << 10), (1000, LEAST_BYTES)]
+)
+def test_each_program_has_its_share(programs: int, share: int) -> None:
+    """Few get as much as is useful, very many still something."""
+    windows = Windows(all_bytes=16 << 20)
+    for number in range(programs):
+        windows.open(number)
+    assert windows.share == share
+
+
+def test_unread_output_stays_within_the_share(remote: SshRemote, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs that print without end fill their windows and no more; these grow and shrink with their number."""
+    windows = Windows(all_bytes=800 << 10)
+    monkeypatch.setattr("rpd.remote.ssh.stream.WINDOWS", windows)
+    endless = Program("cat /dev/zero", timeout=DEADLINE)
+    streams = [remote._shell.open(endless)]
+    try:
+        for count, share in ((1, 800 << 10), (4, 200 << 10)):
+            streams += [remote._shell.open(endless) for _ in range(count - len(streams))]
+            for stream in streams:
+                # Twice the longest window: now all that is under way was allowed by the new one.
+                left = 2 * (800 << 10)
+                while left > 0:
+                    left -= len(stream.read())
+            for channel in (stream._channel for stream in streams):
+                assert channel.in_window_size == share
+                wait_until(lambda: len(channel.in_buffer) + channel.in_window_sofar >= share, "a full window")  # noqa: B023
+                assert len(channel.in_buffer) + channel.in_window_sofar == share
+        streams.pop().close()
+        assert windows.share == (800 << 10) // 3
+    finally:
+        for stream in streams:
+            stream.close()
+    assert windows.share == 800 << 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from rpd.cli.command_options import LogsOptions
@@ -17,14 +18,17 @@ from rpd.errors import ExitCode, ProviderError, RpdError, UsageError, code_in_wo
 from rpd.hooks import PluginManager
 from rpd.journal.files import NodeFiles
 from rpd.pipeline import connect_to_node
-from rpd.pipeline.connect_to_node import LastCommand, Work
+from rpd.pipeline.connect_to_node import LastCommand, NotBegun, Work
 from rpd.pipeline.past_runs import run_named
 from rpd.record.lookup import NodeEntry
+from rpd.record.run_info import RunInfo
 from rpd.redaction import Redactor
 
 LOOK_SECONDS = 0.2
 """How often a growing file is looked at."""
-_IMPATIENCE_SECONDS = 5.0
+WAITING_SECONDS = 1.0
+"""How often it is asked whether a node has begun: each time the run's journal is read."""
+IMPATIENCE_SECONDS = 5.0
 """How often it is asked whether the process that writes the log is still there."""
 
 
@@ -39,7 +43,10 @@ def main(config: Config, manager: PluginManager) -> int:
     if not config.args:
         info = run_named(config.invocation_dir, config.runs_path, own.of_run)
         return print_all(Path(info.folder), last_lines=own.last_lines, follow=own.follow)
-    info, entry = connect_to_node.node_named(config.runs_path, config.args[0], own.of_run)
+    try:
+        info, entry = node_named(config.runs_path, config.args[0], own)
+    except KeyboardInterrupt:
+        return ExitCode.OK
     out = RawOutput()
     log = LogFile(NodeFiles(entry.folder).output, out.write)
     try:
@@ -55,9 +62,28 @@ def main(config: Config, manager: PluginManager) -> int:
     return ExitCode.OK
 
 
+def node_named(runs_path: Path, wanted: str, own: LogsOptions) -> tuple[RunInfo, NodeEntry]:
+    """Return a node and its run. With ``-f``, wait for a node that has not begun. Raise UsageError."""
+    try:
+        return connect_to_node.node_named(runs_path, wanted, own.of_run)
+    except NotBegun as error:
+        run, folder = error.run.id, Path(error.run.folder)
+        if not own.follow or not connect_to_node.is_driven(folder):
+            raise
+        _say(f"{error.node_id} has not begun yet in run {run}; waiting for it")
+    asked_at = time.monotonic()
+    while time.monotonic() - asked_at < IMPATIENCE_SECONDS or connect_to_node.is_driven(folder):
+        if time.monotonic() - asked_at >= IMPATIENCE_SECONDS:
+            asked_at = time.monotonic()
+        with suppress(NotBegun):
+            return connect_to_node.node_named(runs_path, wanted, run)
+        time.sleep(WAITING_SECONDS)
+    return connect_to_node.node_named(runs_path, wanted, run)
+
+
 def _follow(config: Config, run_folder: Path, entry: NodeEntry, log: LogFile) -> None:
     """Go on while the run's process writes the file; where that is gone and the node is not over, follow the pod."""
-    asked_at = -_IMPATIENCE_SECONDS
+    asked_at = -IMPATIENCE_SECONDS
     journal = _Changes(NodeFiles(entry.folder).journal)
     work = Work()
     while True:
@@ -67,7 +93,7 @@ def _follow(config: Config, run_folder: Path, entry: NodeEntry, log: LogFile) ->
         if work.is_over and entry.report is not None:
             log.print_new()
             return
-        if time.monotonic() - asked_at >= _IMPATIENCE_SECONDS:
+        if time.monotonic() - asked_at >= IMPATIENCE_SECONDS:
             if not connect_to_node.is_driven(run_folder):
                 break
             asked_at = time.monotonic()

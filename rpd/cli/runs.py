@@ -128,7 +128,8 @@ def _print_runs(own: RunsOptions, runs_path: Path, shown: Sequence[Overview], *,
         if run.state is RunState.UNFINISHED:
             say(f"unfinished: rpd resume {run.info.id}")
     if len(shown) > 1:
-        counts = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items())
+        words = sum((Counter(run.words) for run in shown), Counter[str]())
+        counts = ", ".join(f"{number} {word}" for word, number in words.items())
         say(f"{len(shown)} runs, {nodes} nodes: {counts}, {format_duration(seconds)}, ${usd:.2f}")
 
 
@@ -187,7 +188,7 @@ def _row(run: Overview) -> tuple[str, ...]:
 
 
 def _outcomes(run: Overview) -> str:
-    parts = [f"{number} {outcome}" for outcome, number in run.outcomes.items()]
+    parts = [f"{number} {word}" for word, number in run.words.items()]
     if run.not_run:
         parts.append(f"{run.not_run} not {'yet over' if run.state is RunState.RUNNING else 'run'}")
     return ", ".join(parts) or "none"

@@ -139,10 +139,21 @@ def _whole(event: Mapping[str, Any], name: str, otherwise: int) -> int:
     return value if isinstance(value, int) and value >= 0 else otherwise
 
 
+class NotBegun(UsageError):
+    """A node of a run that is not over has not begun; ``run`` is that run."""
+
+    def __init__(self, node_id: str, run: RunInfo) -> None:
+        super().__init__(
+            f"{node_id} has not begun yet in run {run.id}: rpd show {run.id} shows which nodes have"
+        )
+        self.node_id = node_id
+        self.run = run
+
+
 def node_named(runs_path: Path, wanted: str, run: str = "") -> tuple[RunInfo, NodeEntry]:
     """Return the node ``wanted`` means and its run: ``run``, else the newest one that has such a node.
 
-    Raise UsageError.
+    Raise UsageError, NotBegun.
     """
     runs = history.runs(runs_path)
     newest = lookup.run_named(runs, run)
@@ -163,15 +174,13 @@ def node_named(runs_path: Path, wanted: str, run: str = "") -> tuple[RunInfo, No
 
 
 def _check_waiting(info: RunInfo, wanted: str) -> None:
-    """Raise UsageError if ``wanted`` is a node of a run that is not over, and has not begun there."""
+    """Raise NotBegun if ``wanted`` is a node of a run that is not over, and has not begun there."""
     if info.finished or not wanted:
         return
     events = journal.read(Path(info.folder) / journal.FILE_NAME)
     waiting = next((node_id for node_id in journal.planned_ids(events) if wanted in node_id), None)
     if waiting is not None:
-        raise UsageError(
-            f"{waiting} has not begun yet in run {info.id}: rpd show {info.id} shows which nodes have"
-        )
+        raise NotBegun(waiting, info)
 
 
 def local_backend_of(runs_path: Path, wanted: str, *, run: str = "") -> Endpoint | None:

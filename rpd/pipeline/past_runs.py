@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -79,17 +80,37 @@ class Overview:
     outcomes: Mapping[str, int]
     usd: float
     not_run: int
+    cached: int = 0
+
+    @property
+    def words(self) -> Mapping[str, int]:
+        """The nodes by outcome as people read it: cached ones are not among the skipped ones."""
+        counts = Counter(self.outcomes)
+        counts.subtract({Outcome.SKIPPED.value: self.cached})
+        return {word: number for word, number in {**counts, "cached": self.cached}.items() if number > 0}
 
 
 def overview(info: RunInfo) -> Overview:
     """Return a run in a line; the manifests of one that is over need not be read for it."""
     state = state_of(info)
     if state is RunState.FINISHED:
-        return Overview(info=info, state=state, outcomes=info.outcomes, usd=info.usd, not_run=info.not_run)
+        return Overview(
+            info=info,
+            state=state,
+            outcomes=info.outcomes,
+            usd=info.usd,
+            not_run=info.not_run,
+            cached=info.cached,
+        )
     summary = past_run(info).summary
     counts = {each.value: number for each in Outcome if (number := summary.count(each))}
     return Overview(
-        info=info, state=state, outcomes=counts, usd=summary.estimated_usd, not_run=summary.not_run
+        info=info,
+        state=state,
+        outcomes=counts,
+        usd=summary.estimated_usd,
+        not_run=summary.not_run,
+        cached=summary.cached,
     )
 
 

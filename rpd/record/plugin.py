@@ -121,6 +121,7 @@ class ManifestPlugin:
             seconds=round(summary.seconds, 3),
             git_sha=next((report.source.git_sha for report in summary.reports if report.source.git_sha), ""),
             outcomes={outcome.value: summary.count(outcome) for outcome in Outcome if summary.count(outcome)},
+            cached=summary.cached,
             usd=round(summary.estimated_usd, 6),
             stop_reason=summary.stop_reason,
             deselected=summary.deselected,

@@ -21,7 +21,7 @@ class RunInfo:
     """A run as its folder tells it.
 
     ``started`` and ``finished`` are UTC, ISO 8601; until it is over ``finished`` is empty
-    and ``exit_code`` None. ``outcomes`` counts nodes by outcome.
+    and ``exit_code`` None. ``outcomes`` counts nodes by outcome; ``cached`` of the skipped ones were unchanged.
     """
 
     id: str
@@ -49,6 +49,7 @@ class RunInfo:
     not_run: int = 0
     usd: float = 0.0
     outcomes: Mapping[str, int] = EMPTY
+    cached: int = 0
     unreleased: tuple[str, ...] = ()
     leftover: tuple[str, ...] = ()
     folder: str = ""

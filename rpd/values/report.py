@@ -313,3 +313,8 @@ class RunSummary:
     def count(self, outcome: Outcome) -> int:
         """Return how many nodes ended so."""
         return sum(report.result.outcome is outcome for report in self.reports)
+
+    @property
+    def cached(self) -> int:
+        """The number of skipped nodes that were passed over as unchanged."""
+        return sum(report.result.word == "cached" for report in self.reports)

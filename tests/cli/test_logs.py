@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from rpd.cli import log_file
+from rpd.cli import log_file, logs
+from rpd.cli.command_options import LogsOptions
 from rpd.cli.log_file import LogFile
 from rpd.cli.output import RawOutput
 from rpd.cli.run_logs import NamedLines
 from rpd.emulator.launch import Launched
+from rpd.pipeline import connect_to_node
+from rpd.pipeline.connect_to_node import NotBegun
 from rpd.testing import Running
 from tests.cli.conftest import Project
+from tests.pipeline.test_connect_to_node import NODE, STARTED, write, write_run
 from tests.waiting import wait_until
 
 WAITING = """
@@ -62,6 +66,35 @@ def test_the_log_of_a_running_node_is_followed_to_its_end(project: Project, emul
     assert project.command("logs", "fit", "--run", "nope").exit_code == 4
     whole = project.command("logs")
     assert (whole.exit_code, whole.out) == (0, "fit | first\nfit | second\nfit | third\n")
+
+
+def test_following_waits_for_a_node_that_has_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is found once its folder is there; if the run ends before, that is an error, and so is it without ``-f``."""
+    write_run(tmp_path, "1", {**STARTED, "node": "deploy_b.py::other"})
+    write(tmp_path / "1", {"event": "planned", "ids": [NODE, "deploy_b.py::other"]})
+    monkeypatch.setattr(logs, "WAITING_SECONDS", 0.0)
+    monkeypatch.setattr(logs, "IMPATIENCE_SECONDS", 0.0)
+    answers: list[bool] = []
+
+    def is_driven(_folder: Path) -> bool:
+        if len(answers) == 3:
+            write(tmp_path / "1/node2", STARTED)
+        return answers.pop()
+
+    monkeypatch.setattr(connect_to_node, "is_driven", is_driven)
+    following = LogsOptions(follow=True)
+    answers[:] = [False, True]
+    with pytest.raises(NotBegun):
+        logs.node_named(tmp_path, "fit", following)
+    assert "fit has not begun yet in run 1; waiting for it" in capsys.readouterr().err
+    answers[:] = [True] * 5
+    info, entry = logs.node_named(tmp_path, "fit", following)
+    assert (info.id, entry.id, len(answers)) == ("1", NODE, 2)
+    (tmp_path / "1/node2/events.jsonl").unlink()
+    with pytest.raises(NotBegun):
+        logs.node_named(tmp_path, "fit", LogsOptions())
 
 
 def test_ctrl_c_ends_following(project: Project, emulator: Launched) -> None:

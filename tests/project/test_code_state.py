@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,20 @@ def test_the_diff_holds_new_files_and_leaves_the_repository_alone(repository: Pa
     path.write_text(diff, encoding="utf-8")
     git(repository, "apply", str(path))
     assert (repository / "pkg" / "new: [x].py").read_text(encoding="utf-8") == "new = 1\n"
+
+
+def test_a_change_right_after_git_add_is_in_the_diff(repository: Path) -> None:
+    """git knows a file by its time and size; one that changed in the second of the index it reads again."""
+    then = (1_700_000_000,) * 2
+    train, index = repository / "train.py", repository / ".git" / "index"
+    git(repository, "config", "core.trustctime", "false")
+    os.utime(train, then)
+    git(repository, "add", "train.py")
+    train.write_text("again\n", encoding="utf-8")
+    os.utime(train, then)
+    os.utime(index, then)
+
+    assert "+again" in recorded(repository)[1]
 
 
 def test_what_may_hold_secrets_or_is_data_stays_out_and_is_told(repository: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
@@ -64,7 +63,9 @@ def _resume(invocation_dir: Path, resumed: Resumed) -> int:
 
 def _confirm(worst_case_usd: float, limit_usd: float) -> bool:
     """Ask whether a run that may cost much may start. Raise UsageError without a terminal to ask on."""
-    if not sys.stdin.isatty():
+    from rpd.cli.confirm import can_ask  # few runs cost that much
+
+    if not can_ask():
         raise UsageError(
             f"this run may cost up to ${worst_case_usd:.2f}, more than confirm_above_usd (${limit_usd:.2f}): pass "
             "--yes, or lower the caps (--cost-cap-usd, --max-runtime-minutes)"

@@ -221,6 +221,12 @@ def _local(info: RunInfo | None) -> Local | None:
         return None
     folder = Path(info.folder)
     over = f"run {info.id} was local and is over: its pods ended with its emulator"
+    if "--local" not in info.argv:  # an emulator that somebody started, and that may still be there
+        url = info.backend.removeprefix(f"{EMULATOR} at ")
+        over = (
+            f"run {info.id} used the emulator at {url}: if that still runs, export {local_backend.ADDRESS}={url} "
+            "and its RUNPOD_API_KEY to reach its pods"
+        )
     end = local_backend.find(RunFiles(folder, info.id).emulator) if is_driven(folder) else None
     return Local(over=over, end=end)
 

@@ -50,7 +50,9 @@ class Screen:
         self._live: Live | None = None
         self._ticker: threading.Thread | None = None
         self._end = threading.Event()
-        self.is_interactive = _is_terminal(file) and not environ.get("CI") and environ.get("TERM") != "dumb"
+        # JPY_PARENT_PID: the output of a cell keeps each drawing instead of replacing it.
+        is_plain = environ.get("CI") or environ.get("JPY_PARENT_PID") or environ.get("TERM") == "dumb"
+        self.is_interactive = _is_terminal(file) and not is_plain
         self.ink = Ink(color=_wants_color(color, file, environ), redactor=redactor)
 
     @property

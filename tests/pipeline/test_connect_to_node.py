@@ -159,3 +159,23 @@ def test_what_cannot_be_reached(tmp_path: Path) -> None:
             connect_to_node.find(tmp_path, "fit", account)
     with pytest.raises(UsageError, match="neither a pod nor a node"):
         connect_to_node.find(tmp_path, "nope", Account(pod()))
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        ('["run", "--local"]', "its pods ended with its emulator"),
+        ('["run"]', "export RUNPOD_API_BASE_URL=http://127.0.0.1:9 and its RUNPOD_API_KEY"),
+    ],
+)
+def test_only_a_local_run_took_its_emulator_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argv: str, told: str
+) -> None:
+    """An emulator that somebody else started may still be there, with the pods of the run."""
+    monkeypatch.delenv("RUNPOD_API_BASE_URL", raising=False)
+    write_run(tmp_path, "1")
+    with (tmp_path / "1/run.toml").open("a", encoding="utf-8") as file:
+        file.write(f'argv = {argv}\nbackend = "emulator at http://127.0.0.1:9"\n')
+    newest = connect_to_node.newest_local(tmp_path)
+    assert newest is not None
+    assert told in newest.over

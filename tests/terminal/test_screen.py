@@ -4,6 +4,8 @@ import io
 import re
 import threading
 
+import pytest
+
 from rpd.terminal.screen import Screen
 
 TTY = {"COLUMNS": "80", "TERM": "xterm-256color"}
@@ -45,6 +47,12 @@ def test_a_board_that_cannot_be_drawn_is_given_up(tty: io.StringIO) -> None:
     screen.line("afterwards")
     text = re.sub(r"\x1b\[[\d;]*[A-Z]", "", tty.getvalue().rpartition("\x1b[?25h")[2])
     assert text.split() == ["while", "it", "is", "up", "afterwards"]
+
+
+@pytest.mark.parametrize("without", [{"CI": "true"}, {"JPY_PARENT_PID": "7"}, {"TERM": "dumb"}], ids=str)
+def test_where_lines_cannot_be_replaced_there_is_no_board(tty: io.StringIO, without: dict[str, str]) -> None:
+    assert Screen(tty, environ=TTY).is_interactive
+    assert not Screen(tty, environ=TTY | without).is_interactive
 
 
 def test_lines_of_many_threads_stay_whole_above_the_board(tty: io.StringIO) -> None:

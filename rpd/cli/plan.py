@@ -19,6 +19,7 @@ from rpd.events import Events
 from rpd.hooks import PluginManager
 from rpd.pipeline.estimate import Estimate, estimate
 from rpd.pipeline.expected_pods import Foresight
+from rpd.pipeline.image_digests import is_emulated
 from rpd.pipeline.policy import check_policies
 from rpd.pipeline.price_source import SHIPPED, Source, price_source
 from rpd.pipeline.tree_snapshot import Snapshot, take_snapshot
@@ -114,11 +115,12 @@ def _flags(argv: Sequence[str], args: Sequence[str]) -> list[str]:
 
 
 def _planned(config: Config, manager: PluginManager, snapshot: Snapshot, other: OtherTree | None) -> _Plan:
+    real = not is_emulated(config.api, local=False)
     passed = {
         node: Passed(
             fingerprint=report.source.fingerprint, finished=report.result.finished[:19], folder=report.folder
         )
-        for node, report in last_passed(config.runs_path, snapshot.fingerprints.keys()).items()
+        for node, report in last_passed(config.runs_path, snapshot.fingerprints.keys(), real=real).items()
     }
     there = None if other is None else other.fingerprints
     if there is not None:

@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
 
 from rpd.errors import AmbiguousCreate, ImpossibleRequest, ProviderError, RpdError
 from rpd.journal import journal
+from rpd.journal.journal import Journal
 from rpd.lease.naming import registry_name
 from rpd.redaction import NO_SECRETS
 from rpd.values.frozen import frozen
@@ -19,12 +19,6 @@ from rpd.values.pod import Provider, RegistryAuth
 from rpd.values.suggestions import closest
 
 INTENT, STORED, GONE = "registry_intent", "registry_stored", "registry_deleted"
-
-
-class Note(Protocol):
-    """Writes one event to the journal of the run; those with ``sync`` are on disk when the call returns."""
-
-    def __call__(self, event: str, /, *, sync: bool = False, **detail: Any) -> None: ...
 
 
 @frozen
@@ -53,21 +47,21 @@ def stored_by(path: Path) -> tuple[StoredCredentials, ...]:
 class Registries:
     """Stores the credentials that a run's jobs bring along, each once, and deletes them. Thread-safe.
 
-    ``earlier`` are the credentials left by an earlier process of the run. ``passwords`` are the values of
-    secrets by name.
+    They are in the journal ``written`` before they are stored. ``earlier`` are those left by an earlier process of
+    the run. ``passwords`` are the values of secrets by name.
     """
 
     def __init__(
         self,
         provider: Callable[[], Provider],
-        note: Note,
+        written: Journal,
         *,
         run_id: str,
         passwords: Mapping[str, str],
         earlier: Iterable[StoredCredentials] = (),
     ) -> None:
         self._provider = provider
-        self._note = note
+        self._journal = written
         self._run_id = run_id
         self._passwords = passwords
         self._lock = threading.Lock()
@@ -77,7 +71,7 @@ class Registries:
     def id_of(self, registry: Registry | str | None) -> str | None:
         """Return the id to create pods with; if the credentials are the job's own, store them first.
 
-        Raise ImpossibleRequest for a name that the account does not have, and ProviderError.
+        Raise ImpossibleRequest for a name that the account does not have, ProviderError, and LocalError.
         """
         if registry is None:
             return None
@@ -92,7 +86,8 @@ class Registries:
 
     def _store(self, registry: Registry) -> str:
         name = registry_name(self._run_id, os.urandom(3).hex())
-        self._note(INTENT, sync=True, registry_name=name)
+        self._journal.write(INTENT, sync=True, registry_name=name)
+        self._journal.check()  # never store credentials that could not be found again
         self._stored[name] = StoredCredentials(name=name)
         password = self._passwords[registry.password.name]
         try:
@@ -104,7 +99,7 @@ class Registries:
                 raise
             auth_id = stored.id
         self._stored[name] = StoredCredentials(name=name, id=auth_id)
-        self._note(STORED, sync=True, registry_name=name, registry_id=auth_id)
+        self._journal.write(STORED, sync=True, registry_name=name, registry_id=auth_id)
         return auth_id
 
     def remove_all(self) -> tuple[str, ...]:
@@ -122,7 +117,7 @@ class Registries:
                     )
                 else:
                     del self._stored[entry.name]
-                    self._note(GONE, sync=True, registry_name=entry.name)
+                    self._journal.write(GONE, sync=True, registry_name=entry.name)
             return tuple(left)
 
 

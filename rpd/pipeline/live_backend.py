@@ -198,7 +198,7 @@ class LiveBackend(Backend):
     ) -> Registries | None:
         return Registries(
             self.provider,
-            journal.write,
+            journal,
             run_id=files.run_id,
             passwords=only_texts(secrets),
             earlier=stored_by(files.journal) if is_resumed else (),

@@ -18,6 +18,7 @@ from rpd.project.code_state import lock_file_sha256
 from rpd.project.fingerprint import IMAGE_VERSION, fingerprint, sent_parts
 from rpd.project.own_output import OwnOutput
 from rpd.record import history
+from rpd.runpod.address import EMULATOR
 from rpd.values.frozen import replace
 from rpd.values.node import Node
 from rpd.values.report import CACHED, NodeReport, Outcome, Result, Skip
@@ -63,15 +64,14 @@ class Changed:
     @hookimpl(trylast=True)
     def rpd_select_nodes(self, nodes: list[Node]) -> None:
         """Take the unchanged nodes out."""
+        emulated = is_emulated(self._config.api, local=self._config.run.local)
         if not self._config.run.dry_run or self._config.run.dry_run_live:
-            self._images = ImageDigests(
-                only_texts(known_secrets(nodes)),
-                emulated=is_emulated(self._config.api, local=self._config.run.local),
-            )
-        passed = last_passed(self._config.runs_path, {node.id for node in nodes})
+            self._images = ImageDigests(only_texts(known_secrets(nodes)), emulated=emulated)
+        passed = last_passed(self._config.runs_path, {node.id for node in nodes}, real=not emulated)
+        never = f"it never passed {'' if emulated else 'on RunPod '}before"
         for node in _needs_first(nodes):
             before = passed.get(node.id)
-            differs = ["it never passed before"] if before is None else self._differences(node, before)
+            differs = [never] if before is None else self._differences(node, before)
             waits = [need for need in node.needs if need not in self.cached]
             if self._explain:
                 self._events.notice(f"{node.id}: {_why(differs, waits, before)}")
@@ -130,10 +130,14 @@ class Changed:
         return "" if self._images is None else self._images.of(node.job.image, node.job.registry)
 
 
-def last_passed(runs_path: Path, wanted: Collection[str]) -> dict[str, NodeReport]:
-    """Return the report of when each of the nodes in ``wanted`` (ids) passed last, if it did in the newest runs."""
+def last_passed(runs_path: Path, wanted: Collection[str], *, real: bool) -> dict[str, NodeReport]:
+    """Return the report of when each of the nodes in ``wanted`` (ids) passed last, if it did in the newest runs.
+
+    With ``real``, runs on an emulator do not count: they are rehearsals.
+    """
     passed: dict[str, NodeReport] = {}
-    for info in history.runs(runs_path)[:RUNS_SEARCHED]:
+    runs = [info for info in history.runs(runs_path) if not (real and info.backend.startswith(EMULATOR))]
+    for info in runs[:RUNS_SEARCHED]:
         for report in history.reports(Path(info.folder)):
             if report.node.id in wanted and report.result.outcome is Outcome.PASSED:
                 passed.setdefault(report.node.id, report)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
-import time
 from collections.abc import Callable
 
 from rpd.threads import guarded
+from rpd.uptime import uptime
+
+LONGEST_WAIT = 30.0
+"""An alarm that came due while the machine slept rings within so many seconds after."""
 
 
 class Alarms:
@@ -26,7 +29,7 @@ class Alarms:
         self._thread: threading.Thread | None = None
 
     def set(self, at: float, ring: Callable[[], None]) -> Callable[[], None]:
-        """Call ``ring`` at ``at`` (monotonic seconds); return a function that cancels it.
+        """Call ``ring`` at ``at`` (as ``uptime`` has it); return a function that cancels it.
 
         ``ring`` must be short: all alarms share one thread. If it raises, the other alarms still ring.
         """
@@ -49,8 +52,9 @@ class Alarms:
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._set or (left := self._set[0][0] - time.monotonic()) > 0:
-                    self._changed.wait(left if self._set else None)
+                while not self._set or (left := self._set[0][0] - uptime()) > 0:
+                    # A wait stands still while the machine sleeps.
+                    self._changed.wait(min(left, LONGEST_WAIT) if self._set else None)
                 _, _, ring = heapq.heappop(self._set)
             # Outside the lock: an alarm may set or cancel other alarms.
             guarded(ring, self._failed)

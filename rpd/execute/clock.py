@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,6 +10,7 @@ from rpd.errors import Interrupted, RpdError
 from rpd.execute.alarms import Alarms
 from rpd.stop import Stop, StopLevel
 from rpd.threads import guarded
+from rpd.uptime import uptime
 
 
 class JobClock:
@@ -46,7 +46,7 @@ class JobClock:
 
     @contextmanager
     def running(self, alarms: Alarms, at: float | None) -> Iterator[None]:
-        """Limit the block to ``at`` (monotonic seconds; None: no limit).
+        """Limit the block to ``at`` (seconds of ``uptime``; None: no limit).
 
         Raise the error made by ``error`` if the block took longer, however it ended.
         """
@@ -84,7 +84,7 @@ class JobClock:
             forget()
 
     def move(self, at: float) -> None:
-        """Move the end of the time to ``at`` (monotonic seconds)."""
+        """Move the end of the time to ``at`` (seconds of ``uptime``)."""
         self._cancel()
         self._cancels = [
             self._alarms.set(at, self._ring),
@@ -142,7 +142,7 @@ class JobClock:
             if self._is_over:
                 return
             if self._steps and self._again_seconds is not None:
-                self.move(time.monotonic() + self._again_seconds)
+                self.move(uptime() + self._again_seconds)
                 return
             self._is_up = True
             if not self._steps:

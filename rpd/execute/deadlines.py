@@ -1,11 +1,10 @@
 """Deadlines of a job: its timeout, its longest runtime, its budget, and the limits they put on commands.
 
-All moments are on the monotonic clock, in seconds.
+All moments are seconds of ``uptime``, which goes on while this machine sleeps: the pod does, too.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import Enum, auto
@@ -15,6 +14,7 @@ from rpd.execute.alarms import Alarms
 from rpd.execute.clock import JobClock
 from rpd.remote.telemetry import Silence
 from rpd.stop import Stop, StopLevel
+from rpd.uptime import uptime
 from rpd.values.duration import format_duration, parse_duration
 from rpd.values.frozen import frozen
 from rpd.values.mutable import fresh, mutable
@@ -135,7 +135,7 @@ class Deadlines:
 
         def hurry(level: StopLevel) -> None:
             if level >= StopLevel.END:
-                clock.move(time.monotonic() + TEARDOWN_SECONDS)
+                clock.move(uptime() + TEARDOWN_SECONDS)
 
         self.clock = clock
         try:
@@ -212,7 +212,7 @@ def overdue(deadlines: Deadlines) -> BudgetExceeded | JobTimeout:
 
 
 def _strictest(deadlines: Deadlines, own: float | None, spare: float = 0.0) -> Limit:
-    now = time.monotonic()
+    now = uptime()
     limits = [(own, Whose.COMMAND)] if own is not None else []
     if deadlines.timeout_at is not None:
         limits.append((deadlines.timeout_at - now, Whose.JOB))

@@ -43,6 +43,7 @@ from rpd.remote.shell import Interrupt
 from rpd.remote.watchdog import arm, arm_again
 from rpd.stop import Stop, StopLevel
 from rpd.threads import Overdue
+from rpd.uptime import uptime
 from rpd.values.duration import format_duration
 from rpd.values.frozen import asdict, replace
 from rpd.values.job import Registry, Release
@@ -223,7 +224,7 @@ class Lease(LeasedPod):
         running, PodNotReady, ConnectionLost, Interrupted or a ProviderError; the pod is released then.
         """
         self._intended = True
-        self._started = time.monotonic() - age_seconds
+        self._started = uptime() - age_seconds
         self.offer = offer
         with self._or_given_back(Release.DELETE):
             pod = self._provider.get(pod_id) if pod_id else self._find_by_name()
@@ -265,7 +266,7 @@ class Lease(LeasedPod):
                 raise PodLost(f"pod {pod_id} is gone")
             # Its old address is void: a restarted pod gets a new one.
             self.pod = replace(pod, ssh=None)
-            self._started = time.monotonic()
+            self._started = uptime()
             with self._creating:
                 self._stop.check()
                 self._provider.resume(pod_id, self.request.gpu.count if self.request.gpu else 0)
@@ -376,7 +377,7 @@ class Lease(LeasedPod):
                 kind=kind_of(self.request),
             )
             self._intended = True
-            self._started = time.monotonic()
+            self._started = uptime()
             try:
                 with self._creating:
                     self._stop.check()
@@ -700,7 +701,7 @@ class Lease(LeasedPod):
         return final_state
 
     def _finish(self, final_state: str, *, pod_id: str, how: Release = Release.DELETE) -> None:
-        self._ended = time.monotonic()
+        self._ended = uptime()
         self._forget_stop()
         self.final_state = final_state
         if final_state != "running":

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Mapping, Sequence
 
 from rpd.errors import PodLost
 from rpd.remote.protocol import Remote
+from rpd.uptime import uptime
 from rpd.values.frozen import frozen
 from rpd.values.pod import Offer, PodInfo, PodRequest
 from rpd.values.prices import disks_usd_per_hr
@@ -153,7 +153,7 @@ class LeasedPod:
         """How long it has been billing."""
         if self._started is None or self.pod is None:
             return 0.0
-        return (self._ended or time.monotonic()) - self._started
+        return (self._ended or uptime()) - self._started
 
     @property
     def unmetered_seconds(self) -> float:

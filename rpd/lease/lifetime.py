@@ -1,18 +1,18 @@
 """The lifetime of one pod: the deadline in its watchdog, at which it ends itself, and the users who still need it.
 
-All moments are on the monotonic clock, in seconds.
+All moments are seconds of ``uptime``, which goes on while this machine sleeps: the pod does, too.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable
 from typing import Protocol
 
 from rpd.errors import ConnectionLost, RemoteError
 from rpd.remote.watchdog import Terms
+from rpd.uptime import uptime
 
 SHORT_SECONDS = 60.0
 """Seconds; a deadline nearer than this is extended while no job's own clock runs."""
@@ -56,12 +56,12 @@ class Lifetime:
     @property
     def is_short(self) -> bool:
         """Whether the deadline is near; False before there is one."""
-        return self._ends_at is not None and self._ends_at - time.monotonic() < SHORT_SECONDS
+        return self._ends_at is not None and self._ends_at - uptime() < SHORT_SECONDS
 
     @property
     def seconds_left(self) -> float:
         """Seconds until it ends itself at the latest; 0 if unknown."""
-        return max(0.0, self._ends_at - time.monotonic()) if self._ends_at is not None else 0.0
+        return max(0.0, self._ends_at - uptime()) if self._ends_at is not None else 0.0
 
     def begin(self, user: object, until: float, terms: Terms) -> None:
         """Arm the watchdog of a pod that was just rented. Raise Unguarded if the pod could not end itself."""
@@ -90,7 +90,7 @@ class Lifetime:
         """
         with self._arming:
             if self.is_short and self._is_reachable() and not self._needed_until:
-                until = time.monotonic() + max(terms.linger, 2 * SHORT_SECONDS)
+                until = uptime() + max(terms.linger, 2 * SHORT_SECONDS)
                 self._arm(until, linger=terms.linger, grace=terms.grace)
 
     def allow_pull(self, terms: Terms) -> None:
@@ -99,7 +99,7 @@ class Lifetime:
         If the driver dies, the pod still ends at its deadline. Costs no round trip while that is far enough.
         """
         until = self._ends_at
-        left = 0.0 if until is None else until + self._grace - time.monotonic()
+        left = 0.0 if until is None else until + self._grace - uptime()
         if until is not None and left < PULL_SECONDS / 2:
             # If this fails, the pull is still tried: its error explains the problem better.
             with contextlib.suppress(RemoteError), self._arming:
@@ -114,7 +114,7 @@ class Lifetime:
         if self._is_reachable():
             try:
                 with self._arming:
-                    self._arm(time.monotonic() + seconds, linger=seconds, grace=0.0)
+                    self._arm(uptime() + seconds, linger=seconds, grace=0.0)
             except ConnectionLost:
                 pass
             except RemoteError:
@@ -126,6 +126,6 @@ class Lifetime:
 
     def _arm(self, until: float, *, linger: float, grace: float) -> None:
         """Send a deadline; the caller holds ``_arming``."""
-        seconds = until - time.monotonic()
+        seconds = until - uptime()
         self._tell(seconds, linger=linger, grace=grace, again=self._ends_at is not None)
         self._ends_at, self._grace = until, grace

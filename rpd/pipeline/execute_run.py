@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -21,6 +20,7 @@ from rpd.pipeline.stopping import Telling
 from rpd.pipeline.whole_account import WholeAccount
 from rpd.plan import uses_pod
 from rpd.stop import Stop, StopLevel
+from rpd.uptime import uptime
 from rpd.values.pod import PodRequest
 from rpd.values.report import Outcome, RunSummary
 
@@ -61,7 +61,7 @@ def _drive(prepared: Prepared, files: RunFiles) -> tuple[ExitCode, RunSummary]:
         done=prepared.done,
     )
     _write_plan(prepared, context)
-    started = time.monotonic()
+    started = uptime()
     with Telling(stop, events, has_pods=backend.has_pods) as telling, prepared.caller.while_executing():
         name = backend.describe(plan.kinds)
         backend.leave_word(files, context.disk)
@@ -70,7 +70,7 @@ def _drive(prepared: Prepared, files: RunFiles) -> tuple[ExitCode, RunSummary]:
         summary = RunSummary(
             folder=str(files.on_disk or ""),
             reports=execution.reports,
-            seconds=time.monotonic() - started,
+            seconds=uptime() - started,
             deselected=prepared.gathered.deselected,
             not_run=len(plan.nodes) + execution.added + len(prepared.done) - len(execution.reports),
             stop_reason=stop.reason,

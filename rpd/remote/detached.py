@@ -32,7 +32,6 @@ import os
 import re
 import shlex
 import threading
-import time
 from collections.abc import Callable, Mapping
 from functools import cache
 
@@ -48,6 +47,7 @@ from rpd.remote.shell import (
     TooMuch,
     is_variable_name,
 )
+from rpd.uptime import uptime
 from rpd.values.frozen import frozen, replace
 from rpd.values.step import Completed
 
@@ -521,7 +521,7 @@ class _Following:
         self._metrics_at = 0
         self._interrupt = self._asked = interrupt
         self._key = folder_name(command.key)
-        self._began = time.monotonic()
+        self._began = uptime()
         self._started = started
         self._offset = offset
         self._life = ""
@@ -563,7 +563,7 @@ class _Following:
                 tail=self._tail.lines(),
                 stdout=self._tail.text(),
                 # A driver that joined late does not know when it ended; the pod does.
-                seconds=float(report.seconds) if self._came_late else time.monotonic() - self._began,
+                seconds=float(report.seconds) if self._came_late else uptime() - self._began,
             )
 
     @property
@@ -619,7 +619,7 @@ class _Following:
         timeout = self._command.timeout
         if timeout is None:
             return None
-        left = timeout - (time.monotonic() - self._began)
+        left = timeout - (uptime() - self._began)
         # It may have ended in time during an outage, unseen: take one last look.
         return left if left > 0 else _LAST_LOOK_SECONDS
 
@@ -652,8 +652,8 @@ class _Following:
             self._life = "" if match[2] == b"0" else match[2].decode()
             # Whole seconds on a clock that is not ours: only the age of another driver's command matters.
             age = int(match[1])
-            if age > _SAME_DRIVER_SECONDS and time.monotonic() - age < self._began:
-                self._began = time.monotonic() - age
+            if age > _SAME_DRIVER_SECONDS and uptime() - age < self._began:
+                self._began = uptime() - age
                 self._came_late = True
 
     def _report(self, control: bytes, reason: str) -> _Report:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +25,7 @@ from rpd.search.source import StudySource
 from rpd.search.space import GPU
 from rpd.search.study import MARK, Study, study_of
 from rpd.search.trials import Trial
+from rpd.uptime import uptime
 from rpd.values.fixture import Scope
 from rpd.values.mark import HIDDEN_PARAM, param
 from rpd.values.node import Node
@@ -44,7 +44,7 @@ def plugin(manager: PluginManager) -> Search:
 
 @dataclass(slots=True)
 class _Meter:
-    """The usage of a running node: when it got its pods (monotonic seconds), and their hourly price."""
+    """The usage of a running node: when it got its pods (seconds of ``uptime``), and their hourly price."""
 
     since: float
     usd_per_hr: float = 0.0
@@ -53,7 +53,7 @@ class _Meter:
         """Return the progress of the node in ``unit``."""
         if unit == "steps":
             return step
-        seconds = time.monotonic() - self.since
+        seconds = uptime() - self.since
         return seconds if unit == "seconds" else seconds * self.usd_per_hr / 3600
 
 
@@ -194,7 +194,7 @@ class Search:
     @hookimpl
     def rpd_pod_joined(self, node: Node, pod: PodInfo, share: float) -> None:
         """Start to count a trial's seconds and dollars."""
-        meter = self._meters.setdefault(node.id, _Meter(time.monotonic()))
+        meter = self._meters.setdefault(node.id, _Meter(uptime()))
         meter.usd_per_hr += (pod.usd_per_hr or 0.0) * share
 
     @hookimpl
@@ -203,7 +203,7 @@ class Search:
         source = self._source_of(node)
         if source is None or source.study.prune is None:
             return None
-        meter = self._meters.setdefault(node.id, _Meter(time.monotonic()))
+        meter = self._meters.setdefault(node.id, _Meter(uptime()))
         return source.judge(node.id, name, meter.at(source.study.prune.unit, step), value)
 
     def _source_of(self, node: Node) -> StudySource | None:

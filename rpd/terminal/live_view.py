@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,6 +18,7 @@ from rpd.terminal.progress import Progress
 from rpd.terminal.styles import fit_middle, money
 from rpd.terminal.view import View
 from rpd.threads import Repeater
+from rpd.uptime import uptime
 from rpd.values.duration import format_duration
 from rpd.values.frozen import replace
 from rpd.values.node import Node
@@ -48,7 +48,7 @@ class LiveView(View):
         file: TextIO | None = None,
         *,
         redactor: Redactor = NO_SECRETS,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = uptime,
         environ: Mapping[str, str] = os.environ,
         pulse_seconds: float = PULSE_SECONDS,
     ) -> None:

@@ -6,7 +6,6 @@ import atexit
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
@@ -21,6 +20,7 @@ from rpd.terminal.head import head
 from rpd.terminal.report_line import ReportLine
 from rpd.terminal.screen import Screen
 from rpd.terminal.styles import OUTCOME_STYLES
+from rpd.uptime import uptime
 from rpd.values.node import Node
 from rpd.values.plan import Plan
 from rpd.values.report import NodeReport, Outcome, RunSummary
@@ -44,7 +44,7 @@ class View:
         file: TextIO | None = None,
         *,
         redactor: Redactor = NO_SECRETS,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = uptime,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._output = config.output

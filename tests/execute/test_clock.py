@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
 
 from rpd.errors import Interrupted, JobTimeout
-from rpd.execute import deadlines
+from rpd.execute import alarms, deadlines
 from rpd.execute.alarms import Alarms
 from rpd.execute.clock import JobClock
 from rpd.stop import Stop, StopLevel
+from rpd.uptime import uptime
 from tests.waiting import DEADLINE
 
 
@@ -21,7 +21,7 @@ def clock(**settings: float) -> JobClock:
 
 
 def soon() -> float:
-    return time.monotonic() + 0.05
+    return uptime() + 0.05
 
 
 def wait_for(condition: threading.Event) -> None:
@@ -30,21 +30,33 @@ def wait_for(condition: threading.Event) -> None:
 
 def spin() -> None:
     """Do something in Python until an error comes."""
-    until = time.monotonic() + DEADLINE
-    while time.monotonic() < until:
+    until = uptime() + DEADLINE
+    while uptime() < until:
         pass
 
 
 def run(timed: JobClock, act: Callable[[], object], *, seconds: float = 0.05) -> None:
     """Do ``act`` as a job that has so much time."""
-    with timed.running(Alarms(), time.monotonic() + seconds):
+    with timed.running(Alarms(), uptime() + seconds):
         act()
 
 
 def pass_time(seconds: float) -> None:
     """Wait outside of Python."""
     rung = threading.Event()
-    Alarms().set(time.monotonic() + seconds, rung.set)
+    Alarms().set(uptime() + seconds, rung.set)
+    wait_for(rung)
+
+
+def test_an_alarm_that_came_due_while_the_machine_slept_rings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its wait stands still then, and the clock does not."""
+    asleep = 0.0
+    monkeypatch.setattr(alarms, "uptime", lambda: uptime() + asleep)
+    monkeypatch.setattr(alarms, "LONGEST_WAIT", 0.01)
+    rung = threading.Event()
+    Alarms().set(uptime() + 3600, rung.set)
+    assert not rung.wait(0.05)
+    asleep = 3601.0
     wait_for(rung)
 
 
@@ -177,7 +189,7 @@ def test_time_can_be_moved() -> None:
 def test_alarms_ring_in_their_order_and_cancelled_ones_not_at_all() -> None:
     """Whatever the order they were set in."""
     alarms, rung, all_rung = Alarms(), [], threading.Event()
-    now = time.monotonic()
+    now = uptime()
     alarms.set(now + 0.10, all_rung.set)
     alarms.set(now + 0.08, lambda: rung.append("second"))
     cancel = alarms.set(now + 0.04, lambda: rung.append("never"))

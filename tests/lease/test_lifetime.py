@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 
 from rpd.errors import ConnectionLost, RemoteError
@@ -32,7 +30,7 @@ class Watchdog:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock(1000.0)
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=made))
+    monkeypatch.setattr(module, "uptime", made)
     return made
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from rpd.execute.deadlines import Deadlines
 from rpd.lease.lease import Lease
+from rpd.uptime import uptime
 from rpd.values.duration import format_duration
 from rpd.values.job import Budget
 from rpd.values.mutable import fresh, mutable
@@ -42,7 +42,7 @@ class PodUse:
     budget: Budget
     bill: Bill = fresh(factory=Bill)
     deadlines: Deadlines = fresh(factory=Deadlines)
-    began: float = fresh(factory=time.monotonic)
+    began: float = fresh(factory=uptime)
     gpus: tuple[int, ...] = ()
     """Indices of the pod's GPUs that the node has to itself; empty: all of them."""
     share: float = 1.0
@@ -115,4 +115,4 @@ class PodUse:
 
     @property
     def _shared_seconds(self) -> float:
-        return (time.monotonic() - self.began) * self.share
+        return (uptime() - self.began) * self.share

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from rpd.disk.regular import read_regular
 from rpd.errors import UsageError
 from rpd.events import Events
 from rpd.journal.files import NodeFiles
+from rpd.uptime import uptime
 from rpd.values.node import Node
 from rpd.values.printable import tellable
 from rpd.values.report import ArtifactRecord
@@ -58,11 +58,11 @@ class NodeResults:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Add the time spent inside to the phase ``name``."""
-        started = time.monotonic()
+        started = uptime()
         try:
             yield
         finally:
-            self.phases[name] = self.phases.get(name, 0.0) + time.monotonic() - started
+            self.phases[name] = self.phases.get(name, 0.0) + uptime() - started
 
     def record_metric(self, name: str, value: Any) -> None:
         """Keep a number (or text) that the job measured, for the summary and the manifest.

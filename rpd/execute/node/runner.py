@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -33,6 +32,7 @@ from rpd.execute.scopes import Scopes, Setup, TeardownError
 from rpd.hooks import hookimpl
 from rpd.journal.files import NodeFiles
 from rpd.stop import StopLevel
+from rpd.uptime import uptime
 from rpd.values.duration import format_duration
 from rpd.values.frozen import field_names
 from rpd.values.node import Node
@@ -252,7 +252,7 @@ class Runner:
         return outcome_marks.apply_xfail(run.node, after) if mine and verdict.outcome.is_ok else after
 
     def _set_up_and_call(self, run: NodeRun, setup: Setup) -> Verdict:
-        began = time.monotonic()
+        began = uptime()
         try:
             with self._mode.guard():
                 arguments = setup.prepare()
@@ -260,14 +260,14 @@ class Runner:
         except BaseException as error:  # noqa: BLE001 - the ladder below names it
             return outcome_marks.apply_xfail(run.node, self._ladder.judge(run, error, in_job=False))
         finally:
-            spent = time.monotonic() - began
+            spent = uptime() - began
             run.results.phases["setup"] = max(0.0, spent - sum(run.results.phases.values()))
         return self._call(run, arguments)
 
     def _call(self, run: NodeRun, arguments: dict[str, Any]) -> Verdict:
         function = run.node.definition.function
         run.steps.forget_answers()
-        began = time.monotonic()
+        began = uptime()
         pulled = run.results.phases.get("pull", 0.0)
         verdict = PASSED
         try:
@@ -281,7 +281,7 @@ class Runner:
             run.pulls.finish(required=True)
         except BaseException as error:  # noqa: BLE001 - the ladder below names it
             verdict = self._ladder.judge(run, error, in_job=True)
-        spent = time.monotonic() - began + run.deadlines.recalled_seconds
+        spent = uptime() - began + run.deadlines.recalled_seconds
         run.results.phases["job"] = max(0.0, spent - run.results.phases.get("pull", 0.0) + pulled)
         if not verdict.outcome.is_ok or verdict.outcome is Outcome.PRUNED:
             self._salvage(run, verdict, arguments)
@@ -309,7 +309,7 @@ class Runner:
         run.deadlines.clock = JobClock(
             partial(RpdError, "its code took too long"), again_seconds=SALVAGE_SECONDS
         )
-        until = time.monotonic() + SALVAGE_SECONDS
+        until = uptime() + SALVAGE_SECONDS
         try:
             with (
                 silenced(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from rpd.execute.node.series import NodeSeries
 from rpd.journal.journal import Journal
 from rpd.journal.replay import PastStep
 from rpd.redaction import Redactor
+from rpd.uptime import uptime
 from rpd.values.frozen import EMPTY, frozen, replace
 from rpd.values.mutable import mutable
 from rpd.values.node import Node
@@ -117,7 +117,7 @@ class StepHistory:
         self._open: Step | None = None
         """The running command."""
         self._marked_at = 0.0
-        """When the current mark began (monotonic); 0: there is none."""
+        """When the current mark began (seconds of ``uptime``); 0: there is none."""
         self._heard_before: deque[tuple[str, str]] = deque()
         """Marks of a resumed command that an earlier process saw, each with its time; the log repeats them."""
         self._listen(log)
@@ -200,15 +200,15 @@ class StepHistory:
             series_bytes=self._series.size,
         )
         self._events.step_started(node=self._node, step=step)
-        started, self._carried = time.monotonic() - self._carried, 0.0
+        started, self._carried = uptime() - self._carried, 0.0
         self._open = step if step.kind is StepKind.RUN else None
         try:
             yield end
         finally:
-            self._end_mark(time.monotonic())
+            self._end_mark(uptime())
             self._open = None
             self._heard_before.clear()
-            seconds = time.monotonic() - started if end.seconds is None else end.seconds
+            seconds = uptime() - started if end.seconds is None else end.seconds
             step = replace(step, seconds=round(seconds, 3), exit_code=end.exit_code)
             self.taken[step.index] = step
             self._journal.write(
@@ -225,7 +225,7 @@ class StepHistory:
 
     def mark(self, name: str) -> None:
         """Note that the running command announces part ``name``; an empty name ends the current part."""
-        now, is_known = time.monotonic(), False
+        now, is_known = uptime(), False
         if self._heard_before and self._heard_before[0][0] == name:
             now, is_known = now - _seconds_since(self._heard_before.popleft()[1]), True
         self._end_mark(now)

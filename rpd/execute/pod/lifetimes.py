@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import Protocol
 
@@ -13,6 +12,7 @@ from rpd.lease.fate import Fate, decide_fate, usual_fate
 from rpd.lease.lease import Lease
 from rpd.remote.watchdog import UNPRICED_SECONDS, Terms, Unguarded
 from rpd.stop import StopLevel
+from rpd.uptime import uptime
 from rpd.values.job import Lifecycle
 
 
@@ -39,7 +39,7 @@ class Lifetimes:
         assert lease.remote is not None
         with lease.cut_by_stop(lease.remote):
             try:
-                lease.lifetime.begin(use, time.monotonic() + _setup_seconds(use), self.terms)
+                lease.lifetime.begin(use, uptime() + _setup_seconds(use), self.terms)
             except Unguarded as error:
                 raise PodNotReady(str(error)) from error
             self.pods_changed(use)  # with the other pods of the job: together they reach its cap sooner
@@ -59,7 +59,7 @@ class Lifetimes:
         if use.deadlines.ends_at is not None:
             lease.lifetime.need(use, use.deadlines.ends_at, self.terms)
         elif lease.lifetime.is_short:
-            lease.lifetime.need(use, time.monotonic() + _setup_seconds(use), self.terms)
+            lease.lifetime.need(use, uptime() + _setup_seconds(use), self.terms)
 
     def bridge(self, lease: Lease) -> None:
         """Let a shared pod survive a gap in which no job runs on it. Raise RemoteError."""
@@ -80,7 +80,7 @@ class Lifetimes:
         """Set the deadlines of a job that starts now, and send them to its pods. Raise RemoteError."""
         deadlines = use.deadlines
         deadlines.timeouts = Timeouts.of(use.node)
-        now, longest = time.monotonic(), use.budget.max_runtime_seconds
+        now, longest = uptime(), use.budget.max_runtime_seconds
         if deadlines.timeouts.job is not None:
             deadlines.timeout_at = now + deadlines.timeouts.job
         deadlines.runtime_at = now + longest if longest else None
@@ -93,14 +93,14 @@ class Lifetimes:
 
     def _reconsider(self, use: PodUse) -> None:
         left = use.money_seconds()
-        use.deadlines.money_at = None if left is None else time.monotonic() + left
+        use.deadlines.money_at = None if left is None else uptime() + left
         use.deadlines.caps = use.caps
         ends_at = use.deadlines.ends_at
         if use.deadlines.clock is not None and ends_at is not None:
             use.deadlines.clock.move(ends_at)
         for lease in use.leases:
             if lease.is_open and lease.lifetime.ends_at is not None and not lease.is_lost:
-                until = time.monotonic() + UNPRICED_SECONDS if ends_at is None else ends_at
+                until = uptime() + UNPRICED_SECONDS if ends_at is None else ends_at
                 lease.lifetime.need(use, until, self.terms)
 
     def leave(self, use: PodUse) -> None:

@@ -15,10 +15,10 @@ _CLOCKS = {"linux": "CLOCK_BOOTTIME", "darwin": "CLOCK_MONOTONIC"}
 
 
 def _clock() -> Callable[[], float]:
-    clock = getattr(time, _CLOCKS.get(sys.platform, ""), None)
     try:
+        clock: int = getattr(time, _CLOCKS.get(sys.platform, ""))
         time.clock_gettime(clock)
-    except (AttributeError, OSError, TypeError):  # Windows, whose monotonic clock does not stand still
+    except (AttributeError, OSError):  # Windows, whose monotonic clock does not stand still
         return time.monotonic
     return partial(time.clock_gettime, clock)
 

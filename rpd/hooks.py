@@ -473,13 +473,15 @@ def _is_other(plugin: object, name: str) -> bool:
     """Return whether an attribute is certainly no hook: pluggy finds that out, too, but slowly, and there are many."""
     if name.startswith("__"):
         return True
-    value = next((each[name] for each in _namespaces(plugin) if name in each), None)
+    is_module = isinstance(plugin, ModuleType)
+    places = (vars(plugin),) if is_module else _namespaces(plugin)
+    value = next((each[name] for each in places if name in each), None)
     kind = type(value)
     return f"{PROJECT}_impl" not in vars(value) if kind is FunctionType else not issubclass(kind, _HOOKABLE)
 
 
 def _namespaces(plugin: object) -> Iterator[Mapping[str, Any]]:
-    """Yield where the names of a module, class or instance are defined, the nearest first."""
+    """Yield where the names of a class or an instance are defined, the nearest first."""
     if not isinstance(plugin, type):
         yield getattr(plugin, "__dict__", {})
     for kind in (plugin if isinstance(plugin, type) else type(plugin)).__mro__:
@@ -568,7 +570,7 @@ def _may_have_entry_points() -> bool:
 
 
 def _content(path: str, *, otherwise: bytes) -> bytes:
-    """Return the content of a small file, nothing if it is not there; ``otherwise`` if it cannot be read whole.
+    """Return the content of a file, nothing if it is not there; ``otherwise`` if it is large or cannot be read.
 
     In the system's own words: there are hundreds to read, few are there, and ``open`` takes three times as long.
     """
@@ -579,15 +581,15 @@ def _content(path: str, *, otherwise: bytes) -> bytes:
     except OSError:
         return otherwise
     try:
-        content = os.read(file, _SMALL)
+        content = os.read(file, _USUAL)
     except OSError:
         return otherwise
     finally:
         os.close(file)
-    return content if len(content) < _SMALL else otherwise
+    return content if len(content) < _USUAL else otherwise
 
 
-_SMALL = 1 << 16
+_USUAL = 1 << 14
 
 
 def _names_in(place: str) -> Sequence[str]:

@@ -31,6 +31,7 @@ _STDLIB = str(Path(os.__file__).parent)
 _DEPENDENCIES = str(Path(str(pluggy.__file__)).absolute().parents[1])
 """The place of rpd's own dependencies: ``site-packages``, or a folder of any name (``pip install --target``)."""
 _IMPORTING = ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>")
+_FEW = 16
 _LIBRARIES = ("site-packages", "dist-packages")
 
 Naming = Callable[[Path], str]
@@ -73,7 +74,8 @@ class Namesakes:
         installed = self._installed_path()
         own = self._contents[folder] = _names(folder)
         self._own |= own
-        for name in sorted(own & self._installed_names(installed)):
+        # Python's search answers for a few names sooner than the lists of all that is installed are read.
+        for name in sorted(own if len(own) <= _FEW else own & self._installed_names(installed)):
             if _may_be_taken_twice(name, installed):
                 self._take(name, folder)
         for folder_there in [each for each in self._folders if self._naming[each] != name_of]:
@@ -275,7 +277,9 @@ def _is_python(spec: ModuleSpec) -> bool:
 
 
 def _may_be_taken_twice(name: str, installed: Sequence[str]) -> bool:
-    if name == rpd.__name__ or name in sys.builtin_module_names or FrozenImporter.find_spec(name):
+    if not name.isidentifier() or name == rpd.__name__ or name in sys.builtin_module_names:
+        return False
+    if FrozenImporter.find_spec(name):
         return False
     spec = None if name in sys.stdlib_module_names else PathFinder.find_spec(name, installed)
     return name in sys.stdlib_module_names or (spec is not None and spec.origin is not None)

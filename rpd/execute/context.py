@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rpd.config import Config
 from rpd.events import Events
@@ -19,7 +19,6 @@ from rpd.execute.uploads import Uploads
 from rpd.execute.user_tracebacks import SHORT, Style
 from rpd.journal.files import NodeFiles, RunFiles
 from rpd.journal.journal import Journal
-from rpd.journal.replay import Past
 from rpd.lease.account_limit import Headroom
 from rpd.lease.book import LeaseBook
 from rpd.redaction import Redactor
@@ -29,6 +28,9 @@ from rpd.values.mutable import fresh, mutable
 from rpd.values.overrides import Overrides
 from rpd.values.pod import PodRequest
 from rpd.values.report import SourceRecord
+
+if TYPE_CHECKING:
+    from rpd.journal.replay import Past  # a run that continues none has no past
 
 
 @mutable

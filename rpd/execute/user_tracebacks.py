@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import linecache
 import reprlib
-import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rpd.project.libraries import is_library
 from rpd.redaction import NO_SECRETS, Redactor
 from rpd.values.frozen import frozen
+
+if TYPE_CHECKING:
+    from traceback import TracebackException
 
 MOST_FRAMES = 20
 """Most frames shown; of more, as in endless recursion, the first and the last ones."""
@@ -154,16 +156,20 @@ def _short(value: object, how: reprlib.Repr) -> str:
 
 
 def _as_python_does(error: BaseException, rootdir: Path, *, every: bool) -> Iterator[str]:
-    exception = traceback.TracebackException.from_exception(error)
+    from traceback import TracebackException  # not at the top: most nodes raise nothing
+
+    exception = TracebackException.from_exception(error)
     if not every:
         _prune(exception, rootdir)
     yield from "".join(exception.format()).rstrip("\n").split("\n")
 
 
-def _prune(exception: traceback.TracebackException, rootdir: Path) -> None:
+def _prune(exception: TracebackException, rootdir: Path) -> None:
     """Remove library frames, also from the exceptions that led to this one."""
+    from traceback import StackSummary
+
     own = [frame for frame in exception.stack if not is_library(frame.filename, rootdir)]
-    exception.stack = traceback.StackSummary.from_list(own)
+    exception.stack = StackSummary.from_list(own)
     for before in (
         exception.__cause__,
         exception.__context__,

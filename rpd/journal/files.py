@@ -12,6 +12,7 @@ from rpd.errors import UsageError
 from rpd.journal import journal
 from rpd.journal.series import SERIES_FILE
 from rpd.values.frozen import frozen
+from rpd.values.late_pattern import late_pattern
 from rpd.values.node import Node
 
 LONGEST_NAME = 100
@@ -19,10 +20,10 @@ ARTIFACTS = "artifacts"
 """What was pulled, in the folder of a node."""
 LATEST = "latest"
 """The pointer to the newest run, in the folder of runs."""
-_RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
-_UNSAFE = re.compile(r"[^A-Za-z0-9._=,+-]+")
-_FAITHFUL = re.compile(r"(?:\w+/)*\w+\.py::\w+(?:\[[\w.=,+-]*[\w=,+]\])?", re.ASCII)
-_CAPITALISED = re.compile("true|false|none")
+_RUN_ID = late_pattern(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
+_UNSAFE = late_pattern(r"[^A-Za-z0-9._=,+-]+")
+_FAITHFUL = late_pattern(r"(?:\w+/)*\w+\.py::\w+(?:\[[\w.=,+-]*[\w=,+]\])?", re.ASCII)
+_CAPITALISED = late_pattern("true|false|none")
 """Words that ids contain in Python's spelling: too common to need a hash each time."""
 
 

@@ -7,7 +7,6 @@ one that decides about pods also asks for the damage, because the missing line m
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, NoReturn
 from rpd.disk.nested import is_deeper
 from rpd.disk.regular import lines_of
 from rpd.values.frozen import frozen
+from rpd.values.late_pattern import late_pattern
 
 Event = dict[str, Any]
 
@@ -24,7 +24,7 @@ _DEEPEST = 100
 _LONGEST_LINE = 64 << 20
 """Bytes; the event with every node of a large run is the longest."""
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
-_UNSHOWABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_UNSHOWABLE = late_pattern(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 @frozen
@@ -49,7 +49,7 @@ class Damage:
         return f"{self.path}: {which} damaged and left out"
 
 
-_BIRTH = re.compile(r"(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]+) [0-9]+")
+_BIRTH = late_pattern(r"(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]+) [0-9]+")
 """The form of ``driver_alive.birth``: the boot and the ticks in it (Linux), or the two halves of a time (Windows)."""
 
 

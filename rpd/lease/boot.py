@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from rpd.errors import ContainerRestarts, NoSshServer, ProvisioningError, UnusableImage
 from rpd.remote import ssh_start
 from rpd.values.duration import format_duration
+from rpd.values.late_pattern import late_pattern
 from rpd.values.pod import PodInfo, PodRequest
 
 MOST_RESTARTS = 3
@@ -25,14 +26,14 @@ SILENT_SECONDS = 60
 """Seconds that a container may run without an SSH server before rpd reports it with the end of its log."""
 _END_LINES = 3
 
-_NO_PULL = re.compile(
+_NO_PULL = late_pattern(
     r"manifest unknown|manifest for \S+ not found|name unknown|no matching manifest|invalid reference format"
     r"|pull access denied|repository does not exist|unauthorized|authentication required"
     r"|requested access to the resource is denied|no such image|no basic auth credentials",
     re.IGNORECASE,
 )
 """Registry messages about an image that will never come. Rate limits are not among them: they pass."""
-_STARTS = re.compile(r"^start container\b", re.IGNORECASE)
+_STARTS = late_pattern(r"^start container\b", re.IGNORECASE)
 
 ReadLog = Callable[[], Sequence[str]]
 """Reads the last lines of the machine's log about the pod; empty if there are none."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 import threading
 import time
@@ -319,6 +318,8 @@ class Lease(LeasedPod):
                     refusals=tuple(f"{offer}: {reason}" for offer, reason in refusals),
                 )
             self._record("waiting", pod_name=self.name, refused=len(refusals), seconds_left=round(left))
+            import random  # not at the top: a run that waits has the time to load it
+
             # Jitter, so that the slots of a sweep do not all ask at the same moment.
             self._pause(min(left, pause * random.uniform(0.7, 1.3)))  # noqa: S311 - not a secret
             pause = min(pause * 1.5, LAST_STOCK_PAUSE)

@@ -17,7 +17,6 @@ from rpd.pipeline.collect_and_select import Gathered
 from rpd.pipeline.make_context import make_context
 from rpd.pipeline.prepare import Prepared
 from rpd.pipeline.stopping import Telling
-from rpd.pipeline.whole_account import WholeAccount
 from rpd.plan import uses_pod
 from rpd.stop import Stop, StopLevel
 from rpd.uptime import uptime
@@ -157,6 +156,8 @@ def _taken(prepared: Prepared) -> dict[str, object]:
 def _release_rest(context: RunContext) -> None:
     """Delete the pods of an earlier process that no node had a use for any more."""
     for left in context.past.rest() if context.past else ():
+        from rpd.pipeline.whole_account import WholeAccount  # few runs continue another
+
         try:
             account = WholeAccount(context.renting.provider())
             pod = next((pod for pod in account.list() if pod.name == left.name), None)

@@ -26,7 +26,6 @@ from rpd.pipeline.worst_case import Prices, at_most_usd, check_set_aside, make_o
 from rpd.plan import make_plan, uses_pod
 from rpd.project.own_output import OwnOutput
 from rpd.project.upload_size import Scales
-from rpd.record.report_output import report_path, write_report
 from rpd.redaction import Redactor
 from rpd.values.frozen import frozen, replace
 from rpd.values.overrides import Overrides
@@ -229,9 +228,10 @@ def _add_junit(
     """Register the JUnit report, if one is wanted. Raise UsageError."""
     if file is None or manager.is_blocked("junit"):
         return
-    path = report_path("--junitxml", file, folder)
     from rpd.junit import Junit  # few runs write one
+    from rpd.record.report_output import report_path, write_report
 
+    path = report_path("--junitxml", file, folder)
     manager.register(Junit(path, redactor=redactor, write=write_report, events=events), "junit")
 
 

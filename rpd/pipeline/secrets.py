@@ -15,6 +15,7 @@ from rpd.errors import CollectionError, UsageError
 from rpd.redaction import Redactor
 from rpd.user_text import read_text
 from rpd.values.job import Registry, Secret, job
+from rpd.values.late_pattern import late_pattern
 from rpd.values.node import Node
 
 MOST_BYTES = 1 << 20
@@ -105,7 +106,7 @@ def texts_to_mask(value: Value) -> Iterator[str]:
             yield from _secret_leaves(json.loads(text))
 
 
-_SECRET_KEY = re.compile("key|token|secret|passw|credential|auth", re.IGNORECASE)
+_SECRET_KEY = late_pattern("key|token|secret|passw|credential|auth", re.IGNORECASE)
 _SHORTEST_LEAF = 8
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import site
-import sysconfig
 from functools import lru_cache
 from pathlib import Path
 
@@ -26,6 +25,8 @@ def is_library(file: str, rootdir: Path) -> bool:
 @lru_cache(maxsize=1)
 def _folders() -> tuple[str, ...]:
     """Return the folders of the standard library and of installed packages, with a separator at the end."""
+    import sysconfig  # not at the top: most nodes raise nothing
+
     folders = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     folders |= {*site.getsitepackages(), site.getusersitepackages()}
     # ``pip install --target``, a zipped or a read-only layer: wherever our own dependencies came from.

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from rpd.values.late_pattern import late_pattern
+
 _STREAMS = (1, 2)
-_SPECIAL = re.compile(r"([\\*?\[\]])")
+_SPECIAL = late_pattern(r"([\\*?\[\]])")
 
 
 class OwnOutput:

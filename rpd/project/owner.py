@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Mapping
 from functools import cache, lru_cache
 
+from rpd.values.late_pattern import late_pattern
 from rpd.values.pod import OWNER_VARIABLE
 from rpd.values.safe_text import plain
 
 RUN_VARIABLE = "RPD_RUN"
 """The run that a pod was rented for, in the pod's environment."""
 LONGEST = 100
-_UNSENDABLE = re.compile(r"[\s\ud800-\udfff]+")
+_UNSENDABLE = late_pattern(r"[\s\ud800-\udfff]+")
 
 
 def owner(environ: Mapping[str, str] | None = None) -> str:
@@ -49,9 +49,13 @@ def host_name() -> str:
 
 
 def _user() -> str:
-    import getpass  # as above: what only reads or tries should not pay for it
-
+    """Return the name of the user as ``getpass`` finds it, without loading that (and the terminal's settings)."""
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        if name := os.environ.get(variable):
+            return name
     try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a container may have a user without a name
+        import pwd
+
+        return pwd.getpwuid(os.getuid()).pw_name
+    except (KeyError, ImportError):  # a container may have a user without a name; Windows has no such list
         return "unknown"

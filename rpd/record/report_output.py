@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import select
 import stat
 import sys
@@ -13,11 +12,12 @@ from pathlib import Path
 
 from rpd.errors import UsageError
 from rpd.record.atomic_write import write_whole
+from rpd.values.late_pattern import late_pattern
 
 PATIENCE_SECONDS = 30.0
 """How long a FIFO may have no reader, or a reader that takes nothing."""
 
-_DESCRIPTOR = re.compile(r"(?:/dev/fd|/proc/(?:self|thread-self|\d+)/fd)/(\d+)")
+_DESCRIPTOR = late_pattern(r"(?:/dev/fd|/proc/(?:self|thread-self|\d+)/fd)/(\d+)")
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _RETRY_SECONDS = 0.05
 

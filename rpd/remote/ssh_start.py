@@ -7,7 +7,6 @@ the container's own command.
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -15,14 +14,15 @@ from functools import cache
 from rpd.errors import ImpossibleRequest
 from rpd.values.frozen import frozen
 from rpd.values.job import SshSource
+from rpd.values.late_pattern import late_pattern
 from rpd.values.pod import PodRequest
 
 ENVIRONMENT: Mapping[str, str] = {"RUNPOD_POD_USER": "0"}
 """Environment of such a container: it runs as root, whatever user the image names."""
 
-_RUNPODS_OWN = re.compile(r"(?:(?:index\.)?docker\.io/)?runpod/")
-_STARTS_SSH = re.compile(r"\bsshd?\b|/start\.sh\b|\bdropbear\b")
-_PROGRESS = re.compile(r"rpd-start: (step|ready|failed) (.*)")
+_RUNPODS_OWN = late_pattern(r"(?:(?:index\.)?docker\.io/)?runpod/")
+_STARTS_SSH = late_pattern(r"\bsshd?\b|/start\.sh\b|\bdropbear\b")
+_PROGRESS = late_pattern(r"rpd-start: (step|ready|failed) (.*)")
 _ENTRYPOINT = ("/bin/sh", "-c")
 # The program is not part of its own command line text: it can pass itself on, and ``"$@"`` is the command.
 _RUN = 'eval "$0"'

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
 import shlex
 import threading
 import time
@@ -20,6 +19,7 @@ from functools import partial
 from rpd.errors import RpdError
 from rpd.remote.protocol import Feed, Remote
 from rpd.threads import guarded
+from rpd.values.late_pattern import late_pattern
 from rpd.values.telemetry import DiskSample, GpuSample, Sample
 
 LONGEST_BEAT = 20.0
@@ -203,9 +203,9 @@ _CRASH_SECONDS = 20.0
 Hear = Callable[[Sample | None], None]
 """Takes each sample; None if only time has passed."""
 
-_WHOLE = re.compile(r"-?[0-9]{1,15}")
-_KEPT = re.compile(rf"kept ({PACKAGES}|{NVIDIA_SMI})([:.])(.*)")
-_TRACE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ")
+_WHOLE = late_pattern(r"-?[0-9]{1,15}")
+_KEPT = late_pattern(rf"kept ({PACKAGES}|{NVIDIA_SMI})([:.])(.*)")
+_TRACE = late_pattern(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ")
 
 
 class Monitor:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from rpd.disk.nested import is_deeper
 from rpd.errors import TransientError
+from rpd.values.late_pattern import late_pattern
 
 T = TypeVar("T")
 
@@ -21,7 +22,7 @@ _DEEPEST = 40
 _LONGEST = 2000
 """Most characters of a text in a response."""
 _LARGEST = 1e12
-_ID = re.compile(r"[!-~]{1,200}")
+_ID = late_pattern(r"[!-~]{1,200}")
 """Characters allowed in the id of a pod or volume: ids are used in addresses, commands and file names."""
 
 

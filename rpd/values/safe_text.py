@@ -5,24 +5,26 @@ from __future__ import annotations
 import codecs
 import re
 
+from rpd.values.late_pattern import late_pattern
+
 _STRING = r"(?:[^\x00-\x1f\x7f-\x9f]*(?:\x07|\x1b\\|\x9c))?"
 # CSI (colours, cursor), then OSC, DCS, SOS, PM and APC (titles, clipboard, links), each in seven and in eight
 # bits; other escapes; the rest of C0 and C1; characters that reorder the text around them (U+202A-E,
 # U+2066-9) or end a line. No branch can read past the next control character, so the time is linear in the
 # text.
-_CONTROL = re.compile(
+_CONTROL = late_pattern(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
     rf"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f]){_STRING}"
     r"|\x1b[ -/]*[0-~]?"
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
 )
-_COLOR = re.compile(r"\x1b\[[0-9;:]*m")
-_IN_LINE = re.compile(r"\x1b\[[0-9;:]*m|\x1b\[[0-2]?K|[\r\x08]")
+_COLOR = late_pattern(r"\x1b\[[0-9;:]*m")
+_IN_LINE = late_pattern(r"\x1b\[[0-9;:]*m|\x1b\[[0-2]?K|[\r\x08]")
 """What a progress bar needs: colours, erasing to the end of the line, going back in it."""
-_BEGUN = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x00-\x1f\x7f-\x9f]*|[ -/]*)\Z")
+_BEGUN = late_pattern(r"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x00-\x1f\x7f-\x9f]*|[ -/]*)\Z")
 RESET = "\x1b[0m"
 _LONGEST_REST = 4096
-_URL_USER = re.compile(r"(?<=://)[^/@\s]+@")
+_URL_USER = late_pattern(r"(?<=://)[^/@\s]+@")
 
 
 def without_passwords(text: str) -> str:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from rpd.values.late_pattern import late_pattern
 from rpd.values.safe_text import plain
 
 LONGEST_LINE = 64 << 10
@@ -16,7 +17,7 @@ LONGEST_NAME = 200
 MOST_VALUES = 1000
 """Of one line."""
 LARGEST_STEP = 2**53
-_NUMBER = re.compile(
+_NUMBER = late_pattern(
     r"[+-]?(?:(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][+-]?\d{1,9})?|inf|infinity|nan)", re.IGNORECASE
 )
 STEP, TIME = "step", "time"

@@ -15,6 +15,7 @@ from rpd.execute.node.output_log import Follow, OutputLog
 from rpd.journal.files import NodeFiles
 from rpd.redaction import Redactor
 from rpd.values.frozen import replace
+from rpd.values.late_pattern import late_pattern
 from rpd.values.node import Node
 from rpd.values.telemetry import Sample
 
@@ -23,7 +24,7 @@ MARK = b"::rpd-step"
 TAIL_LINES = 20
 LONGEST_LINE = 16 << 10
 
-_MARK_LINE = re.compile(re.escape(MARK) + rb"(?: (.{0,200}))?\r?")
+_MARK_LINE = late_pattern(re.escape(MARK) + rb"(?: (.{0,200}))?\r?")
 
 Unwritten = Callable[[Path, OSError, str], object]
 """Called with the file that could not be written, the error, and the fate of the content."""

@@ -26,7 +26,6 @@ from rpd.execute.node.ladder import Ladder
 from rpd.execute.node.node_run import NodeRun
 from rpd.execute.node.pod_use import Bill, PodUse
 from rpd.execute.node.report import amended, attempt_record, node_report
-from rpd.execute.node.silence import silenced
 from rpd.execute.node.verdict import PASSED, Verdict
 from rpd.execute.scopes import Scopes, Setup, TeardownError
 from rpd.hooks import hookimpl
@@ -305,6 +304,8 @@ class Runner:
         """
         if not run.steps.can_replay or self._is_beyond_help(verdict):
             return
+        from rpd.execute.node.silence import silenced  # few nodes fail with pulls left
+
         run.steps.salvaging = True
         run.deadlines.clock = JobClock(
             partial(RpdError, "its code took too long"), again_seconds=SALVAGE_SECONDS

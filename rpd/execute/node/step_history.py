@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rpd.errors import UsageError
 from rpd.events import Events
@@ -14,13 +14,15 @@ from rpd.execute.deadlines import Deadlines
 from rpd.execute.node.log import NodeLog
 from rpd.execute.node.series import NodeSeries
 from rpd.journal.journal import Journal
-from rpd.journal.replay import PastStep
 from rpd.redaction import Redactor
 from rpd.uptime import uptime
 from rpd.values.frozen import EMPTY, frozen, replace
 from rpd.values.mutable import mutable
 from rpd.values.node import Node
 from rpd.values.step import Step, StepKind, StepMark
+
+if TYPE_CHECKING:
+    from rpd.journal.replay import PastStep  # a run that continues none has no past
 
 T = TypeVar("T")
 

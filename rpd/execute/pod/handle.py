@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import posixpath
-import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,11 +40,12 @@ from rpd.remote.transfer.globs import split_glob
 from rpd.stop import Stop, StopLevel
 from rpd.values.duration import parse_duration
 from rpd.values.frozen import asdict, replace
+from rpd.values.late_pattern import late_pattern
 from rpd.values.pod import PodInfo
 from rpd.values.series import LinePatterns
 from rpd.values.step import Checkpoint, Completed, Pulled, Staged, StepKind, in_short
 
-PYTHON_VERSION = re.compile(r"3\.\d{1,2}(\.\d{1,3})?")
+PYTHON_VERSION = late_pattern(r"3\.\d{1,2}(\.\d{1,3})?")
 _PIN = (
     "command -v uv >/dev/null || { echo 'rpd: this image has no uv, which installs Python: pip install uv' >&2; "
     "exit 127; }; uv python install VERSION && uv python pin VERSION"

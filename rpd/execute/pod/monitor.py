@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 
 from rpd.errors import RemoteError
 from rpd.execute.node.node_run import NodeRun
@@ -11,10 +10,11 @@ from rpd.execute.pod.connections import Connections
 from rpd.execute.pod.lifetimes import Lifetimes
 from rpd.lease.lease import Lease
 from rpd.remote.telemetry import LONGEST_BEAT, PACKAGES, Monitor
+from rpd.values.late_pattern import late_pattern
 from rpd.values.safe_text import without_passwords
 from rpd.values.telemetry import Sample
 
-_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
+_NOT_IN_NAMES = late_pattern(r"[^A-Za-z0-9_-]")
 
 
 class Attendance:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rpd.lease.boot import Images
 from rpd.lease.lease import Connect
 from rpd.lease.pod_poller import PodView
-from rpd.lease.recycle import Recycler
-from rpd.lease.registries import Registries
 from rpd.values.job import Job, check_cluster, check_cluster_gpu, check_kind, check_place
 from rpd.values.mutable import fresh, mutable
 from rpd.values.overrides import Overrides
 from rpd.values.pod import Offer, PodRequest, Provider
+
+if TYPE_CHECKING:  # a dry run has neither
+    from rpd.lease.recycle import Recycler
+    from rpd.lease.registries import Registries
 
 
 @mutable

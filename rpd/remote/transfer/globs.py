@@ -6,7 +6,9 @@ import posixpath
 import re
 import shlex
 
-_GLOB = re.compile(r"[*?]|\[[^]/]+\]")
+from rpd.values.late_pattern import late_pattern
+
+_GLOB = late_pattern(r"[*?]|\[[^]/]+\]")
 
 
 def is_glob(part: str) -> bool:

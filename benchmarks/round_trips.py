@@ -17,7 +17,6 @@ import itertools
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +27,7 @@ from urllib.parse import urlsplit
 
 from emulated import emulator
 from measure import REPOSITORY, Row, exit_if_missed, figures, machine, run
+from openssh import control_connection, target
 from transfer import sshd
 
 sys.path.insert(0, str(REPOSITORY))
@@ -90,24 +90,9 @@ def openssh(folder: Path) -> tuple[int, int, int] | None:
         while not listens(endpoint.port):
             time.sleep(0.1)
         port = line.to(endpoint.port)
-        options = [
-            "BatchMode=yes",
-            "StrictHostKeyChecking=no",
-            "UserKnownHostsFile=/dev/null",
-            "LogLevel=ERROR",
-        ]
-        settings = [word for option in options for word in ("-o", option)]
-        to = ["-p", str(port), "-i", f"{folder}/user/id_ed25519", *settings, f"{endpoint.user}@127.0.0.1"]
-        alone = fewest(line, lambda: run(["ssh", *to, "true"], cwd=folder))
-        control = ["-S", str(folder / "control")]
-        master = subprocess.Popen(["ssh", *control, "-M", "-N", *to])
-        try:
-            while run_once(["ssh", *control, "-O", "check", *to]):
-                time.sleep(0.1)
-            shared = fewest(line, lambda: run(["ssh", *control, *to, "true"], cwd=folder))
-        finally:
-            master.terminate()
-            master.wait()
+        alone = fewest(line, lambda: run(["ssh", *target(folder, port), "true"], cwd=folder))
+        with control_connection(folder, port) as ssh:
+            shared = fewest(line, lambda: run([*ssh, "true"], cwd=folder))
         remote = connect(
             replace(endpoint, port=port),
             private_key=folder / "user" / "id_ed25519",
@@ -126,11 +111,6 @@ def listens(port: int) -> bool:
     """Return whether somebody listens there."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def run_once(command: list[str]) -> int:
-    """Return the exit code of a command that may fail."""
-    return subprocess.run(command, check=False, capture_output=True).returncode
 
 
 def fewest(line: DelayedLine, act: Callable[[], object]) -> int:

@@ -27,6 +27,7 @@ from itertools import count
 from pathlib import Path
 
 from measure import Row, exit_if_missed, figures, machine
+from openssh import control_connection
 from slow_line import OFFICE, Counts, OtherProcess, slow_line
 
 from rpd.errors import ConnectionLost
@@ -59,7 +60,8 @@ def sshd(folder: Path) -> Iterator[SshEndpoint]:
         f"AuthorizedKeysFile {folder}/authorized_keys",
         "StrictModes no",
         "PidFile none",
-        f"SetEnv HOME={folder}/home",
+        # As on a pod, where rpd need not look for the process that knows its variables.
+        f"SetEnv HOME={folder}/home RUNPOD_POD_ID=benchmark",
     ]
     (folder / "sshd_config").write_text("\n".join(lines) + "\n")
     process = subprocess.Popen([program, "-D", "-f", str(folder / "sshd_config")])
@@ -365,7 +367,13 @@ def run(remote: Remote, text: str, output: Callable[[bytes], None] = lambda _: N
     remote.run(Command(key=f"bench-{next(_numbers)}", text=text), output)
 
 
-def measure_commands(remote: Remote) -> list[Row]:
+COMMANDS = 40
+CONTROL_TARGET = 4.0
+"""Times a command over OpenSSH's control connection, which starts one program on the pod and writes nothing there."""
+
+
+def measure_commands(remote: Remote, ssh: Sequence[str]) -> list[Row]:
+    """Return the latencies of rpd's commands, and of ``ssh`` over a connection that is there already, in turn."""
     lines: list[float] = []
     ends: list[float] = []
 
@@ -378,16 +386,30 @@ def measure_commands(remote: Remote) -> list[Row]:
         stamps: list[bytes] = []
         run(remote, "sleep 0.2; date +%s.%N", stamps.append)
         ends.append(time.time() - float(b"".join(stamps)))
-    whole = []
-    for _ in range(20):
-        began = time.perf_counter()
-        run(remote, "true")
-        whole.append(time.perf_counter() - began)
+    ours: list[float] = []
+    theirs: list[float] = []
+    for _ in range(COMMANDS):
+        ours.append(seconds(lambda: run(remote, "true")))
+        theirs.append(seconds(lambda: subprocess.run([*ssh, "true"], check=True)))
     return [
         *late("log line to driver", lines, LATE),
         *late("exit to driver", ends, LATE),
-        *late('pod.run("true")', whole),
+        Row(
+            what='pod.run("true"), median',
+            ours=statistics.median(ours),
+            unit="s",
+            goal=CONTROL_TARGET,
+            peer="ssh, control connection",
+            theirs=statistics.median(theirs),
+        ),
     ]
+
+
+def seconds(act: Callable[[], object]) -> float:
+    """Return how long ``act`` takes."""
+    began = time.perf_counter()
+    act()
+    return time.perf_counter() - began
 
 
 def measured(folder: Path, part: str, endpoint: SshEndpoint) -> list[Row]:
@@ -413,7 +435,8 @@ def main(*parts: str) -> None:
         for part in parts or ("latency", "line", "loopback"):
             if part == "latency":
                 far = Far(folder, endpoint.port, None)
-                rows += measure_commands(far.remote)
+                with control_connection(folder, endpoint.port) as ssh:
+                    rows += measure_commands(far.remote, ssh)
                 far.remote.close()
             else:
                 rows += measured(folder, part, endpoint)

@@ -5,7 +5,7 @@ home folder cannot be written)::
 
     command       its text, run by bash if there is one, else by sh
     supervise     the script that runs it and outlives it
-    claim/        made by the one supervisor that may run it: a second start does nothing
+    claim         made by the one supervisor that may run it: a second start does nothing
     log           standard output and error, raw
     metrics       everything it writes to $RPD_METRICS: numbers, one line each
     group         the process group of the command; ``pid`` is the supervisor's
@@ -13,7 +13,7 @@ home folder cannot be written)::
     ../../python  contains the module ``rpd_metrics``
     ../../bin     contains the command ``rpd-step``, with which a script announces its current part in the log
     exit          exit code, number of processes that the kernel's OOM killer ended meanwhile, time of the end (seconds
-                  since 1970, as in ``began``); renamed into place
+                  since 1970, as in ``began``); linked or renamed into place
 
 Nothing here is polled: the driver waits for bytes on one SSH channel, and on the pod ``tail`` waits for the
 log. The fifo, and not the process id, tells the end, because PID 1 of a pod is often a ``sleep`` that never
@@ -138,23 +138,27 @@ _rpd_load_pod() {
 
 _SUPERVISE = r"""
 _rpd_dir=$1 _rpd_missing=$2
-mkdir "$_rpd_dir/claim" 2>/dev/null || exit 0
+set -C
+{ true >"$_rpd_dir/claim"; } 2>/dev/null || exit 0
+set +C
 echo $$ >"$_rpd_dir/pid"
 _rpd_kills() {
   for _rpd_file in /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; do
     [ -r "$_rpd_file" ] || continue
     while read -r _rpd_key _rpd_count; do
-      [ "$_rpd_key" != oom_kill ] || { echo "$_rpd_count"; return; }
+      [ "$_rpd_key" != oom_kill ] || { _rpd_killed=$_rpd_count; return; }
     done <"$_rpd_file"
   done
-  echo 0
 }
-_rpd_before=$(_rpd_kills)
+_rpd_killed=0
+_rpd_kills
+_rpd_before=$_rpd_killed
 if [ -n "$_rpd_missing" ]; then
   echo "rpd: there is no folder $_rpd_missing to run in" >>"$_rpd_dir/log"
   _rpd_code=126
 else
-  _rpd_shell=$(command -v bash || command -v sh)
+  _rpd_shell=sh
+  ! command -v bash >/dev/null 2>&1 || _rpd_shell=bash
   # Started where its file is, so that the shell's own messages begin with "command: line 1:", not with a long path.
   export _rpd_cwd="$PWD"
   cd "$_rpd_dir" || exit
@@ -169,31 +173,35 @@ else
   wait "$_rpd_child"
   _rpd_code=$?
 fi
-_rpd_ooms=$(($(_rpd_kills) - _rpd_before))
+_rpd_kills
+_rpd_ooms=$((_rpd_killed - _rpd_before))
 if [ "$_rpd_ooms" -gt 0 ] && [ "$_rpd_code" -ne 0 ]; then echo '@OOM_NOTE@' >>"$_rpd_dir/log"; fi
 # Over the bytes that are there already: a full disk can still be reported.
 printf '%-31s\n' "$_rpd_code $_rpd_ooms $(date +%s)" 1<>"$_rpd_dir/exit.new"
-mv -f "$_rpd_dir/exit.new" "$_rpd_dir/exit"
+ln "$_rpd_dir/exit.new" "$_rpd_dir/exit" 2>/dev/null || mv -f "$_rpd_dir/exit.new" "$_rpd_dir/exit"
 """.replace("@OOM_NOTE@", NOTE)
 
 _FIND_FOLDER = r"""
 _rpd_find() {
-  _rpd_dir=
-  for _rpd_base in "${HOME:-/root}/.rpd" "/tmp/.rpd-$(id -u)"; do
-    if [ -d "$_rpd_base/steps/$1" ]; then _rpd_dir=$_rpd_base/steps/$1; return 0; fi
-  done
-  return 1
+  _rpd_base=${HOME:-/root}/.rpd
+  if [ ! -d "$_rpd_base/steps/$1" ]; then
+    set -- "$1" /tmp/.rpd-*
+    [ -d "$2" ] || return 1
+    _rpd_base=/tmp/.rpd-$(id -u)
+  fi
+  _rpd_dir=$_rpd_base/steps/$1
+  [ -d "$_rpd_dir" ]
 }
 """
 
-# Prints when PID 1 started, in ticks since the machine booted: another number means that the container was
+# Sets _rpd_life to when PID 1 started, in ticks since the machine booted: another number means that the container was
 # restarted, 0 that it is unknown.
 _LIFE = r"""
 _rpd_life() {
   _rpd_stat=
   { read -r _rpd_stat </proc/1/stat; } 2>/dev/null
   set -- ${_rpd_stat##*) }
-  echo "${20:-0}"
+  _rpd_life=${20:-0}
 }
 """
 
@@ -211,16 +219,19 @@ _PREPARE = r"""
 _rpd_prepare() {
   umask 077
   if ! _rpd_find "$1"; then
-    for _rpd_base in "${HOME:-/root}/.rpd" "/tmp/.rpd-$(id -u)"; do
-      if mkdir -p "$_rpd_base/steps/$1" 2>/dev/null && [ -w "$_rpd_base/steps/$1" ]; then break; fi
-    done
+    _rpd_base=${HOME:-/root}/.rpd
+    if ! mkdir -p "$_rpd_base/steps/$1" 2>/dev/null || [ ! -w "$_rpd_base/steps/$1" ]; then
+      _rpd_base=/tmp/.rpd-$(id -u)
+      mkdir -p "$_rpd_base/steps/$1" 2>/dev/null
+    fi
     _rpd_dir=$_rpd_base/steps/$1
   fi
   [ -e "$_rpd_dir/claim" ] && return 0
   { printf 'cd "$_rpd_cwd" || exit 126; unset _rpd_cwd OLDPWD; %s\n' "$2" >"$_rpd_dir/command" &&
     printf '%s' "$3" >"$_rpd_dir/supervise" &&
     printf '%-31s\n' pending >"$_rpd_dir/exit.new" &&
-    date +%s >"$_rpd_dir/began" &&
+    _rpd_now=$(date +%s) &&
+    echo "$_rpd_now" >"$_rpd_dir/began" &&
     : >>"$_rpd_dir/log" &&
     : >>"$_rpd_dir/metrics" &&
     { [ -p "$_rpd_dir/alive" ] || mkfifo "$_rpd_dir/alive"; } &&
@@ -235,17 +246,28 @@ _rpd_prepare() {
 
 # $1 offset of the first byte wanted, $2 offset in the metrics (empty: not wanted), $3 the line that ends the
 # metrics; until then nothing else is written to standard error. The waiter reads the fifo and is reaped at
-# once by the shell that waits for it, so that tail (GNU) sees its end within 0.01 s. If tail cannot watch a
-# process, a loop reads the new bytes.
+# once by the shell that waits for it, so that tail (GNU) sees its end within 0.01 s. A tail that has read all is ended
+# without that, unless it may still be writing because there is more than fits into a pipe; if it was, the driver misses
+# bytes and looks again. If tail cannot watch a process, a loop reads the new bytes.
 _FOLLOW = (
     _LIFE
     + r"""
+_rpd_now=
+_rpd_has_read() {
+  while read -r _rpd_key _rpd_pos; do
+    [ "$_rpd_key" != pos: ] || { [ "$_rpd_pos" = "$2" ] && [ "$((_rpd_pos - _rpd_at))" -le 65536 ]; return; }
+  done <"/proc/$1/fdinfo/3"
+  return 1
+}
 _rpd_follow() {
-  _rpd_at=$1
+  _rpd_at=$1 _rpd_all=
   exec 8<>"$_rpd_dir/alive"
   exec 7<"$_rpd_dir/alive"
   exec 8>&-
-  echo "following $(($(date +%s) - $(cat "$_rpd_dir/began"))) $(_rpd_life)" >&2
+  [ -n "$_rpd_now" ] || _rpd_now=$(date +%s)
+  { read -r _rpd_began <"$_rpd_dir/began"; } 2>/dev/null || _rpd_began=$_rpd_now
+  _rpd_life
+  echo "following $((_rpd_now - _rpd_began)) $_rpd_life" >&2
   exec 6>&2 2>/dev/null
   if tail --pid=$$ -c 0 /dev/null; then
     ( read -r _rpd_line ) <&7 >/dev/null 6>&- &
@@ -258,6 +280,10 @@ _rpd_follow() {
     tail -c "+$((_rpd_at + 1))" -f --pid="$_rpd_waiter" -s 0.01 "$_rpd_dir/log" 6>&- &
     _rpd_tail=$!
     wait "$_rpd_waiter"
+    if [ -e "$_rpd_dir/log" ]; then
+      _rpd_all=$(($(wc -c <"$_rpd_dir/log")))
+      if _rpd_has_read "$_rpd_tail" "$_rpd_all"; then kill "$_rpd_tail"; else _rpd_all=; fi
+    fi
     wait "$_rpd_tail"
     # What it has not seen yet is fetched in another look.
     [ -z "$2" ] || { kill "$_rpd_metrics"; wait "$_rpd_metrics"; }
@@ -287,18 +313,19 @@ _rpd_follow() {
     echo "$3" >&2
     [ ! -e "$_rpd_dir/metrics" ] || echo "metrics $(($(wc -c <"$_rpd_dir/metrics")))" >&2
   fi
-  [ -d "$_rpd_dir" ] || { echo "gone $(_rpd_life)" >&2; return 0; }
+  [ -d "$_rpd_dir" ] || { echo "gone $_rpd_life" >&2; return 0; }
   _rpd_code=lost _rpd_ooms=0 _rpd_end=
   [ ! -e "$_rpd_dir/exit" ] || read -r _rpd_code _rpd_ooms _rpd_end <"$_rpd_dir/exit"
   [ -e "$_rpd_dir/claim" ] || _rpd_code=unstarted
-  _rpd_took=$((${_rpd_end:-$(date +%s)} - $(cat "$_rpd_dir/began")))
+  _rpd_took=$((${_rpd_end:-$(date +%s)} - _rpd_began))
   for _rpd_file in /etc/environment /etc/profile /etc/bash.bashrc /etc/bashrc /etc/zsh/zshenv /etc/zshenv \
     /etc/security/pam_env.conf /etc/rp_environment "${HOME:-/root}"/.bashrc "${HOME:-/root}"/.profile \
     "${HOME:-/root}"/.bash_profile "${HOME:-/root}"/.zshenv "${HOME:-/root}"/.ssh/environment "${HOME:-/root}"/.ssh/rc
   do
     [ ! -e "$_rpd_file" ] || [ "$_rpd_file" -ot "$_rpd_dir/began" ] || { echo renew >&2; break; }
   done
-  echo "end $_rpd_code $_rpd_ooms $(($(wc -c <"$_rpd_dir/log"))) $_rpd_took" >&2
+  [ -n "$_rpd_all" ] || _rpd_all=$(($(wc -c <"$_rpd_dir/log")))
+  echo "end $_rpd_code $_rpd_ooms $_rpd_all $_rpd_took" >&2
 }
 """
 )
@@ -691,7 +718,7 @@ class _Following:
         at = "''" if self._metrics is None else self._metrics_at
         follow = f"_rpd_follow {self._offset} {at} {mark}"
         if self._started:
-            lines = (f'_rpd_find {self._key} || {{ echo "gone $(_rpd_life)" >&2; exit 3; }}', follow)
+            lines = (f'_rpd_find {self._key} || {{ _rpd_life; echo "gone $_rpd_life" >&2; exit 3; }}', follow)
             return _script(_FIND_FOLDER + _FOLLOW, *lines)
         text = shlex.quote(self._command.before + self._command.text)
         supervise = shlex.quote(_SUPERVISE)

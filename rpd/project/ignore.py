@@ -56,9 +56,9 @@ _FILE = Kind.FILE
 class StagedFile:
     """One path to be sent: ``name`` is relative with ``/``, ``mode`` its permission bits, ``size`` in bytes.
 
-    ``place`` is its local path.
-
-    ``stamp`` changes whenever the file does (times in ns, inode); it means nothing on another machine.
+    ``place`` is its local path. ``facts`` tell, without reading it, whether it is unchanged: its kind, the permission
+    bits except of links, the target of a link, and of a file its size, times (ns) and inode, each after a space; these
+    mean nothing on another machine.
     """
 
     name: str
@@ -68,7 +68,7 @@ class StagedFile:
     size: int = 0
     target: str = ""
     mtime: int = 0
-    stamp: tuple[int, ...] = ()
+    facts: str = ""
 
     @property
     def path(self) -> Path:
@@ -77,7 +77,7 @@ class StagedFile:
 
     def is_now(self, status: os.stat_result) -> bool:
         """Return whether a file is unchanged since it was listed, judging by its current ``status``."""
-        return (status.st_size, _stamp(status)) == (self.size, self.stamp)
+        return _facts(status) == self.facts
 
 
 @frozen
@@ -132,10 +132,7 @@ def tree_digest(entries: Iterable[tuple[StagedFile, str]]) -> str:
 
 def local_stamp(files: Iterable[StagedFile]) -> str:
     """Return one sha256 that changes when any of the files does, without reading them (as git and make decide)."""
-    return _digest_of(
-        f"{file.name}\0{file.kind}\0{file.mode:o}\0{file.size}\0{file.target}\0{file.stamp}\0\n"
-        for file in files
-    )
+    return _digest_of(f"{file.name}\0{file.facts}\0" for file in files)
 
 
 def _digest_of(lines: Iterable[str]) -> str:
@@ -278,24 +275,29 @@ def _staged(name: str, place: str, status: os.stat_result) -> StagedFile:
             mode=status.st_mode & 0o777,
             size=status.st_size,
             mtime=int(status.st_mtime),
-            stamp=(status.st_mtime_ns, status.st_ctime_ns, status.st_ino),
+            facts=_facts(status),
         )
     is_link, is_folder = stat.S_ISLNK(status.st_mode), stat.S_ISDIR(status.st_mode)
+    mode, target = status.st_mode & 0o777, os.readlink(place) if is_link else ""  # noqa: PTH115
     return StagedFile(
         name=name,
         place=place,
         kind=Kind.LINK if is_link else Kind.FOLDER if is_folder else Kind.FILE,
-        mode=0o777 if is_link else status.st_mode & 0o777,
+        mode=0o777 if is_link else mode,
         size=0 if is_link or is_folder else status.st_size,
-        target=os.readlink(place) if is_link else "",  # noqa: PTH115
+        target=target,
         mtime=int(status.st_mtime),
         # A folder's times change with ignored files in it; its names are listed anyway.
-        stamp=() if is_folder else _stamp(status),
+        facts=f"l{target}" if is_link else f"d{mode:o}" if is_folder else _facts(status),
     )
 
 
-def _stamp(status: os.stat_result) -> tuple[int, ...]:
-    return (status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+def _facts(status: os.stat_result) -> str:
+    """Return the facts on a file."""
+    return (
+        f"f{status.st_mode & 0o777:o} {status.st_size} "
+        f"{status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+    )
 
 
 def _own_rules(

@@ -244,7 +244,7 @@ def test_what_an_input_iterable_raises_reaches_the_caller(remote: SshRemote) -> 
 
 
 def test_what_is_under_way_is_what_the_pod_has_not_taken(remote: SshRemote, machine: Machine) -> None:
-    """All but what fits into a pipe while the program reads nothing; little once it reads. sshd tells by the megabyte."""
+    """All but what fits into a pipe while the program reads nothing; little once it reads. A server may tell by the megabyte."""
     heard: list[int] = []
     begin, begun = machine.files / "begin", machine.files / "begun"
 

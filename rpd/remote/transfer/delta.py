@@ -143,7 +143,8 @@ def most_note_bytes(files: Sequence[StagedFile]) -> int:
     Names rarely exceed 100 bytes, and occur twice.
     """
     blocks = sum(file.size // block_size(file.size) + 1 for file in files if file.size >= LEAST_BYTES)
-    return 1024 * len(files) + 2 * SUM_DIGITS * blocks
+    targets = sum(len(file.target) for file in files if file.target)
+    return 1024 * len(files) + 4 * targets + 2 * SUM_DIGITS * blocks
 
 
 @frozen
@@ -214,25 +215,32 @@ def change_of(
             for file in files
             if file.name in sent.sums
             and file.kind is Kind.FILE
-            and is_untouched(file.name if is_folder else "")
+            and (now is None or is_untouched(file.name if is_folder else ""))
         }
-        kept = {name: sent.sums[name] for name, file in there.items() if is_folder and _is_same(file, sent)}
+        facts, sums = sent.facts, sent.sums
+        kept = {
+            name: sums[name]
+            for name, file in there.items()
+            if is_folder and (facts[name] == file.facts or _is_same(file, sent))
+        }
         patched = {
             name: patch
             for name, file in there.items()
             if name not in kept and (patch := _patch(file, sent.blocks(name)))
         }
-        blocks = {name: noted for name in kept if (noted := sent.blocks(name)) is not None}
+        blocks = {
+            name: noted
+            for name in sent.with_blocks
+            if name in kept and (noted := sent.blocks(name)) is not None
+        }
         folders = {file.name: file.mode for file in files if file.kind is Kind.FOLDER}
         modes = (
-            {name: sent.folder_mode(name) for name in sent.facts}
+            {name: sent.folder_mode(name) for name in facts if name not in kept}
             if now is None
-            else {name: _folder_mode(facts) for name, facts in now.items()}
+            else {name: _folder_mode(one) for name, one in now.items() if name not in kept}
         )
         dropped = [
-            name
-            for name, mode in modes.items()
-            if name and name not in kept and not (name in folders and mode is not None)
+            name for name, mode in modes.items() if name and not (name in folders and mode is not None)
         ]
     except (ValueError, KeyError, TypeError, zlib.error, RecursionError, Cut, TransferError):
         return NOTHING_KEPT

@@ -15,7 +15,8 @@ from rpd.remote.transfer.patch import SUM_DIGITS, Blocks
 from rpd.values.frozen import frozen
 
 _SUM_BYTES = 32
-_FILE, _FOLDER, _LINK = "f", "d", "l"
+_FILE, _FOLDER = "f", "d"
+"""How the facts on them begin (``StagedFile.facts``)."""
 _BLOCKS = "|"
 """Stands in the facts of a large file before the sums of its blocks."""
 
@@ -26,6 +27,8 @@ class SentTree:
 
     facts: Mapping[str, str]
     sums: Mapping[str, str]
+    with_blocks: Sequence[str]
+    """The names of the files whose blocks have sums, too."""
 
     def folder_mode(self, name: str) -> int | None:
         """Return the permission bits of a folder; None if it is not a folder."""
@@ -33,11 +36,11 @@ class SentTree:
         return int(facts[1:], 8) if facts[0] == _FOLDER else None
 
     def is_like(self, file: StagedFile, *, stamped: bool) -> bool:
-        """Return whether permission bits and size are the same; with ``stamped`` the stamp, too."""
-        sent, own = self.facts[file.name], facts_of(file)
+        """Return whether permission bits and size are the same; with ``stamped`` times and inode, too."""
+        sent, own = self.facts[file.name], file.facts
         if stamped:
             return sent == own or sent.startswith(own + _BLOCKS)
-        return sent.split(" ")[:2] == own.split(" ")[:2]
+        return sent.split(" ", 2)[:2] == own.split(" ", 2)[:2]
 
     def blocks(self, name: str) -> Blocks | None:
         """Return the sums of a file's blocks if they are known. Raise ValueError if they make no sense."""
@@ -53,17 +56,10 @@ class SentTree:
         return blocks
 
 
-def facts_of(file: StagedFile) -> str:
-    """Return the facts on a path, without reading it: kind and permission bits; of a file also size and stamp."""
-    if file.kind is Kind.FILE:
-        return f"{_FILE}{file.mode:o} {file.size} {file.stamp}"
-    return f"{_FOLDER}{file.mode:o}" if file.kind is Kind.FOLDER else _LINK
-
-
 def written(contents: Sequence[tuple[StagedFile, str]], blocks: Mapping[str, Blocks]) -> bytes:
     """Return the list of a tree: its paths with the sha256 of each file, and the sums of ``blocks`` of large files."""
     noted = {name: f"{_BLOCKS}{one.block} {''.join(one.sums)}" for name, one in blocks.items()}
-    text = "".join([f"{file.name}\0{facts_of(file)}{noted.get(file.name, '')}\0" for file, _ in contents])
+    text = "".join([f"{file.name}\0{file.facts}{noted.get(file.name, '')}\0" for file, _ in contents])
     facts = zlib.compress(text.encode("utf-8", "surrogateescape"), 1)
     sums = bytes.fromhex("".join([sha256 for file, sha256 in contents if file.kind is Kind.FILE]))
     return b"%d\n%b%b" % (len(facts), facts, sums)
@@ -85,4 +81,5 @@ def read_sent(data: bytes, most: int) -> SentTree:
     if len(digits) != len(files) * 2 * _SUM_BYTES:
         raise ValueError("not a sum for each file")
     sums = {name: digits[at : at + 64] for name, at in zip(files, range(0, len(digits), 64), strict=True)}
-    return SentTree(dict(zip(names, facts, strict=True)), sums)
+    noted = [name for name, fact in zip(names, facts, strict=True) if _BLOCKS in fact]
+    return SentTree(dict(zip(names, facts, strict=True)), sums, noted)

@@ -163,6 +163,10 @@ class Stream(Protocol):
         """
         ...
 
+    def extend(self, seconds: float) -> None:
+        """Set a new deadline, ``seconds`` from now."""
+        ...
+
     def close(self) -> None:
         """Stop listening; safe to call twice and from any thread."""
         ...

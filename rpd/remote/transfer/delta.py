@@ -86,27 +86,28 @@ _rpd_sizes() {
   fi 2>/dev/null
 }
 _rpd_half=
-if [ -n "$4" ]; then
-  _rpd_stop "$4"
-  if [ -e "$4/tree" ] && _rpd_sizes "$4/tree" >"$4/half"; then _rpd_half=half; fi
+if [ -n "$3" ]; then
+  _rpd_stop "$3"
+  if [ -e "$3/tree" ] && _rpd_sizes "$3/tree" >"$3/half"; then _rpd_half=half; fi
 fi
 _rpd_notes=${HOME:-/root}/.rpd/staged/$2 _rpd_lists= _rpd_now=
-_rpd_compare() {
+_rpd_look() {
   [ -r "$_rpd_notes/note" ] && [ -e "$1" ] || return 0
   { read -r _rpd_stamp && read -r _rpd_tree; } <"$_rpd_notes/note" || return 0
   _rpd_now=$(mktemp "$_rpd_notes/now.XXXXXX") || return 0
   _rpd_state "$1" >"$_rpd_now" || return 0
   _rpd_lists=list
   cmp -s "$_rpd_notes/state" "$_rpd_now" || _rpd_lists="list state ${_rpd_now##*/}"
-  if [ "$_rpd_stamp" = "$3" ] && [ "$_rpd_lists" = list ]; then
-    printf 'SAME\n%s\n' "$_rpd_tree"
-    exit 0
-  fi
-  [ ! -L "$1" ] || _rpd_lists=
 }
 trap '[ -z "$_rpd_now" ] || rm -f -- "$_rpd_now" "$_rpd_notes/half.${_rpd_now##*.}"' EXIT
 trap 'exit 1' HUP INT TERM
-_rpd_compare "$@"
+_rpd_look "$@"
+read -r _rpd_own || exit 1
+if [ "$_rpd_lists" = list ] && [ "$_rpd_stamp" = "$_rpd_own" ]; then
+  printf 'SAME\n%s\n' "$_rpd_tree"
+  exit 0
+fi
+[ ! -L "$1" ] || _rpd_lists=
 """
     + f"""
 if [ "$({CAN_UNPACK})" = x ]; then :
@@ -117,10 +118,10 @@ else echo "FORM plain"; fi
 if [ -n "$_rpd_lists" ]; then
   if [ -n "$_rpd_half" ]; then
     _rpd_half=half.${_rpd_now##*.}
-    mv -- "$4/half" "$_rpd_notes/$_rpd_half" || _rpd_half=
+    mv -- "$3/half" "$_rpd_notes/$_rpd_half" || _rpd_half=
   fi
   cd "$_rpd_notes" || exit 0
-elif [ -n "$_rpd_half" ]; then cd "$4" || exit 0
+elif [ -n "$_rpd_half" ]; then cd "$3" || exit 0
 else exit 0; fi
 printf 'OTHER\n'
 # The list is compressed already.
@@ -129,9 +130,11 @@ else tar -c -f - $_rpd_lists $_rpd_half 2>/dev/null | gzip -1; fi
 exit 0
 """
 )
-"""The script that compares; $1 target, $2 name of its notes, $3 stamp, $4 the folder of a cut stream, or nothing.
+"""The script that compares; $1 target, $2 name of its notes, $3 the folder of a cut stream, or nothing.
 
-Ends a program that may still receive that stream. Prints SAME and the note; or FORM and the form of the next stream
+Its standard input is the stamp of the tree that is to be sent; before that comes, the script looks at what is there.
+
+Ends a program that may still receive the cut stream. Prints SAME and the note; or FORM and the form of the next stream
 unless that is frames, and then OTHER and the lists (of what was sent, of its state then and, if that differs, now, and
 of the files of the cut stream), or nothing.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import posixpath
 import re
 import secrets
@@ -29,9 +30,10 @@ from rpd.remote.shell import (
 from rpd.remote.transfer import delta
 from rpd.remote.transfer.archive import Archive, Arrived
 from rpd.remote.transfer.checksums import QUICK_SUM, SUM
+from rpd.remote.transfer.inquiry import Inquiry
 from rpd.remote.transfer.packing import UNPACK, Gauge, batched, framed, packed
 from rpd.remote.transfer.paths import absolute
-from rpd.remote.transfer.patience import SHORT_SECONDS, STALL_SECONDS
+from rpd.remote.transfer.patience import STALL_SECONDS
 from rpd.values.frozen import replace
 from rpd.values.step import Staged
 
@@ -233,6 +235,8 @@ class _Sending:
         self._progress = progress
         self._keep = keep
         self._stamp = ""
+        self._inquiry: Inquiry | None = None
+        """The question about what is there, while the files here are listed."""
         self._kind = ""
         self._notes = hashlib.sha256(target.encode()).hexdigest()[:20]
         self._gauge = Gauge()
@@ -256,16 +260,28 @@ class _Sending:
         """Those of the last round that were shorter than listed, or gone: zeros were sent in their place."""
 
     def list_files(self, exclude: Sequence[str], *, ignored: bool = False) -> None:
-        """List the files to send, in their present state. Raise UsageError."""
+        """List the files to send, in their present state, while the pod looks at what is there. Raise UsageError."""
+        self._inquire_ahead()
         try:
             listing = staging(self._local, exclude, ignored=ignored)
-        except OSError as error:
+        except BaseException as error:
+            if self._inquiry is not None:
+                self._inquiry.close()
+            if not isinstance(error, OSError):
+                raise
             raise LocalTransferError(f"{error.filename or self._local} cannot be read", error) from error
         self._files, self.withheld = listing.files, listing.withheld
         self._stamp = local_stamp(self._files)
         self._kind = "folder" if self._local.is_dir() else "file"
         self.unsettled = self.incomplete = ()
         self._begin_anew()
+
+    def _inquire_ahead(self) -> None:
+        """Let the pod begin; if it cannot, it is asked again when the files are listed."""
+        self._inquiry = None
+        if os.path.lexists(self._local):
+            with contextlib.suppress(Disconnected):
+                self._inquiry = Inquiry(self._shell, self._target, self._notes, interrupt=self._interrupt)
 
     def _begin_anew(self) -> None:
         self._folder = posixpath.join(posixpath.dirname(self._target), f".rpd-put.{secrets.token_hex(8)}")
@@ -299,12 +315,13 @@ class _Sending:
                 self._shell.exec(program)
 
     def _send_once(self) -> Staged:
-        cut = self._folder if self._last is not None else ""
-        script = with_arguments(delta.CHECK, self._target, self._notes, self._stamp, cut)
+        inquiry, self._inquiry = self._inquiry, None
+        if inquiry is None:
+            cut = self._folder if self._last is not None else ""
+            inquiry = Inquiry(self._shell, self._target, self._notes, cut, self._interrupt)
         # Its notes were made by this driver or another, for about as many files as there are here.
         most = MOST_KEPT + delta.most_note_bytes(self._files)
-        program = Program(script, timeout=SHORT_SECONDS, interrupt=self._interrupt, most=most)
-        word, _, rest = self._shell.exec(program).stdout.partition(b"\n")
+        word, _, rest = inquiry.answer(self._stamp, most).partition(b"\n")
         if word.startswith(delta.FORM):
             self._form = word.removeprefix(delta.FORM).decode(errors="replace")
             word, _, rest = rest.partition(b"\n")

@@ -290,6 +290,8 @@ class ScriptedStream:
                 raise TooMuch("too much")
         return Ended(exit_code=0, stdout=bytes(said), stderr=self._errors)
 
+    def extend(self, seconds: float) -> None: ...
+
     def close(self) -> None: ...
 
 

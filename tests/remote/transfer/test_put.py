@@ -1,20 +1,22 @@
 """A tree on its way to the pod: whole or not at all."""
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from rpd.errors import ConnectionLost, Interrupted, TransferError, UsageError
+from rpd.errors import ConnectionLost, Interrupted, LocalTransferError, TransferError, UsageError
 from rpd.project.ignore import Kind, content_digest, staged_files, tree_digest
 from rpd.remote.shell import Interrupt, Program, with_arguments
 from rpd.remote.ssh import SshRemote
+from rpd.remote.transfer import put as put_module
 from rpd.remote.transfer.archive import Archive
 from rpd.remote.transfer.put import RECEIVE, put
 from tests.remote.conftest import Connect, Machine
 from tests.remote.transfer.conftest import Once, entries, names, picture
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE, wait_until
 
 
 def test_a_tree_arrives_as_it_is(remote: SshRemote, machine: Machine, tree: Path) -> None:
@@ -152,6 +154,31 @@ def test_a_put_that_stays_cut_leaves_what_was_there(
         put(remote._shell, tree, str(target), progress=Once(machine.stop), keep=0.1)
     wait_until(lambda: entries(machine.files) == ["t"], what="the end of the half tree")
     assert names(target) == ["old"]
+
+
+def test_a_tree_that_cannot_be_listed_leaves_no_question_open(
+    remote: SshRemote, machine: Machine, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pod was asked before; the error is the one of this machine, and the next put works."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise PermissionError(13, "no", "a/b")
+
+    with monkeypatch.context() as patching:
+        patching.setattr(put_module, "staging", fail)
+        with pytest.raises(LocalTransferError, match="a/b cannot be read"):
+            remote.put(tree, str(machine.files / "t"))
+    assert not any(thread.name == "rpd-stdin" and thread.is_alive() for thread in wait_for_writers())
+    remote.put(tree, str(machine.files / "t"))
+    assert picture(machine.files / "t") == picture(tree)
+
+
+def wait_for_writers() -> list[threading.Thread]:
+    """Return the threads that still write to programs, after those that are about to end."""
+    writers = [thread for thread in threading.enumerate() if thread.name == "rpd-stdin"]
+    for thread in writers:
+        thread.join(DEADLINE)
+    return writers
 
 
 def test_half_an_archive_is_never_renamed_into_place(remote: SshRemote, machine: Machine, tree: Path) -> None:

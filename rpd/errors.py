@@ -38,6 +38,7 @@
     │   │   └── LocalTransferError  ... because of this machine (a LocalError, too)
     │   └── ConnectionLost          SSH is gone and did not come back
     │       └── PodLost             ... because the pod itself is gone
+    │           └── PodStopped      ... because somebody released it
     ├── LocalError                  this machine was in the way: a full disk, files that changed or vanished
     ├── JobTimeout                  a job took longer than its mark allows, or hung
     ├── BudgetExceeded              a cap of money or time was reached
@@ -357,6 +358,12 @@ class PodLost(ConnectionLost):
     """The pod itself is gone: RunPod no longer runs it."""
 
     cause = Cause.LOST
+
+
+class PodStopped(PodLost):
+    """Somebody released the pod of a run that goes on: ``rpd stop``."""
+
+    cause = Cause.INTERRUPTED
 
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})

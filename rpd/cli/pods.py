@@ -275,11 +275,17 @@ def stop(config: Config, manager: PluginManager) -> int:
             )
         if own.only_show:
             return _show(chosen, "stopped" if own.keep_disk else "deleted")
+
+        def delete_one(pod: PodInfo) -> None:
+            _tell_run(claims.of(pod), pod, keep_disk=False)
+            pod_release.delete(provider, pod)
+
         if not own.keep_disk:
-            return _release(chosen, lambda pod: pod_release.delete(provider, pod), "deleted")
+            return _release(chosen, delete_one, "deleted")
 
         def stop_one(pod: PodInfo) -> None:
             now = time.time()
+            _tell_run(claims.of(pod), pod, keep_disk=True)
             pod_release.stop(provider, pod)
             if pod.name in claims:
                 claim = claims[pod.name]
@@ -291,6 +297,13 @@ def stop(config: Config, manager: PluginManager) -> int:
             f"{pod.id} keeps its volume: ${stopped_usd_per_month(pod.volume_gb):.2f} a month until rpd stop {pod.id}"
         )
     return code
+
+
+def _tell_run(claim: Claim | None, pod: PodInfo, *, keep_disk: bool) -> None:
+    """Tell the run that uses a pod, if it goes on, that somebody releases it."""
+    if claim is not None and claim.is_driven and not claim.ending:
+        orphans.note_stop_asked(claim, pod, keep_disk=keep_disk)
+        say(f"{claim.node} of run {claim.run} ends with its pod; Ctrl-C in its terminal ends the whole run")
 
 
 def _find(provider: WholeAccount, listed: Sequence[PodInfo], wanted: str, known: Claims) -> PodInfo:

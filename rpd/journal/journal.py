@@ -34,6 +34,8 @@ ADDED = "added"
 """The event of a node that joined the plan during the run."""
 RESULTS = "results"
 """The event of a collected node that was replaced by others, once they are over: ``ids`` replace it."""
+STOP_ASKED = "stop_asked"
+"""The event of ``rpd stop`` in the journal of a run that goes on: its pod is not lost, somebody ended it."""
 WIDE_FIXTURE = "fixture_set_up"
 """The event of a module, worker or session fixture that got a value; a killed process takes the value with it."""
 

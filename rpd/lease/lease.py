@@ -648,6 +648,8 @@ class Lease(LeasedPod):
         change nothing.
         """
         how = self._how if how is None else how
+        if self._stays_stopped and how is Release.DELETE:
+            how = Release.STOP
         with self._lock:
             self._how = how
             for remote in (*self.remotes, *self._more_remotes):
@@ -716,7 +718,8 @@ class Lease(LeasedPod):
             final_state=final_state,
             how=how,
             seconds=round(self.age_seconds, 3),
-            usd=round(self.age_seconds * self.total_usd_per_hr / 3600, 6),
+            # Whoever stopped the pod by hand has recorded its cost.
+            usd=0.0 if self._stays_stopped else round(self.age_seconds * self.total_usd_per_hr / 3600, 6),
         )
 
 

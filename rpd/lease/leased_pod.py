@@ -46,7 +46,7 @@ class LeasedPod:
         """Transfers to it by fixtures that outlive a node: source to sha256."""
         self.is_wide = is_wide
         self._any_gpu = any_gpu
-        self._failed = self._lost = self._intended = False
+        self._failed = self._lost = self._intended = self._stays_stopped = False
         self._served = 0
         self._unverified = ""
         self._lock = threading.RLock()
@@ -102,6 +102,10 @@ class LeasedPod:
     def connection_lost(self) -> None:
         """Note that the pod is out of reach: no further node gets it."""
         self._lost = True
+
+    def leave_stopped(self) -> None:
+        """Note that somebody stopped the pod to keep its disk: it is not deleted."""
+        self._stays_stopped = True
 
     def could_not_fetch(self, path: str) -> None:
         """Note that a required path on the pod could not be fetched completely."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -300,6 +301,24 @@ def changed_at(pod: PodInfo) -> float | None:
         return datetime.strptime(f"{match[1]} +0000", "%b %d %Y %H:%M:%S %z").timestamp()
     except ValueError:
         return None
+
+
+def note_stop_asked(claim: Claim, pod: PodInfo, *, keep_disk: bool) -> None:
+    """Record in the journal of a run that goes on that somebody releases its pod now.
+
+    The run rents no other pod for the node then. With ``keep_disk`` it leaves the pod stopped.
+    """
+    with suppress(OSError):  # the pod is released all the same
+        written = journal.FileJournal(claim.folder / journal.FILE_NAME, NO_SECRETS)
+        written.write(
+            journal.STOP_ASKED,
+            sync=True,
+            node=claim.node,
+            pod_name=pod.name,
+            pod_id=pod.id,
+            keep_disk=keep_disk,
+        )
+        written.close()
 
 
 def note_stopped(claim: Claim, pod: PodInfo, *, usd: float) -> None:

@@ -156,6 +156,17 @@ def test_a_pod_is_rented_and_released() -> None:
     }  # fmt: skip
 
 
+def test_a_pod_that_somebody_stopped_to_keep_its_disk_is_not_deleted() -> None:
+    """Whoever stopped it has recorded its cost until then."""
+    provider = Failing()
+    lease, events = make_lease(provider)
+    lease.acquire()
+    lease.leave_stopped()
+    assert lease.release(Release.DELETE) == "stopped"
+    assert [pod.name for pod in provider.left] == ["rpd-test-1"]
+    assert (events.seen[-1][0], events.seen[-1][1]["usd"]) == ("released", 0.0)
+
+
 def test_releasing_again_changes_nothing() -> None:
     """Once released, a lease stays as it is, whatever is asked then."""
     provider = Failing()

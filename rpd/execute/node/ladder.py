@@ -13,6 +13,8 @@ from rpd.errors import (
     CommandFailed,
     ConnectionLost,
     Interrupted,
+    PodLost,
+    PodStopped,
     ProviderError,
     ProvisioningError,
     Pruned,
@@ -25,6 +27,7 @@ from rpd.execute.context import RunContext
 from rpd.execute.node.node_run import NodeRun
 from rpd.execute.node.verdict import Verdict
 from rpd.execute.scopes import TeardownError
+from rpd.journal import journal
 from rpd.project.fingerprint import sent_parts
 from rpd.stop import StopLevel
 from rpd.values.frozen import replace
@@ -41,6 +44,7 @@ class Ladder:
     def judge(self, run: NodeRun, error: BaseException, *, in_job: bool) -> Verdict:
         """Turn an error of a set-up or a job into a verdict."""
         usual = Outcome.FAILED if in_job else Outcome.ERROR
+        error = self._why_lost(run, error)
         match error:
             case Skipped():
                 return Verdict(Outcome.SKIPPED, None, str(error))
@@ -69,6 +73,20 @@ class Ladder:
             # Its pod was released under it, so any error may follow from that.
             cause, reason = Cause.INTERRUPTED, self._context.stop.reason
         return Verdict(outcome, cause, reason, self.failure(error, run), error)
+
+    def _why_lost(self, run: NodeRun, error: BaseException) -> BaseException:
+        """Return ``error``, or PodStopped instead where ``rpd stop`` released the pod that was lost."""
+        if not isinstance(error, PodLost) or not run.use.leases:
+            return error
+        leases = {lease.name: lease for lease in run.use.leases}
+        for event in journal.read(self._context.files.journal):
+            lease = leases.get(event.get("pod_name", ""))
+            if event["event"] == journal.STOP_ASKED and lease is not None:
+                if event.get("keep_disk"):
+                    lease.leave_stopped()
+                stopped = PodStopped(f"pod {event.get('pod_id')} was released by rpd stop")
+                return stopped.with_traceback(error.__traceback__)
+        return error
 
     def failure(self, error: BaseException, run: NodeRun | None) -> Failure:
         shown = user_tracebacks.user_frames(

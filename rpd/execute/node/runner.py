@@ -13,6 +13,7 @@ from rpd.errors import (
     Cause,
     DefinitionError,
     LocalError,
+    PodLost,
     RpdError,
 )
 from rpd.execute import no_network
@@ -324,7 +325,8 @@ class Runner:
             run.steps.salvaging, run.deadlines.clock = False, None
 
     def _is_beyond_help(self, verdict: Verdict) -> bool:
-        return verdict.cause in (Cause.LOST, Cause.INFRA) or self._context.stop.level >= StopLevel.ABANDON
+        is_gone = verdict.cause in (Cause.LOST, Cause.INFRA) or isinstance(verdict.error, PodLost)
+        return is_gone or self._context.stop.level >= StopLevel.ABANDON
 
     def _finish_beside(self, run: NodeRun, verdict: Verdict) -> None:
         """End the parallel activities of a job that did not reach its own end."""

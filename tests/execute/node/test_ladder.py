@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -34,8 +35,10 @@ from rpd.execute.node.node_run import NodeRun
 from rpd.execute.node.verdict import PASSED, Verdict
 from rpd.execute.scopes import TeardownError
 from rpd.execute.user_tracebacks import SHORT
+from rpd.pipeline.orphans import Claim, note_stop_asked
 from rpd.redaction import Redactor
 from rpd.stop import Stop, StopLevel
+from rpd.values.pod import PodInfo, PodStatus
 from rpd.values.report import Failure, Outcome
 from rpd.values.skip_and_fail import Failed, Skipped
 
@@ -100,6 +103,26 @@ def test_every_error_has_an_outcome_and_a_cause(
         assert (verdict.outcome, verdict.cause, verdict.error) == (outcome, cause, error)
         assert verdict.failure is not None
         assert verdict.failure.log_tail == ("last line",)
+
+
+@pytest.mark.parametrize("keep_disk", [True, False])
+def test_a_pod_that_somebody_released_is_not_lost(ladder: Ladder, tmp_path: Path, keep_disk: bool) -> None:
+    """``rpd stop`` notes it in the journal of the run; the node ends, and no other pod is rented for it."""
+    left: list[str] = []
+    leases = [
+        SimpleNamespace(name=name, sent={}, leave_stopped=partial(left.append, name))
+        for name in ("rpd-a", "rpd-b")
+    ]
+    run = cast("NodeRun", SimpleNamespace(**{**vars(RUN), "use": SimpleNamespace(leases=leases)}))
+    ladder._context.files = SimpleNamespace(journal=tmp_path / "events.jsonl")  # type: ignore[misc,assignment]
+    assert ladder.judge(run, PodLost("gone"), in_job=True).cause is Cause.LOST
+    claim = Claim(run="r", folder=tmp_path, node="n", is_driven=True)
+    pod = PodInfo(id="p2", name="rpd-b", status=PodStatus.RUNNING)
+    note_stop_asked(claim, pod, keep_disk=keep_disk)
+    verdict = ladder.judge(run, PodLost("gone"), in_job=True)
+    assert (verdict.outcome, verdict.cause) == (Outcome.ERROR, Cause.INTERRUPTED)
+    assert verdict.reason == "pod p2 was released by rpd stop"
+    assert left == (["rpd-b"] if keep_disk else [])
 
 
 def test_skipped_and_pruned_are_no_failures(ladder: Ladder, stop: Stop) -> None:

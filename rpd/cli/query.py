@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -138,6 +137,8 @@ def _print(own: QueryOptions, result: Answer, totals: Totals, *, as_json: bool, 
     elif own.parquet is not None:
         _write_parquet(here, own.parquet, result)
     elif own.as_csv:
+        import csv  # not at the top: a table on the screen needs none
+
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(result.columns)

@@ -25,7 +25,6 @@ from rpd.journal import journal
 from rpd.journal.files import NodeFiles
 from rpd.journal.series import SERIES_FILE
 from rpd.journal.series import read as read_series
-from rpd.pipeline.connect_to_node import work_of
 from rpd.pipeline.past_runs import PastRun, RunState, past_run, run_and_node
 from rpd.record.lookup import NodeEntry
 from rpd.record.rerun_command import again
@@ -106,6 +105,8 @@ def story(entry: NodeEntry) -> Iterator[str]:
 
 
 def _unfinished(entry: NodeEntry) -> Iterator[str]:
+    from rpd.pipeline.connect_to_node import work_of  # most nodes that are shown have ended
+
     work = work_of(entry.folder)
     yield entry.id
     yield f"  not finished: attempt {work.attempt}{f', on pod {work.pod_name}' if work.pod_name else ', without a pod'}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +17,13 @@ from rpd.pipeline import local_backend, orphans
 from rpd.record import history, lookup
 from rpd.record.lookup import NodeEntry
 from rpd.record.run_info import RunInfo
-from rpd.remote.session import Place
 from rpd.runpod.address import EMULATOR
 from rpd.values.endpoint import Endpoint
-from rpd.values.frozen import frozen
+from rpd.values.frozen import frozen, replace
 from rpd.values.pod import PodInfo, PodStatus, Provider
 
 if TYPE_CHECKING:
+    from rpd.remote.session import Place
     from rpd.remote.ssh import SshRemote
 
 CONNECT_SECONDS = 30.0
@@ -58,7 +57,7 @@ class Work:
     command: LastCommand | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Target:
     """A pod that can be reached: the key that opens it, the pinned host keys, and the place of the job on it."""
 
@@ -66,10 +65,12 @@ class Target:
     private_key: Path
     known_hosts: Path
     node: NodeEntry | None = None
-    work: Work = field(default_factory=Work)
+    work: Work = Work()
 
     def place(self, environ: Mapping[str, str] = os.environ) -> Place:
         """Return where the job stands; secrets are those of its last command that this process's environment holds."""
+        from rpd.remote.session import Place  # not at the top: who only reads a journal works on no pod
+
         command = self.work.command
         env = {"RPD_NODE": self.node.id, "RPD_ATTEMPT": str(self.work.attempt)} if self.node else {}
         if command is None:

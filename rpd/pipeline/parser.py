@@ -249,7 +249,11 @@ def _typed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
 
 def print_help(command: Command, manager: PluginManager) -> NoReturn:
     """Print the help of one command and exit; only here are the colours of rich worth loading."""
-    formatter: Any = argparse.HelpFormatter
+    pinned = os.environ.get("COLUMNS", "")
+    # As argparse finds the width of a file; to find it, it would load the libraries of archives (shutil).
+    formatter: Any = partial(
+        argparse.HelpFormatter, width=((int(pinned) if pinned.isdigit() else 0) or 80) - 2
+    )
     if sys.stdout.isatty():
         from rich_argparse import RichHelpFormatter
 

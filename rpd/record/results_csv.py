@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +24,8 @@ def dumps(reports: Sequence[NodeReport], redactor: Redactor = NO_SECRETS) -> str
 
     A parameter or metric whose name is taken by another column becomes ``parameter.NAME`` or ``metric.NAME``.
     """
+    import csv  # not at the top: the module is loaded by those who list runs, too
+
     parameters = _names(report.node.parameters for report in reports)
     metrics = _names(report.metrics for report in reports)
     header = _header(parameters, metrics)

@@ -20,7 +20,6 @@ from rpd.hooks import PluginManager
 from rpd.pipeline.check_datacenters import check_datacenters
 from rpd.pipeline.collect_and_select import gather
 from rpd.pipeline.expected_pods import Foresight
-from rpd.pipeline.live_check import is_sold_out
 from rpd.pipeline.orphans import is_ours
 from rpd.pipeline.price_source import Source, price_source
 from rpd.pipeline.secrets import known_secrets, named_by, only_texts, read_secrets
@@ -29,6 +28,7 @@ from rpd.plan import uses_pod
 from rpd.remote.keys import make_keypair, user_public_lines
 from rpd.runpod.catalogue.image_inside import PLATFORM
 from rpd.runpod.catalogue.images import WHAT_TO_DO, Presence, ask
+from rpd.runpod.catalogue.offers import is_sold_out
 from rpd.runpod.key import CONFIG_FILE, ENVIRONMENT_NAME
 from rpd.values.datacenters import KNOWN_DATACENTERS
 from rpd.values.duration import format_duration

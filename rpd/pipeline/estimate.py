@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from rpd.config import Config
@@ -12,12 +11,12 @@ from rpd.errors import ProviderError
 from rpd.events import Events
 from rpd.pipeline.check_datacenters import check_datacenters
 from rpd.pipeline.expected_pods import Foresight
-from rpd.pipeline.live_check import is_sold_out
 from rpd.pipeline.price_source import Source
 from rpd.pipeline.worst_case import Prices, make_overrides
 from rpd.plan import uses_pod
 from rpd.record import history
 from rpd.runpod.address import EMULATOR
+from rpd.runpod.catalogue.offers import is_sold_out
 from rpd.values.frozen import frozen, replace
 from rpd.values.node import Node
 from rpd.values.plan import Ahead, Earlier
@@ -78,7 +77,11 @@ class Experience:
         """Return the node's duration when it last passed, else the usual one of its job; None if none passed."""
         own = self._by_node.get(node.id)
         others = self._by_job.get((node.file, node.definition.name))
-        return own if own is not None else median(others) if others else None
+        if own is not None or not others:
+            return own
+        from statistics import median  # who has no past need not load it
+
+        return median(others)
 
 
 def past_reports(runs_path: Path, *, local: bool) -> Iterable[NodeReport]:

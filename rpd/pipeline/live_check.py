@@ -11,7 +11,7 @@ from rpd.pipeline.worst_case import Prices, check_balance
 from rpd.plan import uses_pod
 from rpd.runpod.catalogue.images import WHAT_TO_DO, Answer, ask
 from rpd.runpod.catalogue.model import IN_STOCK
-from rpd.runpod.catalogue.offers import find_volume
+from rpd.runpod.catalogue.offers import can_be_rented, find_volume, is_sold_out
 from rpd.values.dryrun import Outlook
 from rpd.values.frozen import replace
 from rpd.values.job import Gpu, Registry
@@ -73,7 +73,7 @@ class Outlooks:
             *self._volume(request),
             image,
         )
-        return Outlook(can_be_rented=_can_be_rented(offers), facts=facts, is_sold_out=is_sold_out(offers))
+        return Outlook(can_be_rented=can_be_rented(offers), facts=facts, is_sold_out=is_sold_out(offers))
 
     def _tell_balance(self, account: Account, worst_case_usd: float) -> None:
         """Tell whether the credit would do; too little of it is no reason not to look."""
@@ -134,20 +134,8 @@ def _image_of(request: PodRequest) -> _Image:
     return request.image, request.registry
 
 
-def is_sold_out(offers: Sequence[Offer]) -> bool:
-    """Return whether there are offers, all of which RunPod reports as sold out."""
-    return bool(offers) and _can_be_rented(offers) is False
-
-
-def _can_be_rented(offers: Sequence[Offer]) -> bool | None:
-    """Return whether any offer is in stock, None if RunPod does not say."""
-    if any(offer.stock in IN_STOCK for offer in offers):
-        return True
-    return None if any(offer.stock == "unknown" for offer in offers) else False
-
-
 def _what_is_in_stock(offers: Sequence[Offer]) -> str:
-    match _can_be_rented(offers):
+    match can_be_rented(offers):
         case True:
             first = next(offer for offer in offers if offer.stock in IN_STOCK)
             price = "" if first.usd_per_hr is None else f" at ${first.usd_per_hr:.2f}/h"

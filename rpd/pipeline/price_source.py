@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rpd.config import Config
 from rpd.errors import AuthError
 from rpd.runpod.dry.provider import OfflineProvider
 from rpd.runpod.key import NO_KEY
-from rpd.runpod.switch import SwitchingProvider
 from rpd.values.frozen import frozen
 from rpd.values.gpus import PRICES_READ_ON
+
+if TYPE_CHECKING:
+    from rpd.runpod.switch import SwitchingProvider  # without a key nothing that calls RunPod is loaded
 
 SHIPPED = f"no API key: prices of {PRICES_READ_ON}, shipped with rpd; stock is unknown"
 

@@ -35,13 +35,16 @@ def make_provider(config: Config) -> SwitchingProvider:
     Raise AuthError, UsageError.
     """
     from rpd.runpod.address import checked_url, key_url
-    from rpd.runpod.catalogue.cache import default_store
     from rpd.runpod.key import find_key
-    from rpd.runpod.switch import SwitchingProvider
 
     url = key_url() if config.api is None else checked_url(config.api.base_url)
+    key = find_key() if config.api is None else config.api.api_key
+    # With a key only: who has none is answered from the prices that rpd knows, without what calls RunPod.
+    from rpd.runpod.catalogue.cache import default_store
+    from rpd.runpod.switch import SwitchingProvider
+
     return SwitchingProvider(
-        find_key() if config.api is None else config.api.api_key,
+        key,
         lifecycle=cast("Lifecycle", config.pods.lifecycle),
         store=default_store(url, refresh=config.money.refresh or config.run.dry_run_live),
         strict=config.run.dry_run_live,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from rpd.errors import ImpossibleRequest
 from rpd.runpod.catalogue.cpu import cpu_price
-from rpd.runpod.catalogue.model import Catalogue, GpuRow
+from rpd.runpod.catalogue.model import IN_STOCK, Catalogue, GpuRow
 from rpd.values.datacenters import KNOWN_DATACENTERS, country_of
 from rpd.values.frozen import replace
 from rpd.values.job import CloudChoice, Cluster, Gpu
@@ -241,3 +241,15 @@ def _affordable(gpu: Gpu, offer: Offer) -> bool:
     if gpu.max_price_usd is None:
         return True
     return offer.usd_per_hr is not None and offer.usd_per_hr <= gpu.max_price_usd
+
+
+def is_sold_out(found: Sequence[Offer]) -> bool:
+    """Return whether there are offers, all of which RunPod reports as sold out."""
+    return bool(found) and can_be_rented(found) is False
+
+
+def can_be_rented(found: Sequence[Offer]) -> bool | None:
+    """Return whether any offer is in stock, None if RunPod does not say."""
+    if any(offer.stock in IN_STOCK for offer in found):
+        return True
+    return None if any(offer.stock == "unknown" for offer in found) else False

@@ -70,7 +70,8 @@ def text(value: object) -> str:
         return ""
     if isinstance(value, int) and abs(value) > _LARGEST:
         return ""
-    return "".join(char if char.isprintable() else " " for char in str(value)[:_LONGEST])
+    line = str(value)[:_LONGEST]
+    return line if line.isprintable() else "".join(char if char.isprintable() else " " for char in line)
 
 
 def identifier(value: object) -> str:

@@ -1,7 +1,9 @@
-"""Output that nobody has read yet: how it is kept, and how much of it."""
+"""Bytes that nobody has read yet: how they are kept, and how many."""
 
 from __future__ import annotations
 
+import itertools
+import socket
 import threading
 from collections.abc import Sequence
 
@@ -13,6 +15,7 @@ from paramiko.buffered_pipe import PipeTimeout
 from rpd.remote.shell import Program
 from rpd.remote.ssh import SshRemote
 from rpd.remote.ssh.arrived import Arrived
+from rpd.remote.ssh.connection import _Buffered
 from rpd.remote.ssh.window import LEAST_BYTES, MOST_BYTES, Windows
 from tests.waiting import DEADLINE, wait_until
 
@@ -86,3 +89,20 @@ def test_unread_output_stays_within_the_share(remote: SshRemote, monkeypatch: py
         for stream in streams:
             stream.close()
     assert windows.share == 800 << 10
+
+
+@given(st.binary(min_size=1, max_size=20_000), st.lists(st.integers(1, 6000), min_size=1))
+def test_a_socket_that_reads_ahead_loses_nothing(data: bytes, sizes: Sequence[int]) -> None:
+    """Whatever sizes are asked for, the bytes come in order, never more than asked for, and the end is seen."""
+    here, there = socket.socketpair()
+    with here, there:
+        there.sendall(data)
+        there.close()
+        buffered, read = _Buffered(here), b""
+        for size in itertools.cycle(sizes):
+            part = buffered.recv(size)
+            assert len(part) <= size
+            if not part:
+                break
+            read += part
+        assert read == data

@@ -21,6 +21,9 @@ PACKET_BYTES = 32 << 10
 WINDOW_BYTES = 16 << 20
 """Bytes that may be in flight or unread: enough for 160 MB/s at 100 ms, and small enough for memory."""
 
+_FEWEST_BYTES, _MOST_BYTES = 4 << 10, 64 << 10
+"""Bytes that are taken from a socket at once: few while it is quiet, because a wait for bytes holds room for them."""
+
 _KEEPALIVE_SECONDS = 15
 _DEAD_MILLISECONDS = 45_000
 # AES-GCM does in one pass what AES-CTR and HMAC do in two; paramiko offers it last.
@@ -154,10 +157,32 @@ class _FastTransport(paramiko.Transport):  # type: ignore[misc]
             if hasattr(socket, "TCP_USER_TIMEOUT"):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_MILLISECONDS)
         super().__init__(
-            sock, default_window_size=WINDOW_BYTES, default_max_packet_size=PACKET_BYTES, **keywords
+            _Buffered(sock),
+            default_window_size=WINDOW_BYTES,
+            default_max_packet_size=PACKET_BYTES,
+            **keywords,
         )
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
         super().close()
+
+
+class _Buffered:
+    """A socket that takes what has arrived at once: paramiko asks for each packet twice. Read by one thread."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._arrived = memoryview(b"")
+        self._room = _FEWEST_BYTES
+
+    def recv(self, size: int) -> bytes:
+        if not self._arrived:
+            self._arrived = memoryview(self._sock.recv(max(size, self._room)))
+            self._room = _MOST_BYTES if len(self._arrived) >= self._room else _FEWEST_BYTES
+        data, self._arrived = self._arrived[:size], self._arrived[size:]
+        return bytes(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)

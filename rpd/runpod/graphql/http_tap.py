@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -65,11 +66,14 @@ class Route:
     url: str
     key: str
     proxies: Mapping[str, str | None]
+    verify: bool | str = True
+    """Whether certificates are checked, or the file of those that are trusted."""
 
     @classmethod
     def of(cls, key: str, requests: Any, url: str) -> Route:
         """Return the route that the environment describes now."""
-        return cls(url=url, key=key, proxies=_proxies(requests, url))
+        trusted = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        return cls(url=url, key=key, proxies=_proxies(requests, url), verify=trusted)
 
     def keywords(self, keywords_of_sdk: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of ``post`` that send the key to this route and nothing else to anybody.
@@ -78,7 +82,7 @@ class Route:
         ``default`` entry fits every host, and send them instead of the key.
         """
         headers = {**(keywords_of_sdk.get("headers") or {}), "Authorization": f"Bearer {self.key}"}
-        manners = {"headers": headers, "auth": _as_it_is, "allow_redirects": False}
+        manners = {"headers": headers, "auth": _as_it_is, "allow_redirects": False, "verify": self.verify}
         return {**keywords_of_sdk, **manners, **({"proxies": dict(self.proxies)} if self.proxies else {})}
 
 
@@ -148,6 +152,9 @@ class _KeptConnections:
 
     def __init__(self, requests: Any) -> None:
         self._session = requests.Session()
+        self._session.trust_env = (
+            False  # a route says all that the environment does, which takes long to read
+        )
         # Cookies must not carry anything from one call to the next.
         self._session.cookies.set_policy(_NoCookies())
         for scheme in ("http://", "https://"):

@@ -9,8 +9,10 @@ import threading
 from pathlib import Path
 
 import pytest
+import requests
 
 from rpd.errors import RateLimited, TransientError
+from rpd.runpod.graphql.http_tap import Route
 from rpd.runpod.graphql.sdk import Sdk, preload
 from rpd.runpod.rate_limit import TokenBucket
 from tests.runpod.conftest import KEY, Answer, Script, data, raw
@@ -99,6 +101,27 @@ def test_a_proxy_is_not_asked_for_this_machine(script: Script, monkeypatch: pyte
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     script.on("", data(x=1))
     assert Sdk(KEY).query("query { x }", dict) == {"x": 1}
+
+
+@pytest.mark.parametrize(
+    ("variables", "trusted"),
+    [
+        ({}, True),
+        ({"CURL_CA_BUNDLE": "/curl.pem"}, "/curl.pem"),
+        ({"CURL_CA_BUNDLE": "/curl.pem", "REQUESTS_CA_BUNDLE": "/own.pem"}, "/own.pem"),
+    ],
+)
+def test_the_environment_says_how_runpod_is_reached(
+    variables: dict[str, str], trusted: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proxies and trusted certificates are those that requests itself would take from the environment."""
+    for name in ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {**variables, "https_proxy": "http://proxy.example"}.items():
+        monkeypatch.setenv(name, value)
+    keywords = Route.of(KEY, requests, "https://api.example").keywords({})
+    assert keywords["verify"] == trusted
+    assert keywords["proxies"]["https"] == "http://proxy.example"
 
 
 def test_an_address_may_end_in_a_slash(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:

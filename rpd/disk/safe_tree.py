@@ -78,6 +78,21 @@ class Tree:
             place, last = self._at(name, make=True)
             return os.fdopen(place.create(last, mode), "wb", buffering=0)
 
+    def write(self, name: str, data: bytes, mode: int, mtime: int) -> None:
+        """Make a new file of ``data``: ``create``, ``write_all`` and ``dress`` in half the time, for many of them."""
+        try:
+            place, last = self._at(name, make=True)
+            descriptor = place.create(last, 0o600)
+            try:
+                written = os.write(descriptor, data)
+                while written < len(data):
+                    written += os.write(descriptor, memoryview(data)[written:])
+                place.dress(last, descriptor, mode, mtime)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise self._named(error, name) from error
+
     def change(self, name: str) -> FileIO:
         """Open a regular file that is there, unbuffered, to write over it."""
         with self._naming(name):
@@ -169,9 +184,12 @@ class Tree:
         try:
             yield
         except OSError as error:
-            is_way_out = isinstance(error, LeadsOut) or error.errno == errno.ELOOP
-            kind = LeadsOut if is_way_out else OSError
-            raise kind(error.errno, error.strerror, str(self._path / name)) from error
+            raise self._named(error, name) from error
+
+    def _named(self, error: OSError, name: str) -> OSError:
+        is_way_out = isinstance(error, LeadsOut) or error.errno == errno.ELOOP
+        kind = LeadsOut if is_way_out else OSError
+        return kind(error.errno, error.strerror, str(self._path / name))
 
 
 def write_all(file: FileIO, data: bytes | memoryview) -> None:

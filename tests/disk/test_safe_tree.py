@@ -37,7 +37,7 @@ def outside(tmp_path: Path) -> dict[str, str]:
 )
 def test_names_that_lead_out_are_refused(tree: Tree, tmp_path: Path, name: str) -> None:
     """No name leads out, whatever is asked."""
-    for act in (tree.create, tree.read, tree.change, tree.remove):
+    for act in (tree.create, lambda n: tree.write(n, b"", 0o600, 0), tree.read, tree.change, tree.remove):
         with pytest.raises(LeadsOut):
             act(name)
     assert outside(tmp_path) == {"file": "theirs"}
@@ -70,6 +70,8 @@ def test_a_link_is_not_written_through(tree: Tree, tmp_path: Path) -> None:
     for name in ("file", "fresh"):
         with pytest.raises(FileExistsError):
             tree.create(name)
+        with pytest.raises(FileExistsError):
+            tree.write(name, b"ours", 0o600, 0)
         with pytest.raises(OSError, match=r"link|symbolic|regular"):
             tree.change(name)
         with pytest.raises(OSError, match=r"link|symbolic|regular"):
@@ -115,7 +117,14 @@ def test_files_get_bits_and_times(tree: Tree, tmp_path: Path) -> None:
         assert stat.S_IMODE((tmp_path / "tree/file").stat().st_mode) == 0o600
         write_all(file, b"x" * 100_000)
         tree.dress("file", file, 0o755, 1_000_000)
+    tree.write("way/at once", b"x" * 100_000, 0o755, 1_000_000)
     status = (tmp_path / "tree/file").stat()
+    at_once = (tmp_path / "tree/way/at once").stat()
+    assert (at_once.st_mode, at_once.st_mtime, at_once.st_size) == (
+        status.st_mode,
+        status.st_mtime,
+        status.st_size,
+    )
     assert (stat.S_IMODE(status.st_mode), status.st_mtime, status.st_size) == (0o755, 1_000_000, 100_000)
 
 

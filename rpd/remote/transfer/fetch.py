@@ -47,6 +47,8 @@ from rpd.remote.transfer.untar import Content, Cut, Member, Source, members
 RESUMABLE_BYTES = 256 << 10
 """A file larger than this is resumed at the point where a broken connection cut it."""
 
+_SMALL = 256 << 10
+"""A file up to this size is written at once, when all of it is here."""
 _CHUNK = 1 << 20
 _MEMBER_BYTES = 64 << 10
 _MOST_PASSED_OVER = 1 << 30
@@ -152,6 +154,7 @@ class Fetching:
         self._room = Room(landing.local)
         self._left_out: dict[str, str] = {}
         self._resumable = resumable
+        self._at_once = min(_SMALL, resumable)
         self._received = 0
         self._whole: dict[str, tuple[str, int]] = {}
         self._partial: _Partial | None = None
@@ -377,7 +380,9 @@ class Fetching:
 
     def _extract(self, member: Member, content: Content) -> None:
         """Write one member of the archive. The pod is not trusted: each name must be requested, and come once."""
-        name = posixpath.normpath(member.name)
+        name = member.name.removeprefix("./")
+        if name not in self._asked:
+            name = posixpath.normpath(member.name)
         if name not in self._asked:  # such as a file that became a folder
             self._passed_over += member.size + _MEMBER_BYTES
             if self._passed_over > _MOST_PASSED_OVER:
@@ -388,6 +393,9 @@ class Fetching:
         if name in self._came:
             raise TransferError(f"{self._source} could not be fetched: the pod sent {name!r} twice")
         self._came.add(name)
+        if member.size <= self._at_once and not member.same_as:
+            self._extract_at_once(name, member, content.whole())
+            return
         partial = _Partial(name, member.size, member.mode & 0o777 | 0o600, member.mtime)
         try:
             if member.same_as:
@@ -404,6 +412,16 @@ class Fetching:
         except OSError as error:
             raise self._cannot_be_written(name, error) from error
 
+    def _extract_at_once(self, name: str, member: Member, data: bytes) -> None:
+        """Write a small file: with many of them, each step counts."""
+        try:
+            self._room.check(member.size, self._received)
+            self._landing.write(name, data, member.mode & 0o777 | 0o600, member.mtime)
+        except OSError as error:
+            raise self._cannot_be_written(name, error) from error
+        self._count(len(data))
+        self._whole[name] = (hashlib.sha256(data).hexdigest(), len(data))
+
     def _copy(self, original: str, partial: _Partial) -> None:
         """Copy the content of an earlier file: on the pod the two are hard links to one."""
         if original not in self._whole:
@@ -415,7 +433,10 @@ class Fetching:
 
     def _take(self, block: bytes | memoryview, file: FileIO, partial: _Partial) -> None:
         _write(block, file, partial)
-        self._received += len(block)
+        self._count(len(block))
+
+    def _count(self, size: int) -> None:
+        self._received += size
         if self._progress is not None:
             self._progress(self._received, 0)
 

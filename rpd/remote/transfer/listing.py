@@ -294,7 +294,8 @@ def _read_listing(base: str, words: Sequence[str]) -> Listing:
         if not word.startswith("./"):
             kind = word
             continue
-        name = posixpath.normpath(word)
+        is_plain = "/." not in word[2:] and "//" not in word and len(word) > 2 and word[-1] != "/"
+        name = word[2:] if is_plain and word[2] != "." else posixpath.normpath(word)
         if kind == "ROOT":
             listing.roots.append(name)
         elif kind == "FOLDERS":

@@ -10,8 +10,8 @@ import secrets
 import stat
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from io import BufferedReader, FileIO
 from pathlib import Path
 
@@ -68,17 +68,26 @@ class Landing:
 
     def begin(self, name: str) -> FileIO:
         """Open a file to be written from its start. Raise TransferError if it would hide another."""
+        with self._beginning(name):
+            return self._there.create(name)
+
+    def write(self, name: str, data: bytes, mode: int, mtime: int) -> None:
+        """Write a complete file at once: ``begin`` and ``dress``."""
+        with self._beginning(name):
+            self._there.write(name, data, mode, mtime)
+
+    @contextmanager
+    def _beginning(self, name: str) -> Iterator[None]:
         if name in self._begun:
             self._there.remove(name)
         try:
-            file = self._there.create(name)
+            yield
         except FileExistsError:
             raise TransferError(
                 f"{name!r} has the same name as another file of this pull, as far as the disk here can tell them "
                 "apart (capitals, accents): rename one of them on the pod, or exclude it"
             ) from None
         self._begun.add(name)
-        return file
 
     def go_on(self, name: str) -> FileIO:
         """Open a file that was begun before."""

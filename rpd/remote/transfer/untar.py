@@ -8,6 +8,7 @@ any size that a header announces (long names, extended headers, maps of sparse f
 
 from __future__ import annotations
 
+import re
 import tarfile
 from collections.abc import Callable, Iterator
 
@@ -28,8 +29,8 @@ _MOST_PASSED_OVER = 20_000
 _TAKEN = ("path", "linkpath", "size")
 _NAMING = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _EXTENDED = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
-_NUMBERS = ((100, 108), (124, 136), (136, 148), (148, 156))
-"""Positions of mode, size, time and checksum in a header."""
+_ORDINARY = re.compile(rb"([0-7]{7})\0.{16}([0-7]{11})\0([0-7]{11})\0([0-7]{6})\0 0", re.DOTALL)
+"""What follows the name: mode, owners, size, time and checksum as GNU tar and busybox write them, and a file's type."""
 _FILES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 
 
@@ -59,6 +60,11 @@ class Content:
         """Return the next bytes, empty at the end. Raise Cut."""
         data = self._source.some(min(most, self.left))
         self.left -= len(data)
+        return data
+
+    def whole(self) -> bytes:
+        """Return all of it, if nothing was read before. Raise Cut."""
+        data, self.left = self._source.exactly(self.left), 0
         return data
 
 
@@ -158,24 +164,20 @@ def _plain_file(block: bytes, extended: dict[str, str]) -> Member | None:
     Nearly all headers are ordinary: a regular file, octal numbers, no prefix. Parsed as ``tarfile`` would,
     but much faster.
     """
-    if block[156:157] != tarfile.REGTYPE or block[345]:
+    numbers = _ORDINARY.match(block, 100)
+    if numbers is None or block[345]:
         return None
-    mode, size, mtime, checksum = (
-        block[start:end].partition(b"\0")[0].strip(b" ") for start, end in _NUMBERS
+    mode, size, mtime, checksum = numbers.groups()
+    if int(checksum, 8) != sum(block) - sum(block[148:156]) + 256:
+        return None
+    return Member(
+        name=extended["path"]
+        if "path" in extended
+        else block[:100].partition(b"\0")[0].decode("utf-8", "surrogateescape"),
+        size=_whole(extended.get("size"), int(size, 8)),
+        mode=int(mode, 8),
+        mtime=min(int(mtime, 8), _FARTHEST),
     )
-    if not (mode.isdigit() and size.isdigit() and mtime.isdigit() and checksum.isdigit()):
-        return None
-    try:
-        if int(checksum, 8) != sum(block) - sum(block[148:156]) + 256:
-            return None
-        return Member(
-            name=extended.get("path", block[:100].partition(b"\0")[0].decode("utf-8", "surrogateescape")),
-            size=_whole(extended.get("size"), int(size, 8)),
-            mode=int(mode, 8),
-            mtime=min(int(mtime, 8), _FARTHEST),
-        )
-    except ValueError:  # a digit 8 or 9
-        return None
 
 
 def _header(block: bytes) -> tarfile.TarInfo:

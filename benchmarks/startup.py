@@ -33,7 +33,7 @@ def test_train(tmp_path, seed):
     assert seed
 """
 OURS: Mapping[str, tuple[Sequence[str], float, int]] = {
-    "rpd collect": (("collect", "deploy_small.py"), 0.26, 53),
+    "rpd collect": (("collect", "deploy_small.py"), 0.26, 50),
     "rpd --dry-run, 3 nodes": (("--dry-run", "deploy_small.py"), 0.60, 216),
     "rpd runs": (("runs",), 0.40, 72),
 }

@@ -1,8 +1,14 @@
 """``python -m rpd``, and the command ``rpd``."""
 
+# ruff: noqa: E402 - first of all memory is set up, then the path, and only then the rest is loaded
 from __future__ import annotations
 
 import gc
+
+# Ten thousand nodes are mostly live objects without cycles; walking them again and again is a fifth of a dry run. So
+# are the modules that are loaded from here on.
+gc.set_threshold(50_000, 20, 100)
+
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -12,16 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from io import IOBase
 
-# Ten thousand nodes are mostly live objects without cycles; walking them again and again is a fifth of a dry run. So
-# are the modules that are loaded from here on.
-gc.set_threshold(50_000, 20, 100)
-
 with suppress(FileNotFoundError):
     # ``python -m`` searches the current folder first; a file of the user's there must not replace a library.
     if not sys.flags.safe_path and sys.path[:1] == [str(Path.cwd())]:
         del sys.path[0]
 
-from rpd.cli import main  # noqa: E402 - after the path is in order
+from rpd.cli import main
 
 _READING = frozenset(
     ("collect", "diff", "events", "fixtures", "markers", "query", "report", "runs", "show", "verify")

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from rpd.execute.node.current import current_run
 from rpd.values.fixture import fixture
 from rpd.values.job import Gpu, Job
 
@@ -29,6 +28,7 @@ def cluster(provision: Provision, gpu: Gpu | str | None) -> Iterator[RunningClus
 @fixture
 def cluster_dir(cluster: RunningCluster, project_dir: Path) -> str:
     """The project's folder on every member of the cluster, sent for each node; its remote path."""
+    from rpd.execute.node.current import current_run
     from rpd.execute.project_folder import checked_project
 
     run = current_run()

@@ -14,7 +14,6 @@ from rpd.collect.failures import from_exception
 from rpd.collect.imports import importer_of
 from rpd.collect.jobs import FileContext, Hooks, asks_for_others, job_functions, misplaced_hooks, nodes_of
 from rpd.collect.marks import PLUGINS, check_marks, marks_of, marks_of_module, registered_marks
-from rpd.collect.order import regroup
 from rpd.collect.source_lines import relative
 from rpd.collect.visible_fixtures import Registry
 from rpd.config import Config
@@ -99,7 +98,11 @@ class _Collector:
         for name, plugin in self._manager.list_name_plugin():
             if plugin is not None and not is_conftest_plugin(name):
                 self._errors += self._registry.add(plugin, "")
-        nodes = regroup(self._all_nodes(targets))
+        nodes = self._all_nodes(targets)
+        if any(node.fixture_params for node in nodes):
+            from rpd.collect.order import regroup  # without parametrized fixtures there is nothing to group
+
+            nodes = regroup(nodes)
         links = self._links()
         mistakes = (*self._conftests.errors.values(), *self._errors)
         errors = {(error.file, error.line, error.message): error for error in mistakes}

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rpd.execute.node.current import current_run
 from rpd.values.fixture import fixture
 from rpd.values.job import Gpu
 from rpd.values.node import Node
 
 if TYPE_CHECKING:
     from rpd.execute.context import RunContext
+    from rpd.execute.node.node_run import NodeRun
     from rpd.execute.pod.handle import Pod
     from rpd.execute.pod.provision import Provision
 
@@ -38,7 +38,7 @@ def pod(provision: Provision, gpu: Gpu | str | None) -> Iterator[Pod]:
 @fixture
 def project_dir(request: Any) -> Path:
     """The local folder that ``staged_dir`` sends: that of the deploy file; override it to send another."""
-    context: RunContext = current_run().context
+    context: RunContext = _run().context
     node: Node = request.node
     return context.project(node.file)
 
@@ -48,7 +48,7 @@ def staged_dir(pod: Pod, project_dir: Path) -> str:
     """The project's folder on the pod, sent for each node; its remote path."""
     from rpd.execute.project_folder import checked_project
 
-    run = current_run()
+    run = _run()
     source = checked_project(project_dir)
     run.context.uploads.check(source)
     with run.results.phase("stage"):
@@ -62,7 +62,7 @@ def staged_dir(pod: Pod, project_dir: Path) -> str:
 @fixture
 def run_dir() -> Path:
     """The local folder of this node; in a dry run a path that does not exist."""
-    run = current_run()
+    run = _run()
     return run.files.folder
 
 
@@ -78,7 +78,7 @@ def tmp_path() -> Iterator[Path]:
 @fixture
 def record_metric() -> Callable[[str, Any], None]:
     """``record_metric(name, value)`` keeps a number for the summary and the manifest."""
-    run = current_run()
+    run = _run()
 
     def record(name: str, value: Any) -> None:
         # A job that is called again for its artifacts recorded its metrics the first time.
@@ -91,14 +91,14 @@ def record_metric() -> Callable[[str, Any], None]:
 @fixture
 def needs() -> Any:
     """The results of the nodes that this one needs (mark ``needs``): their reports, metrics and verified files."""
-    run = current_run()
+    run = _run()
     return run.context.needed.by(run.node, run.results.sent)
 
 
 @fixture(scope="session")
 def variables() -> Mapping[str, Any]:
     """The variables of ``--var``, ``--vars-file`` and the configuration file, by name."""
-    context: RunContext = current_run().context
+    context: RunContext = _run().context
     return context.variables
 
 
@@ -108,3 +108,10 @@ def provision() -> Provision:
     from rpd.execute.pod.provision import Provision
 
     return Provision()
+
+
+def _run() -> NodeRun:
+    """Return the node run that asks."""
+    from rpd.execute.node.current import current_run
+
+    return current_run()

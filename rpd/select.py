@@ -309,6 +309,13 @@ def select(
     return Selection(selected=tuple(selected), deselected=tuple(deselected))
 
 
+def spellings(text: str) -> tuple[str, ...]:
+    """Return how ``text`` may stand in node ids: as it is, then with its letters beyond ASCII as escapes."""
+    if text.isascii():
+        return (text,)
+    return text, with_escapes(text), text.encode("unicode_escape").decode("ascii")
+
+
 def with_escapes(node_id: str) -> str:
     """Return a node id with the letters of its case as ids have them: beyond ASCII as escapes."""
     base, bracket, case = node_id.partition("[")

@@ -18,6 +18,7 @@ from rpd.record import history, lookup
 from rpd.record.lookup import NodeEntry
 from rpd.record.run_info import RunInfo
 from rpd.runpod.address import EMULATOR
+from rpd.select import spellings
 from rpd.values.endpoint import Endpoint
 from rpd.values.frozen import frozen, replace
 from rpd.values.pod import PodInfo, PodStatus, Provider
@@ -162,14 +163,15 @@ def node_named(runs_path: Path, wanted: str, run: str = "") -> tuple[RunInfo, No
     try:
         return newest, lookup.node_named(entries, wanted)
     except UsageError:
-        if any(wanted in entry.id for entry in entries):
+        texts = spellings(wanted)
+        if any(text in entry.id for entry in entries for text in texts):
             raise
         _check_waiting(newest, wanted)
         if run:
             raise
         for info in runs[1:]:
             older = lookup.entries(Path(info.folder))
-            if any(wanted in entry.id for entry in older):
+            if any(text in entry.id for entry in older for text in texts):
                 return info, lookup.node_named(older, wanted)
         raise
 
@@ -179,7 +181,8 @@ def _check_waiting(info: RunInfo, wanted: str) -> None:
     if info.finished or not wanted:
         return
     events = journal.read(Path(info.folder) / journal.FILE_NAME)
-    waiting = next((node_id for node_id in journal.planned_ids(events) if wanted in node_id), None)
+    planned = journal.planned_ids(events)
+    waiting = next((node_id for node_id in planned for text in spellings(wanted) if text in node_id), None)
     if waiting is not None:
         raise NotBegun(waiting, info)
 

@@ -18,6 +18,7 @@ from rpd.journal.journal import Damage
 from rpd.lease import registries
 from rpd.lease.naming import is_named_by
 from rpd.redaction import NO_SECRETS
+from rpd.select import spellings
 from rpd.values.frozen import frozen, replace
 from rpd.values.pod import NAME_PREFIX, PodInfo, PodStatus, Provider
 from rpd.values.prices import HOURS_PER_MONTH, running_usd_per_hr, stopped_usd_per_month
@@ -212,12 +213,13 @@ def find(pods: Sequence[PodInfo], wanted: str, known: Mapping[str, Claim] | None
 
     ``known`` tells which node asked for which pod. Raise UsageError.
     """
+    texts = spellings(wanted)
     readings: list[Callable[[PodInfo], bool]] = [
         lambda pod: wanted in (pod.id, pod.name, *(member.id for member in pod.members)),
         lambda pod: pod.id.startswith(wanted) or pod.name.startswith(wanted),
-        lambda pod: wanted in _node_names(pod, known),
-        lambda pod: any(name.startswith(wanted) for name in _node_names(pod, known)),
-        lambda pod: any(wanted in name for name in _node_names(pod, known)),
+        lambda pod: any(text in _node_names(pod, known) for text in texts),
+        lambda pod: any(name.startswith(texts) for name in _node_names(pod, known)),
+        lambda pod: any(text in name for name in _node_names(pod, known) for text in texts),
     ]
     for fits in readings:
         matching = [pod for pod in pods if fits(pod)]

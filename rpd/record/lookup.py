@@ -12,6 +12,7 @@ from rpd.journal import journal
 from rpd.journal.files import LATEST
 from rpd.record import manifest
 from rpd.record.run_info import RunInfo
+from rpd.select import spellings
 from rpd.values.frozen import frozen
 from rpd.values.report import NodeReport
 
@@ -114,7 +115,7 @@ def node_named(all_entries: Sequence[NodeEntry], wanted: str, what: str = "node"
 
 def choose(ids: Sequence[str], wanted: str, what: str, *, none: str = "") -> str:
     """Return the id that ``wanted`` means. Raise UsageError that lists the candidates."""
-    for meant in _meanings(ids, wanted):
+    for meant in (meant for text in spellings(wanted) for meant in _meanings(ids, text)):
         if len(meant) == 1:
             return meant[0]
         if meant:

@@ -51,6 +51,13 @@ def test_ambiguity_lists_the_candidates(wanted: str, candidates: list[str]) -> N
     assert str(caught.value).splitlines()[1:] == [f"  {each}" for each in candidates]
 
 
+@pytest.mark.parametrize("wanted", ["größe[日本]", "deploy_d.py::größe[日本", "日", "größe"])
+def test_letters_select_what_ids_have_as_escapes(wanted: str) -> None:
+    """As on the command line of a run: the values of a case are escaped in its id, the name of a job is not."""
+    node_id = "deploy_d.py::größe[\\u65e5\\u672c]"
+    assert choose([*IDS, node_id], wanted, "node") == node_id
+
+
 def test_a_long_list_is_cut() -> None:
     """Of thousands of candidates ten are named, and how many more there are."""
     with pytest.raises(UsageError, match="… and 90 more"):

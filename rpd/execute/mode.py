@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -42,7 +44,7 @@ class Live:
 
     def guard(self) -> AbstractContextManager[None]:
         """Return the context in which a user's code runs."""
-        return nullcontext()
+        return _in_one_process()
 
     def stoppable(self, deadlines: Deadlines, stop: Stop) -> AbstractContextManager[None]:
         """Return a context for fixture code that is interrupted when the run has to end. It raises Interrupted."""
@@ -173,6 +175,20 @@ class TracingDry(Dry):
 
     def fingerprint(self, work_out: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
         return work_out()
+
+
+@contextmanager
+def _in_one_process() -> Iterator[None]:
+    """End a process that the block forked where it would leave the block: it must not release the pods of the run."""
+    process = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() != process:
+            error = sys.exc_info()[1]
+            if error is not None:
+                sys.excepthook(type(error), error, error.__traceback__)
+            os._exit(1)
 
 
 @contextmanager

@@ -272,10 +272,10 @@ class Runner:
         verdict = PASSED
         try:
             with (
-                self._mode.guard(),
                 self._mode.timed(
                     run.deadlines, self._context.stop, self._alarms, partial(self._tell_stuck, run)
                 ),
+                self._mode.guard(),
             ):
                 self._context.events.run_node(node=run.node, call=lambda: function(**arguments))
             run.pulls.finish(required=True)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rpd.cli.commands import every_setting
-from rpd.config import Config, value_of
+from rpd.config import Config, config_of, value_of
 from rpd.config.checked import check_value, keys
 from rpd.config.merge import make_config
 from rpd.config.settings_file import find_root, override_value, read_file
@@ -150,3 +150,16 @@ def test_every_setting_is_explained_and_reachable() -> None:
     for command in {command for setting in declared for command in setting.commands}:
         flags = [flag for setting in declared if command in setting.commands for flag in setting.flags]
         assert len(flags) == len(set(flags)), command
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("rpd-runs", "/p/rpd-runs"), ("~/runs", "/home/me/runs"), ("/r", "/r"), ("a~b", "/p/a~b")],
+)
+def test_the_runs_folder_may_be_in_the_home_folder(
+    name: str, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No shell reads a settings file, and who removes a folder named ``~`` may remove another one."""
+    monkeypatch.setenv("HOME", "/home/me")
+    config = config_of(command="run", rootdir=Path("/p"), invocation_dir=Path("/p"), runs_dir=name)
+    assert config.runs_path == Path(folder)

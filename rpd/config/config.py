@@ -5,6 +5,7 @@ The order of the fields is that of ``--help`` and ``--show-config``.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -514,8 +515,8 @@ class Config:
 
     @property
     def runs_path(self) -> Path:
-        """The folder of the run folders."""
-        return self.rootdir / self.run.runs_dir
+        """The folder of the run folders. No shell expands ``~`` in a file, and a folder of that name is a trap."""
+        return self.rootdir / os.path.expanduser(self.run.runs_dir)  # noqa: PTH111 - leaves unknown users alone
 
     @property
     def error_limit(self) -> int | None:

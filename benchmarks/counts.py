@@ -36,7 +36,7 @@ def counting(function):
     return call
 
 os.fsync = counting(os.fsync)
-commits._sync_file_system = counting(commits._sync_file_system)
+commits.sync_file_system = counting(commits.sync_file_system)
 from rpd.cli import main
 
 code = main()

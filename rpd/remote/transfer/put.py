@@ -213,6 +213,8 @@ def put(
         raise TransferBroken(f"{local} could not be sent to {target}: the pod is stuck: {error}") from error
     except TooMuch as error:
         raise TransferError(f"{local} could not be sent to {target}: {error}") from error
+    finally:
+        sending.close()
 
 
 class _Sending:
@@ -264,11 +266,7 @@ class _Sending:
         self._inquire_ahead()
         try:
             listing = staging(self._local, exclude, ignored=ignored)
-        except BaseException as error:
-            if self._inquiry is not None:
-                self._inquiry.close()
-            if not isinstance(error, OSError):
-                raise
+        except OSError as error:
             raise LocalTransferError(f"{error.filename or self._local} cannot be read", error) from error
         self._files, self.withheld = listing.files, listing.withheld
         self._stamp = local_stamp(self._files)
@@ -282,6 +280,11 @@ class _Sending:
         if os.path.lexists(self._local):
             with contextlib.suppress(Disconnected):
                 self._inquiry = Inquiry(self._shell, self._target, self._notes, interrupt=self._interrupt)
+
+    def close(self) -> None:
+        """Ask no more, if the answer is not needed."""
+        if self._inquiry is not None:
+            self._inquiry.close()
 
     def _begin_anew(self) -> None:
         self._folder = posixpath.join(posixpath.dirname(self._target), f".rpd-put.{secrets.token_hex(8)}")

@@ -244,7 +244,7 @@ def test_what_an_input_iterable_raises_reaches_the_caller(remote: SshRemote) -> 
 
 
 def test_what_is_under_way_is_what_the_pod_has_not_taken(remote: SshRemote, machine: Machine) -> None:
-    """All but what fits into a pipe while the program reads nothing; little once it reads. A server may tell by the megabyte."""
+    """All but what fits into a pipe while the program reads nothing. A server may tell by the megabyte what it takes."""
     heard: list[int] = []
     begin, begun = machine.files / "begin", machine.files / "begun"
 
@@ -253,8 +253,8 @@ def test_what_is_under_way_is_what_the_pod_has_not_taken(remote: SshRemote, mach
         assert 1_700_000 < heard[-1] < 2_000_000
         begin.touch()
         wait_until(begun.exists, what="the program that reads")
-        while heard[-1] > 500_000:
-            yield b"x"
+        yield bytes(1_000_000)
+        assert heard[-1] < 2_000_000
 
     script = f"""
 while [ ! -e {begin} ]; do sleep 0.02; done

@@ -23,7 +23,7 @@ from rpd.pipeline.image_digests import is_emulated
 from rpd.pipeline.policy import check_policies
 from rpd.pipeline.price_source import SHIPPED, Source, price_source
 from rpd.pipeline.tree_snapshot import Snapshot, take_snapshot
-from rpd.pipeline.unchanged_filter import differences, last_passed
+from rpd.pipeline.unchanged_filter import differences, last_passed, lost_files
 from rpd.pipeline.worst_case import Prices, make_overrides
 from rpd.plan import make_plan
 from rpd.plan_diff import markdown
@@ -118,7 +118,10 @@ def _planned(config: Config, manager: PluginManager, snapshot: Snapshot, other: 
     real = not is_emulated(config.api, local=False)
     passed = {
         node: Passed(
-            fingerprint=report.source.fingerprint, finished=report.result.finished[:19], folder=report.folder
+            fingerprint=report.source.fingerprint,
+            finished=report.result.finished[:19],
+            folder=report.folder,
+            lost=lost_files(report),
         )
         for node, report in last_passed(config.runs_path, snapshot.fingerprints.keys(), real=real).items()
     }

@@ -18,6 +18,7 @@ from rpd.project.code_state import lock_file_sha256
 from rpd.project.fingerprint import IMAGE_VERSION, fingerprint, sent_parts
 from rpd.project.own_output import OwnOutput
 from rpd.record import history
+from rpd.record.verify import first_gone
 from rpd.runpod.address import EMULATOR
 from rpd.values.frozen import replace
 from rpd.values.node import Node
@@ -123,7 +124,8 @@ class Changed:
             sent=sent,
             digest=self._image_digest(node) if IMAGE_VERSION in then else "",
         )
-        return differences(now, then)
+        lost = lost_files(before)
+        return differences(now, then) or ([lost] if lost else [])
 
     def _image_digest(self, node: Node) -> str:
         """Return the present digest of the image's name; empty if it cannot be read: then it counts as unchanged."""
@@ -144,6 +146,12 @@ def last_passed(runs_path: Path, wanted: Collection[str], *, real: bool) -> dict
         if len(passed) == len(wanted):
             break
     return passed
+
+
+def lost_files(before: NodeReport) -> str:
+    """Return which file that a node left when it passed is no longer there, in words; empty if all are."""
+    gone = first_gone(before)
+    return f"{gone} is gone" if gone else ""
 
 
 def differences(now: Mapping[str, str], then: Mapping[str, str]) -> list[str]:

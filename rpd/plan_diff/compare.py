@@ -29,11 +29,15 @@ class Status(StrEnum):
 
 @frozen
 class Passed:
-    """A node's last pass: its fingerprint then (empty: not on record), and the folder of its files."""
+    """A node's last pass: its fingerprint then (empty: not on record), and the folder of its files.
+
+    ``lost`` says which of these is no longer there, if one is.
+    """
 
     fingerprint: Fingerprint
     finished: str = ""
     folder: str = ""
+    lost: str = ""
 
 
 @frozen
@@ -61,19 +65,24 @@ def compare(
     planned = []
     for node, now in here.items():
         before = passed.get(node)
-        if before is not None and before.fingerprint and not differences(now, before.fingerprint):
+        reasons = ("it never passed here",) if before is None else _since(before, now, differences)
+        if before is not None and not reasons:
             planned.append(_cached(node, f"passed at {before.finished}"))
         elif there is not None:
             planned.append(_beside(node, now, there.get(node), differences, ref))
-        elif before is None:
-            planned.append(Planned(id=node, status=Status.NEW, reasons=("it never passed here",)))
         else:
-            reasons = tuple(differences(now, before.fingerprint)) if before.fingerprint else ()
-            reasons = reasons or ("its inputs when it passed are not on record",)
-            planned.append(Planned(id=node, status=Status.CHANGED, reasons=reasons))
+            status = Status.NEW if before is None else Status.CHANGED
+            planned.append(Planned(id=node, status=status, reasons=reasons))
     planned = _after_needs(planned, needs)
     gone = [node for node in there or () if node not in here]
     return [*planned, *(Planned(id=node, status=Status.GONE) for node in gone)]
+
+
+def _since(before: Passed, now: Fingerprint, differences: Differences) -> tuple[str, ...]:
+    """Return the changes since a node passed."""
+    if not before.fingerprint:
+        return ("its inputs when it passed are not on record",)
+    return tuple(differences(now, before.fingerprint)) or ((before.lost,) if before.lost else ())
 
 
 def _after_needs(planned: Sequence[Planned], needs: Mapping[str, Sequence[str]]) -> list[Planned]:

@@ -38,6 +38,21 @@ def check(report: NodeReport) -> Iterator[Checked]:
 
     The folder may come from anywhere: nothing outside it is read, and no link is followed.
     """
+    for tree, name, digest in _files(report):
+        problem = digest if isinstance(digest, Problem) else _problem(tree, name, digest)
+        yield Checked(node_id=report.node.id, path=tree.path(name), problem=problem)
+
+
+def first_gone(report: NodeReport) -> Path | None:
+    """Return the first file of a node's artifacts that is not there any more; None if all are. Read none of them."""
+    for tree, name, digest in _files(report):
+        if isinstance(digest, Problem) or not _is_there(tree, name):
+            return tree.path(name)
+    return None
+
+
+def _files(report: NodeReport) -> Iterator[tuple[Tree, str, str | Problem]]:
+    """Yield the folder of a node and the name of each of its files, with its sum; a list with its problem."""
     lists = dict.fromkeys(artifact.sha256_file for artifact in report.artifacts if artifact.sha256_file)
     if not lists:
         return
@@ -47,18 +62,19 @@ def check(report: NodeReport) -> Iterator[Checked]:
                 with tree.read(name) as file:
                     sums = listed_sums(file.read(MOST_LIST_BYTES))
             except OSError as error:
-                problem = Problem.OUTSIDE if isinstance(error, LeadsOut) else Problem.NO_LIST
-                yield Checked(node_id=report.node.id, path=tree.path(name), problem=problem)
+                yield tree, name, Problem.OUTSIDE if isinstance(error, LeadsOut) else Problem.NO_LIST
                 continue
             # ``results.sha256`` is next to ``results`` and lists files below it.
             below = name.removesuffix(".sha256")
             for each, digest in sums.items():
-                file_name = f"{below}/{each}"
-                yield Checked(
-                    node_id=report.node.id,
-                    path=tree.path(file_name),
-                    problem=_problem(tree, file_name, digest),
-                )
+                yield tree, f"{below}/{each}", digest
+
+
+def _is_there(tree: Tree, name: str) -> bool:
+    try:
+        return tree.status(name) is not None
+    except OSError:
+        return False
 
 
 def _problem(tree: Tree, name: str, digest: str) -> Problem | None:

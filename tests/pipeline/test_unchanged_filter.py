@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from rpd.pipeline.unchanged_filter import differences, last_passed
+from rpd.pipeline.unchanged_filter import differences, last_passed, lost_files
 from rpd.record import manifest, run_info
 from rpd.record.run_info import RunInfo
-from rpd.values.report import NodeRecord, NodeReport, Outcome, Result
+from rpd.values.report import ArtifactRecord, NodeRecord, NodeReport, Outcome, Result
 
 FIT, TEST = "deploy_a.py::fit", "deploy_a.py::test"
 
@@ -55,3 +55,26 @@ def test_what_changed_is_put_in_words() -> None:
     ]
     assert differences({"lock": "2", "new": "1"}, then) == ["the lock file changed", "its new changed"]
     assert differences(then, then) == []
+
+
+def test_a_pass_without_its_files_is_none(tmp_path: Path) -> None:
+    """Whatever is in them: they are not read. A list that is gone counts like a file."""
+    artifacts = tmp_path / "artifacts"
+    (artifacts / "out").mkdir(parents=True)
+    for name in ("one", "two"):
+        (artifacts / "out" / name).write_text("not as the sum says")
+    sums = "".join(f"{'0' * 64}  {name}\n" for name in ("one", "two"))
+    (artifacts / "out.sha256").write_text(sums)
+    pulled = ArtifactRecord(
+        remote="out/", local="artifacts/out", files=2, bytes=38, sha256_file="artifacts/out.sha256"
+    )
+    node = NodeRecord(id=FIT, job="fit", file="deploy_a.py", line=1)
+    passed = Result(outcome=Outcome.PASSED)
+    report = NodeReport(node=node, result=passed, folder=str(tmp_path), artifacts=(pulled,))
+    assert lost_files(report) == ""
+    (artifacts / "out" / "two").unlink()
+    assert lost_files(report) == f"{artifacts / 'out' / 'two'} is gone"
+    (artifacts / "out" / "two").symlink_to("one")
+    assert lost_files(report) == ""
+    (artifacts / "out.sha256").unlink()
+    assert lost_files(report) == f"{artifacts / 'out.sha256'} is gone"

@@ -42,6 +42,18 @@ def test_what_becomes_of_a_node(
     assert node.status.runs is (status in (Status.NEW, Status.CHANGED))
 
 
+def test_a_pass_whose_files_are_lost_is_none() -> None:
+    """It is named where nothing else changed; beside another tree the node is as it is there."""
+    passed = {"n": Passed(fingerprint=A, lost="out is gone"), "m": Passed(fingerprint=B, lost="out is gone")}
+    nodes = compare({"n": A, "m": A}, None, passed, differences)
+    assert [(node.status, node.reasons) for node in nodes] == [
+        (Status.CHANGED, ("out is gone",)),
+        (Status.CHANGED, ("sent changed",)),
+    ]
+    [node] = compare({"n": A}, {"n": A}, passed, differences, ref="main")
+    assert (node.status, node.reasons) == (Status.CACHED, ("as on main",))
+
+
 def test_what_is_only_there_is_gone() -> None:
     nodes = compare({"n": A}, {"n": A, "old": B}, {}, differences, ref="main")
     assert [(node.id, node.status) for node in nodes] == [("n", Status.CACHED), ("old", Status.GONE)]

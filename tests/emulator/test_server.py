@@ -421,7 +421,7 @@ def test_no_sshd(platform: Platform) -> None:
 
 def test_a_late_sshd(platform: Platform) -> None:
     """The port refuses for a while after the runtime is there."""
-    platform.emulator.inject({"kind": "late-sshd", "seconds": 0.5})
+    platform.emulator.inject({"kind": "late-sshd", "seconds": 3.0})
     pod = platform.boot()
     with pytest.raises(ConnectionRefusedError):
         _connect(platform.endpoint(pod))

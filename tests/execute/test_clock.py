@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
@@ -226,3 +228,30 @@ def test_own_code_after_a_step_that_outlasted_the_time_is_ended() -> None:
 
     with pytest.raises(JobTimeout):
         run(held.clock, job)
+
+
+AFTERWARDS = """
+import sys
+from rpd.errors import JobTimeout
+from rpd.execute.alarms import Alarms
+from rpd.execute.clock import JobClock
+from rpd.uptime import uptime
+
+clock = JobClock(lambda: JobTimeout("over"))
+try:
+    with clock.running(Alarms(), uptime() + 0.05):
+        while True:
+            pass
+except JobTimeout:
+    print("ended")
+sys.setprofile(lambda *_: None)
+(lambda: print("profiled"))()
+"""
+
+
+def test_nothing_is_left_of_an_exception_that_ended_a_job() -> None:
+    """In a process with a profiler or a debugger, CPython 3.11 would otherwise begin no function any more."""
+    done = subprocess.run(
+        [sys.executable, "-c", AFTERWARDS], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("ended\nprofiled\n", "")

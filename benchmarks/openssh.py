@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _OPTIONS = ("BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR")
+
+_PATIENCE_SECONDS = 30.0
 
 
 def target(folder: Path, port: int) -> list[str]:
@@ -23,12 +26,20 @@ def control_connection(folder: Path, port: int) -> Iterator[list[str]]:
     control, to = ["-S", str(folder / "control")], target(folder, port)
     master = subprocess.Popen(["ssh", *control, "-M", "-N", *to])
     try:
-        while _fails(["ssh", *control, "-O", "check", *to]):
-            time.sleep(0.1)
+        wait_until(lambda: not _fails(["ssh", *control, "-O", "check", *to]), what="ssh's control connection")
         yield ["ssh", *control, *to]
     finally:
         master.terminate()
         master.wait()
+
+
+def wait_until(condition: Callable[[], bool], *, what: str) -> None:
+    """Wait for ``condition``; end the benchmark if it does not come true."""
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > until:
+            sys.exit(f"waited {_PATIENCE_SECONDS:g} s for {what}")
+        time.sleep(0.1)
 
 
 def _fails(command: list[str]) -> bool:

@@ -19,7 +19,6 @@ import shutil
 import socket
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from urllib.parse import urlsplit
 
 from emulated import emulator
 from measure import REPOSITORY, Row, exit_if_missed, figures, machine, run
-from openssh import control_connection, target
+from openssh import control_connection, target, wait_until
 from transfer import sshd
 
 sys.path.insert(0, str(REPOSITORY))
@@ -87,8 +86,7 @@ def openssh(folder: Path) -> tuple[int, int, int] | None:
     if os.geteuid() or not shutil.which("ssh") or not shutil.which("sshd", path="/usr/sbin:/usr/local/sbin"):
         return None
     with sshd(folder) as endpoint, DelayedLine(ROUND_TRIP) as line:
-        while not listens(endpoint.port):
-            time.sleep(0.1)
+        wait_until(lambda: listens(endpoint.port), what="sshd")
         port = line.to(endpoint.port)
         alone = fewest(line, lambda: run(["ssh", *target(folder, port), "true"], cwd=folder))
         with control_connection(folder, port) as ssh:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def _planned(config: Config, manager: PluginManager, snapshot: Snapshot, other: 
             fingerprint=report.source.fingerprint,
             finished=report.result.finished[:19],
             folder=report.folder,
-            lost=lost_files(report),
+            lost=partial(lost_files, report),
         )
         for node, report in last_passed(config.runs_path, snapshot.fingerprints.keys(), real=real).items()
     }

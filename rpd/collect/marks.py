@@ -86,9 +86,8 @@ def check_marks(
             raise CollectionError(f"{mark.name!r} not found in `markers` configuration option{meant}")
         if case and mark.name in _NEVER_IN_A_CASE:
             raise CollectionError(f"rpd.param cannot add rpd.mark.{mark.name}")
-        if (
-            mark.name != "parametrize"
-        ):  # whose arguments are checked where they are used; most jobs have no other
+        # Arguments of parametrize are checked where they are used, and most jobs have no other mark.
+        if mark.name != "parametrize":
             from rpd.collect.mark_arguments import check_arguments
 
             check_arguments(mark)

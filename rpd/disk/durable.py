@@ -1,8 +1,7 @@
 """Making files outlast a power cut: the only place that asks the system to bring them to the disk.
 
-An error here is final for the content as it is. The system may have dropped it, and the next sync succeeds all the
-same, because nothing is left to write. So after an error the content is written again, or reported as not safe;
-it is never synced once more as it is.
+An error here is final. The system may have dropped the content, and then the next sync succeeds because nothing is left
+to write. So after an error, write the content again or report that it is not safe; a second sync proves nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ FEW = 16
 """Up to this many files are synced one by one: the file system as a whole may have much of others to write."""
 
 _LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
-"""What says that a folder was not written; all else says that this system or file system cannot sync folders."""
+"""Errors that mean that a folder was not written; all others mean that it cannot be synced on this file system."""
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
@@ -83,8 +82,8 @@ def _sync(path: str | Path, how: int) -> None:
 def sync_file_system(path: str | Path) -> bool:
     """Sync the whole file system of ``path``; return whether that worked.
 
-    If not, the files are to be synced one by one. Where it failed over somebody else's file, that works; over one
-    of these, the system reports it again, since nobody who has that file open has heard of it.
+    If it did not, sync the files one by one. If the error was about somebody else's file, that succeeds. If it was
+    about one of these, Linux reports it again to whoever opens that file.
     """
     call = _syncfs()
     if call is None:

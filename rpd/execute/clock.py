@@ -173,19 +173,23 @@ class _Nothing(BaseException):
 def _take_back() -> None:
     """Take back an exception that was raised in this thread and has not arrived yet, if there is one.
 
-    Another takes its place and arrives here. If it were cancelled instead, CPython 3.11 would look for it for ever:
+    Another takes its place and arrives here. If it were cancelled instead, CPython 3.11 would look for it forever:
     slower, and with a profiler, a debugger or coverage no function would begin any more.
     """
     other: BaseException | None = None
-    while True:
-        try:
-            _raise_in(threading.get_ident(), _Nothing)
-            while True:
-                pass
-        except _Nothing:
-            break
-        except BaseException as error:  # noqa: BLE001 - Ctrl-C, raised again when nothing is on its way any more
-            other = error
+    # Twice: after Ctrl-C it may arrive anywhere in the outer block.
+    try:
+        while True:
+            try:
+                _raise_in(threading.get_ident(), _Nothing)
+                while True:
+                    pass
+            except _Nothing:
+                raise
+            except BaseException as error:  # noqa: BLE001 - Ctrl-C, raised again when nothing is on its way any more
+                other = error
+    except _Nothing:
+        pass
     if other is not None:
         raise other
 

@@ -185,10 +185,16 @@ def _in_one_process() -> Iterator[None]:
         yield
     finally:
         if os.getpid() != process:
-            error = sys.exc_info()[1]
-            if error is not None:
-                sys.excepthook(type(error), error, error.__traceback__)
-            os._exit(1)
+            os._exit(_exit_code_of_child(sys.exc_info()[1]))
+
+
+def _exit_code_of_child(error: BaseException | None) -> int:
+    """Return the exit code of a process that comes out of the block with ``error``, which is shown as Python does."""
+    if isinstance(error, SystemExit) and isinstance(error.code, int | None):
+        return error.code or 0
+    if error is not None:
+        sys.excepthook(type(error), error, error.__traceback__)
+    return 1
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -311,16 +311,7 @@ def note_stop_asked(claim: Claim, pod: PodInfo, *, keep_disk: bool) -> None:
     The run rents no other pod for the node then. With ``keep_disk`` it leaves the pod stopped.
     """
     with suppress(OSError):  # the pod is released all the same
-        written = journal.FileJournal(claim.folder / journal.FILE_NAME, NO_SECRETS)
-        written.write(
-            journal.STOP_ASKED,
-            sync=True,
-            node=claim.node,
-            pod_name=pod.name,
-            pod_id=pod.id,
-            keep_disk=keep_disk,
-        )
-        written.close()
+        _record(claim, journal.STOP_ASKED, pod, keep_disk=keep_disk)
 
 
 def note_stopped(claim: Claim, pod: PodInfo, *, usd: float) -> None:
@@ -328,15 +319,10 @@ def note_stopped(claim: Claim, pod: PodInfo, *, usd: float) -> None:
 
     ``usd`` is its cost since the last entry of the journal.
     """
-    written = journal.FileJournal(claim.folder / journal.FILE_NAME, NO_SECRETS)
-    written.write(
-        "released",
-        sync=True,
-        node=claim.node,
-        pod_name=pod.name,
-        pod_id=pod.id,
-        final_state="stopped",
-        how="stop",
-        usd=round(usd, 6),
-    )
-    written.close()
+    _record(claim, "released", pod, final_state="stopped", how="stop", usd=round(usd, 6))
+
+
+def _record(claim: Claim, event: str, pod: PodInfo, **detail: Any) -> None:
+    """Write an event about a pod to the journal of its run. Raise OSError."""
+    with closing(journal.FileJournal(claim.folder / journal.FILE_NAME, NO_SECRETS)) as written:
+        written.write(event, sync=True, node=claim.node, pod_name=pod.name, pod_id=pod.id, **detail)

@@ -252,7 +252,7 @@ def print_help(command: Command, manager: PluginManager) -> NoReturn:
     pinned = os.environ.get("COLUMNS", "")
     # As argparse finds the width of a file; to find it, it would load the libraries of archives (shutil).
     formatter: Any = partial(
-        argparse.HelpFormatter, width=((int(pinned) if pinned.isdigit() else 0) or 80) - 2
+        argparse.HelpFormatter, width=((int(pinned) if pinned.isdecimal() else 0) or 80) - 2
     )
     if sys.stdout.isatty():
         from rich_argparse import RichHelpFormatter

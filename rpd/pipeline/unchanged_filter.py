@@ -124,8 +124,7 @@ class Changed:
             sent=sent,
             digest=self._image_digest(node) if IMAGE_VERSION in then else "",
         )
-        lost = lost_files(before)
-        return differences(now, then) or ([lost] if lost else [])
+        return differences(now, then) or lost_files(before)
 
     def _image_digest(self, node: Node) -> str:
         """Return the present digest of the image's name; empty if it cannot be read: then it counts as unchanged."""
@@ -148,10 +147,10 @@ def last_passed(runs_path: Path, wanted: Collection[str], *, real: bool) -> dict
     return passed
 
 
-def lost_files(before: NodeReport) -> str:
-    """Return which file that a node left when it passed is no longer there, in words; empty if all are."""
+def lost_files(before: NodeReport) -> list[str]:
+    """Return that a file is gone which a node left when it passed, in words; nothing if all are there."""
     gone = first_gone(before)
-    return f"{gone} is gone" if gone else ""
+    return [f"{gone} is gone"] if gone else []
 
 
 def differences(now: Mapping[str, str], then: Mapping[str, str]) -> list[str]:

@@ -31,13 +31,13 @@ class Status(StrEnum):
 class Passed:
     """A node's last pass: its fingerprint then (empty: not on record), and the folder of its files.
 
-    ``lost`` says which of these is no longer there, if one is.
+    ``lost`` looks whether one of these is no longer there, and says so.
     """
 
     fingerprint: Fingerprint
     finished: str = ""
     folder: str = ""
-    lost: str = ""
+    lost: Callable[[], Sequence[str]] = tuple
 
 
 @frozen
@@ -82,7 +82,7 @@ def _since(before: Passed, now: Fingerprint, differences: Differences) -> tuple[
     """Return the changes since a node passed."""
     if not before.fingerprint:
         return ("its inputs when it passed are not on record",)
-    return tuple(differences(now, before.fingerprint)) or ((before.lost,) if before.lost else ())
+    return tuple(differences(now, before.fingerprint) or before.lost())
 
 
 def _after_needs(planned: Sequence[Planned], needs: Mapping[str, Sequence[str]]) -> list[Planned]:

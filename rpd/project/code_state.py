@@ -241,9 +241,8 @@ def _own_index(project: Path, git: Git) -> Iterator[dict[str, str]]:
         index, _, objects = (os.fsdecode(answer) if answer else "").strip().partition("\n")
         own = Path(folder) / "index"
         if index and Path(index).is_file():
-            shutil.copy2(
-                index, own
-            )  # with its time: it tells git which files may have changed right after it
+            # With its time, which tells git which files may have changed right after it.
+            shutil.copy2(index, own)
         yield {
             "GIT_INDEX_FILE": str(own),
             "GIT_OBJECT_DIRECTORY": folder,

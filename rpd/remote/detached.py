@@ -186,7 +186,7 @@ _rpd_find() {
   _rpd_base=${HOME:-/root}/.rpd
   if [ ! -d "$_rpd_base/steps/$1" ]; then
     set -- "$1" /tmp/.rpd-*
-    [ -d "$2" ] || return 1
+    [ "$2" != '/tmp/.rpd-*' ] || return 1
     _rpd_base=/tmp/.rpd-$(id -u)
   fi
   _rpd_dir=$_rpd_base/steps/$1

@@ -60,7 +60,7 @@ def test_many_files_are_synced_by_one_call_if_that_works(
 
 
 def test_names_that_may_be_lost_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file system that cannot sync folders is none; one that fails to is, for whoever replaces a file."""
+    """A file system that cannot sync folders raises nothing. One that fails to ends the replacement of a file."""
     failing(monkeypatch, errno.EINVAL)
     sync_names(tmp_path)
     failing(monkeypatch, errno.EIO)

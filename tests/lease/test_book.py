@@ -48,7 +48,7 @@ def test_all_that_is_open_is_released_and_what_fails_is_remembered() -> None:
 
 
 def test_trouble_that_is_over_is_no_leak() -> None:
-    """At the end each is tried once more; those that are gone by then are told apart from those that are not."""
+    """At the end rpd tries to release each again, and returns those that are gone by then."""
     brief, lasting = Rented("a", "pod-a", fails=1), Rented("b", "pod-b", fails=9)
     leases = book(brief, lasting)
     leases.release_all()

@@ -71,10 +71,10 @@ def test_a_pass_without_its_files_is_none(tmp_path: Path) -> None:
     node = NodeRecord(id=FIT, job="fit", file="deploy_a.py", line=1)
     passed = Result(outcome=Outcome.PASSED)
     report = NodeReport(node=node, result=passed, folder=str(tmp_path), artifacts=(pulled,))
-    assert lost_files(report) == ""
+    assert lost_files(report) == []
     (artifacts / "out" / "two").unlink()
-    assert lost_files(report) == f"{artifacts / 'out' / 'two'} is gone"
+    assert lost_files(report) == [f"{artifacts / 'out' / 'two'} is gone"]
     (artifacts / "out" / "two").symlink_to("one")
-    assert lost_files(report) == ""
+    assert lost_files(report) == []
     (artifacts / "out.sha256").unlink()
-    assert lost_files(report) == f"{artifacts / 'out.sha256'} is gone"
+    assert lost_files(report) == [f"{artifacts / 'out.sha256'} is gone"]

@@ -1,4 +1,4 @@
-"""The worst case of nodes: from their pods, the dearest offers of these, and their caps."""
+"""The worst case of a node: what its pods cost at the most expensive offers, at most its cap."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def prices(market: Market, *pods: Sequence[Job], error: Unforeseen | None = None
 @pytest.mark.parametrize(
     ("rates", "pods", "worst"),
     [
-        pytest.param((1.0, 2.0), 1, 1.5 * (2.0 + DISK), id="the longest time at the dearest offer"),
+        pytest.param((1.0, 2.0), 1, 1.5 * (2.0 + DISK), id="the longest time at the most expensive offer"),
         pytest.param(
             (1.0,), 2, 2.0 * 2 * (1.0 + DISK), id="the second pod may boot while the first one bills"
         ),
@@ -91,7 +91,7 @@ def test_the_worst_case_of_a_node(rates: tuple[float | None, ...], pods: int, wo
     assert market.asked <= 1
 
 
-def test_a_pod_that_may_be_rented_with_either_job_costs_the_dearer() -> None:
+def test_a_pod_that_may_be_rented_with_either_job_costs_the_more_expensive_one() -> None:
     large = JOB.derive(container_disk_gb=1000)
     made = prices(Market(1.0), [JOB, large])
     assert made.worst_case(node()) == pytest.approx(

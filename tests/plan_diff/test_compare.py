@@ -44,8 +44,8 @@ def test_what_becomes_of_a_node(
 
 def test_a_pass_whose_files_are_lost_is_none() -> None:
     """It is named where nothing else changed; beside another tree the node is as it is there."""
-    passed = {"n": Passed(fingerprint=A, lost="out is gone"), "m": Passed(fingerprint=B, lost="out is gone")}
-    nodes = compare({"n": A, "m": A}, None, passed, differences)
+    passed = {name: Passed(fingerprint=A, lost=lambda: ["out is gone"]) for name in "nm"}
+    nodes = compare({"n": A, "m": B}, None, passed, differences)
     assert [(node.status, node.reasons) for node in nodes] == [
         (Status.CHANGED, ("out is gone",)),
         (Status.CHANGED, ("sent changed",)),

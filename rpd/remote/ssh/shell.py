@@ -141,7 +141,7 @@ class SshShell:
     def _open_session(self, transport: Any) -> Any:
         channel = transport.open_channel("session", window_size=START_BYTES, timeout=_ATTEMPT_SECONDS)
         channel.in_buffer = Arrived()  # nothing has arrived yet: no program runs there
-        if channel.closed:  # and told the buffer that was there before
+        if channel.closed or channel.eof_received:  # only the buffer before knows
             channel.in_buffer.close()
         return channel
 

@@ -182,10 +182,13 @@ _SAMPLE_EVERY = 8 << 20
 _SWALLOWED = 4 << 20
 """Bytes that windows and sockets take at once; they say nothing about the line."""
 _UNKNOWN = 1 << 62
+"""More bytes under way than any that were sent: nothing was measured."""
 _UNSEEN = 192 << 10
 """Bytes that a pod may have taken without having said so yet."""
 _BEGUN = 256 << 10
+"""Bytes that the pod must have taken before their pace means anything."""
 _SURE = 2
+"""How many times in a row it must have taken all but the last bytes."""
 _WORTH = 0.25
 """What compresses to less than this fraction is not tried uncompressed so soon."""
 _WINDOW = 1 << 20

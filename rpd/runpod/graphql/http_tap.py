@@ -152,9 +152,8 @@ class _KeptConnections:
 
     def __init__(self, requests: Any) -> None:
         self._session = requests.Session()
-        self._session.trust_env = (
-            False  # a route says all that the environment does, which takes long to read
-        )
+        # A route says all that the environment does, which takes long to read.
+        self._session.trust_env = False
         # Cookies must not carry anything from one call to the next.
         self._session.cookies.set_policy(_NoCookies())
         for scheme in ("http://", "https://"):

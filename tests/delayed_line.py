@@ -111,7 +111,7 @@ class DelayedLine:
         leads_to_pods: bool = False,
     ) -> None:
         """Carry one direction: each piece arrives after the delay, in order."""
-        # A slow line fills up, and who sends must feel it; one that is only far holds all that is under way.
+        # A slow line fills up, so the sender has to wait; a line that only delays holds all that is under way.
         waiting = asyncio.Queue[tuple[float, bytes]](maxsize=0 if self._rate is None else _QUEUED)
 
         async def deliver() -> None:
@@ -130,7 +130,7 @@ class DelayedLine:
                         writer.write(data)
                         await writer.drain()
                 except OSError:
-                    is_gone = True  # the rest is taken all the same, until the sender knows
+                    is_gone = True  # still take the rest, until the sender notices
 
         delivering = asyncio.ensure_future(deliver())
         try:

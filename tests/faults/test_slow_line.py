@@ -1,4 +1,4 @@
-"""The faults over a line as from a home or an office: RunPod and its pods are far, and the line is slow."""
+"""The fault suite over the line of a home or an office: far from RunPod and its pods, and slow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.faults import test_cuts, test_faults
 
 LINE = Line(rate=OFFICE[0], round_trip=OFFICE[1])
 SLACK = 1.0
-"""Seconds that answers are under way in a case, beyond those that its pods need."""
+"""Seconds that the answers of a case spend on the line."""
 USUAL = ("SSH dropped once", "SIGINT at put_finished", "SIGKILL at pull_started, resume")
 ALL = [
     *test_faults.ANSWERS,
@@ -33,7 +33,7 @@ def _over(line: Line, cases: Iterable[Case]) -> list[Case]:
 
 @pytest.mark.parametrize("case", _over(LINE, (case for case in ALL if case.id in USUAL)), ids=str)
 def test_over_a_slow_line(case: Case, ending: Ending) -> None:
-    """What is sent, kept and paid is the same, however long it is under way."""
+    """What is sent, kept and paid is the same, however slow the line."""
     check(case, ending)
 
 

@@ -64,11 +64,11 @@ class StartedShell:
             raise
         return cls(channel, mark.encode())
 
-    def is_waiting_on(self, transport: Any) -> bool:
-        """Return whether the shell is still there, on that transport."""
+    @property
+    def is_there(self) -> bool:
+        """Whether the shell has not ended."""
         channel = self.channel
-        is_over = channel.closed or channel.eof_received or channel.exit_status_ready()
-        return channel.get_transport() is transport and not is_over
+        return not (channel.closed or channel.eof_received or channel.exit_status_ready())
 
 
 class WaitingShells:
@@ -80,7 +80,8 @@ class WaitingShells:
     def __init__(self, open_channel: Callable[[Any], Any]) -> None:
         self._open = open_channel
         self._lock = threading.Lock()
-        self._shells: list[StartedShell] = []
+        self._shells: list[tuple[Any, StartedShell]] = []
+        """Each with its transport."""
         self._starting = 0
         self._age = 0
 
@@ -90,8 +91,8 @@ class WaitingShells:
             with self._lock:
                 if not self._shells:
                     return None
-                shell = self._shells.pop(0)
-            if shell.is_waiting_on(transport):
+                over, shell = self._shells.pop(0)
+            if over is transport and shell.is_there:
                 return shell
             close_quietly(shell.channel)
 
@@ -117,7 +118,7 @@ class WaitingShells:
         with self._lock:
             self._starting -= 1
             if shell is not None and age == self._age:
-                self._shells.append(shell)
+                self._shells.append((transport, shell))
                 return
         if shell is not None:
             close_quietly(shell.channel)
@@ -127,7 +128,7 @@ class WaitingShells:
         with self._lock:
             shells, self._shells = self._shells, []
             self._age += 1
-        for shell in shells:
+        for _, shell in shells:
             close_quietly(shell.channel)
         return bool(shells)
 

@@ -14,6 +14,7 @@ import paramiko
 
 from rpd.errors import LocalError
 from rpd.remote.shell import Interrupt
+from rpd.remote.ssh.close_last import CloseLast
 from rpd.remote.ssh.error_wording import close_quietly
 from rpd.values.pod import SshEndpoint
 
@@ -162,6 +163,11 @@ class _FastTransport(paramiko.Transport):  # type: ignore[misc]
             default_max_packet_size=PACKET_BYTES,
             **keywords,
         )
+
+    def open_channel(self, *arguments: Any, **keywords: Any) -> Any:
+        channel = super().open_channel(*arguments, **keywords)
+        channel.transport = CloseLast(self)
+        return channel
 
     def close(self) -> None:
         with contextlib.suppress(OSError):

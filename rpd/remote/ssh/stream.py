@@ -23,6 +23,8 @@ _AGAIN_SECONDS = 0.02
 _BURST_BYTES = 32 << 10
 _MOST_AT_ONCE = 1 << 20
 """Most bytes of standard error between two reads of standard output."""
+_LITTLE_BYTES = 16 << 10
+"""A program that has printed less keeps the window of its channel: most print less, and to change it is a message."""
 _READ_BYTES = 256 << 10
 """Most bytes of standard output that are read, and handed on, at once."""
 _MOST_BEFORE_MARK = 1 << 20
@@ -69,7 +71,7 @@ class SshStream:
         """The most bytes that the pod was ready to take at once."""
         self._look = _LOOK_SECONDS if program.errors is None else _LISTEN_SECONDS
         self._stderr = bytearray()
-        self._written = 0
+        self._written = self._taken = 0
         self._failure: BaseException | None = None
         self._closed = False
         channel.settimeout(_QUIET_SECONDS)
@@ -183,7 +185,7 @@ class SshStream:
             self._check()
             self._channel.settimeout(self._patience())
             written = self._written
-            if not self._is_wide:
+            if not self._is_wide and self._taken > _LITTLE_BYTES:
                 WINDOWS.fit(self._channel)
             try:
                 data: bytes = self._channel.recv(_READ_BYTES)
@@ -202,6 +204,7 @@ class SshStream:
             if not data:
                 self._check()
             self._moved = self._heard = time.monotonic()
+            self._taken += len(data)
             self._line.heard()
             if self._hear is not None:
                 self._take_errors()

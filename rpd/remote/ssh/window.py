@@ -39,8 +39,7 @@ class Windows:
     def fit(self, channel: Any) -> None:
         """Make the window of a channel as long as its share.
 
-        The pod learns it with what the next read acknowledges, so it costs no message. A window that shrinks
-        acknowledges less.
+        The pod learns it with what the next read acknowledges. A window that shrinks acknowledges less.
         """
         share = self.share
         # Another paramiko version: the window stays as it is, and nothing else.

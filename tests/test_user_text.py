@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
 
-from rpd.user_text import parse_toml, read_text
+from rpd.user_text import parse_toml, read_bytes, read_text
+
+has_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 
 
 def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path: Path) -> None:
@@ -28,3 +32,39 @@ def test_wrong_toml_is_a_value_error(text: str) -> None:
     """Whatever is wrong with it."""
     with pytest.raises(ValueError):
         parse_toml(text)
+
+
+@has_pipes
+@pytest.mark.timeout(30)
+def test_a_pipe_without_a_writer_is_refused(tmp_path: Path) -> None:
+    """It would be waited for without end; the writer of a process substitution is there already."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="a pipe into which nobody writes"):
+        read_text(tmp_path / "pipe")
+
+
+@has_pipes
+def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
+    """Whether its writer has written already or writes later."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # so that a writer can open it
+    writer = os.open(path, os.O_WRONLY)
+    os.close(reader)
+    answers: list[bytes] = []
+    reading = threading.Thread(target=lambda: answers.append(read_bytes(path)))
+    reading.start()
+    for _ in range(3):
+        os.write(writer, 100_000 * b"x")
+    os.close(writer)
+    reading.join()
+    assert answers == [300_000 * b"x"]
+
+
+def test_the_beginning_of_a_file_is_read_and_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"one\r\ntwo")
+    assert read_bytes(tmp_path / "a", 5) == b"one\r\n"
+    assert read_text(tmp_path / "a") == "one\ntwo"
+    with pytest.raises(IsADirectoryError):
+        read_bytes(tmp_path)
+    assert read_bytes(Path(os.devnull)) == b""

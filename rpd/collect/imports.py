@@ -62,11 +62,18 @@ def divert_output(manager: PluginManager, rootdir: Path) -> None:
 
 
 class _Loader(SourceFileLoader):
-    """Python's own loader, which caches no bytecode of a file that was just written.
+    """Python's own loader, which waits for no pipe and caches no bytecode of a file that was just written.
 
     Bytecode is matched to its source by second and size: an edit within the same second that keeps the size
     (2 to 3) would run the old code.
     """
+
+    def get_data(self, path: str) -> bytes:
+        if Path(path).is_fifo():
+            from rpd.user_text import read_bytes  # hardly ever there
+
+            return read_bytes(Path(path))
+        return super().get_data(path)
 
     def set_data(self, path: str, data: Any, **more: Any) -> None:
         if time.time() - Path(self.path).stat().st_mtime > _SETTLED_SECONDS:

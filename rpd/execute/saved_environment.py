@@ -1,17 +1,19 @@
-"""The parts of the process that rpd uses, as they were when the run began: a job may replace them."""
+"""The parts of the process that rpd uses, as they were when the run began: a job may replace them, or close them."""
 
 from __future__ import annotations
 
 import sys
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
 import pluggy
+
+from rpd.execute.held_files import HeldFiles
 
 _USED: Mapping[str, tuple[str, ...]] = {
     "builtins": ("open", "print", "isinstance", "len", "sorted"),
@@ -91,6 +93,7 @@ class _Originals:
         self.lock = threading.RLock()
         self.inside = 0
         self.aside: dict[tuple[Any, str], Any] = {}
+        self.files = HeldFiles()
         self._runs = 0
         self._then: dict[tuple[Any, str], Any] = {}
         self._finder: Any = None
@@ -99,6 +102,7 @@ class _Originals:
         """Save the originals, if no run is active."""
         with self.lock:
             if not self._runs:
+                self.files.begin()
                 self._then = {
                     (owner, name): getattr(owner, name)
                     for place, names in _USED.items()
@@ -116,6 +120,7 @@ class _Originals:
             if not self._runs:
                 with suppress(ValueError):  # a job may have emptied that list, too
                     sys.meta_path.remove(self._finder)
+                self.files.end()
 
     def put_back(self) -> dict[tuple[Any, str], Any]:
         """Restore the originals; return the objects that were in their place."""
@@ -141,6 +146,11 @@ class Surroundings:
     def __init__(self) -> None:
         _originals.begin()
         self._forget = weakref.finalize(self, _originals.end)
+
+    def hold_files(self, acts_for_node: Callable[[], bool]) -> None:
+        """Let no user code close what is open now; ``acts_for_node`` says whether this thread acts for a node."""
+        with _originals.lock:
+            _originals.files.hold(acts_for_node)
 
     def as_at_start(self) -> AbstractContextManager[None]:
         """Return a context in which the originals are in place, until the last thread has left it."""

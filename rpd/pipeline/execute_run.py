@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rpd.errors import ExitCode, Interrupted, ProviderError, ReleaseError
 from rpd.execute.context import RunContext
+from rpd.execute.node.current import is_acting_for_node
 from rpd.execute.workers import Execution
 from rpd.journal import driver_alive, journal
 from rpd.journal.files import RunFiles
@@ -65,6 +66,7 @@ def _drive(prepared: Prepared, files: RunFiles) -> tuple[ExitCode, RunSummary]:
         name = backend.describe(plan.kinds)
         backend.leave_word(files, context.disk)
         events.run_started(config=config, plan=plan, backend=name, folder=files.on_disk, done=prepared.done)
+        context.surroundings.hold_files(is_acting_for_node)
         _execute(execution, context, partial(backend.balance_watch, plan.kinds, stop, events))
         summary = RunSummary(
             folder=str(files.on_disk or ""),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rpd.config.config import RunSettings
 from rpd.errors import ProvisioningError, UsageError
+from rpd.user_text import read_text
 from rpd.values.endpoint import Endpoint
 from rpd.values.frozen import frozen
 
@@ -101,6 +102,6 @@ def start_emulator(*, port: int = 0, machine: Machine | None = None) -> Launched
 def find(path: Path) -> Endpoint | None:
     """Return the endpoint stored at ``path``, None if there is none that can be used."""
     try:
-        return Endpoint(**json.loads(path.read_text(encoding="utf-8")))
+        return Endpoint(**json.loads(read_text(path)))
     except (OSError, ValueError, TypeError):
         return None

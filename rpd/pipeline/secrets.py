@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from rpd.errors import CollectionError, UsageError
 from rpd.redaction import Redactor
-from rpd.user_text import read_text
+from rpd.user_text import read_bytes, read_text
 from rpd.values.job import Registry, Secret, job
 from rpd.values.late_pattern import late_pattern
 from rpd.values.node import Node
@@ -132,7 +132,9 @@ def read_secret(secret: Secret, asking: str) -> Value:
     if secret.file is not None:
         path = Path(secret.file).expanduser()
         try:
-            value = _bytes_of(path) if secret.to is not None else read_text(path).rstrip("\r\n")
+            value = (
+                read_bytes(path, MOST_BYTES + 1) if secret.to is not None else read_text(path).rstrip("\r\n")
+            )
         except OSError as error:
             raise UsageError(
                 f"secret {secret.name} of {asking}: cannot read {path}: {error.strerror or error}"
@@ -155,8 +157,3 @@ def read_secret(secret: Secret, asking: str) -> Value:
         state = "is empty" if variable in os.environ else "is not set"
         raise UsageError(f"secret {secret.name} of {asking}: the environment variable {variable} {state}")
     return text if secret.to is None else text.encode("utf-8", "surrogateescape")
-
-
-def _bytes_of(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(MOST_BYTES + 1)

@@ -64,6 +64,10 @@ class Sources:
             self._events.notice(f"cannot read the uncommitted changes of {project}: {error}")
             return plain
         if changes is None:
+            if self._git.is_stuck:
+                self._events.notice(
+                    f"git does not answer in {project}: the record of this run names no commit"
+                )
             return plain
         record = replace(
             plain,
@@ -93,17 +97,24 @@ class Sources:
 
 
 class Git:
-    """The git of this machine, with the environment of the moment this object is made."""
+    """The git of this machine, with the environment of the moment this object is made.
+
+    One that did not answer in time, as on a network drive that is gone, is not asked again.
+    """
 
     def __init__(self) -> None:
         self._program = shutil.which("git")
         self._environ = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+        self.is_stuck = False
 
     def __call__(
         self, folder: Path, *arguments: str, stdin: bytes = b"", more: Mapping[str, str] | None = None
     ) -> bytes | None:
         """Return the output of ``git arguments`` in ``folder``; None if git is missing or fails."""
-        if self._program is None:
+        if self._program is None or self.is_stuck:
+            return None
+        if any((place / ".gitignore").is_fifo() for place in (folder, *folder.parents)):
+            self.is_stuck = True  # git would wait for a writer
             return None
         import subprocess
 
@@ -116,7 +127,10 @@ class Git:
                 check=False,
                 env={**self._environ, **(more or {})},
             )
-        except (OSError, subprocess.TimeoutExpired):
+        except subprocess.TimeoutExpired:
+            self.is_stuck = True
+            return None
+        except OSError:
             return None
         return done.stdout if done.returncode == 0 else None
 

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from rpd.user_text import read_text
+from rpd.user_text import read_bytes, read_text
 
 _HEADER = struct.Struct(">4sII")
 # ctime, mtime, dev, ino, mode, uid, gid, size (ten words), the object's SHA-1, flags: gitformat-index(5).
@@ -31,7 +31,7 @@ def git_folder(repository: Path) -> Path:
 def tracked_files(repository: Path) -> frozenset[str]:
     """Return the names of all tracked files, relative to ``repository``; none if there is no index we can read."""
     try:
-        data = (git_folder(repository) / "index").read_bytes()
+        data = read_bytes(git_folder(repository) / "index")
         return frozenset(name.decode("utf-8", "surrogateescape") for name in _names(data))
     except (OSError, struct.error, ValueError, IndexError):
         return frozenset()

@@ -11,6 +11,7 @@ from typing import Any
 
 from rpd.errors import Cause
 from rpd.record.atomic_write import write_whole
+from rpd.user_text import read_text
 from rpd.values.frozen import EMPTY, frozen
 
 FOLDER = ".rpd_cache"
@@ -19,7 +20,7 @@ TIDY_ABOVE = 1 << 20
 """Bytes above which old lines are worth dropping."""
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
-_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _BESIDE = {
     ".gitignore": "*\n",
     "CACHEDIR.TAG": "Signature: 8a477f597d28d172789f06886806bc55\n"
@@ -112,7 +113,7 @@ class Memory:
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         try:
-            text = self.path.read_text(encoding="utf-8", errors="replace")
+            text = read_text(self.path, errors="replace")
         except OSError:
             return
         for line in text.split("\n"):

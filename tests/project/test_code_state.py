@@ -135,3 +135,15 @@ def test_what_may_hold_secrets_or_is_data_stays_out_and_is_told(repository: Path
     (notice,) = notices
     assert ".env (may hold secrets)" in notice
     assert "is not in the record of this run" in notice
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_git_is_not_asked_where_it_would_wait_for_a_pipe(repository: Path) -> None:
+    """A run goes on without the commit, and says so."""
+    os.mkfifo(repository / ".gitignore")
+    notices: list[str] = []
+
+    record, _ = recorded(repository, notices)
+
+    assert record.git_sha == ""
+    assert notices == [f"git does not answer in {repository}: the record of this run names no commit"]

@@ -25,6 +25,7 @@ from rpd.journal import journal
 from rpd.journal.files import folder_name, ignore_itself
 from rpd.record import manifest, run_info
 from rpd.record.run_info import RunInfo
+from rpd.user_text import read_bytes
 from rpd.values.frozen import frozen, replace
 from rpd.values.number_bounds import MOST_USD
 from rpd.values.report import (
@@ -80,8 +81,7 @@ def _manifests(folder: Path) -> Iterator[Path]:
 
 def _imported(path: Path, rootdir: Path, runs_path: Path) -> Imported:
     """Import one manifest. Raise ValueError for a file that is no manifest, and OSError."""
-    with path.open("rb") as file:
-        raw = file.read(_MOST_BYTES + 1)
+    raw = read_bytes(path, _MOST_BYTES + 1)
     if len(raw) > _MOST_BYTES:
         raise ValueError("too large for a manifest")
     value = json.loads(raw)
@@ -209,11 +209,9 @@ class _Theirs:
 
     def _cause(self) -> Cause:
         """Return the cause of a failure, as far as the events of the run tell."""
-        with suppress(OSError, UnicodeDecodeError):
+        with suppress(OSError):
             path = self._folder / "events.jsonl"
-            if path.stat().st_size <= _MOST_BYTES and "pod_killed_unexpected" in path.read_text(
-                encoding="utf-8"
-            ):
+            if b"pod_killed_unexpected" in read_bytes(path, _MOST_BYTES):
                 return Cause.LOST
         return Cause.CODE
 

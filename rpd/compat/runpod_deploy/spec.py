@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rpd.compat.runpod_deploy.yaml_document import Problems, Value, read
+from rpd.user_text import read_bytes
 from rpd.values.frozen import frozen
 
 SCHEMA_VERSION = 2
@@ -180,8 +181,7 @@ class Spec:
 def looks_like_one(path: Path) -> bool:
     """Return whether the first keys of a YAML file look like such a configuration; projects hold other YAML too."""
     try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            head = file.read(65_536)
+        head = read_bytes(path, 65_536).decode("utf-8-sig", "replace")
     except OSError:
         return False
     keys = {line.partition(":")[0] for line in head.splitlines() if line[:1].isalpha()}

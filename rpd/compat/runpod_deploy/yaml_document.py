@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rpd.errors import CollectionError, UsageError
+from rpd.user_text import read_bytes
 from rpd.values.suggestions import closest
 
 MOST_BYTES = 4_000_000
@@ -167,8 +168,7 @@ def read(path: Path, problems: Problems) -> Value:
             f"{path.name}: reading YAML needs the package PyYAML; install it with: pip install 'rpd[yaml]'"
         ) from None
     try:
-        with path.open("rb") as file:
-            raw = file.read(MOST_BYTES + 1)
+        raw = read_bytes(path, MOST_BYTES + 1)
         if len(raw) > MOST_BYTES:
             raise CollectionError(f"{path.name} is larger than {MOST_BYTES // 1_000_000} MB", file=str(path))
         loader = yaml.SafeLoader(raw.decode("utf-8-sig"))

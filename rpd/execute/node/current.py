@@ -16,6 +16,11 @@ def current_run() -> NodeRun:
     return _current.get()
 
 
+def is_acting_for_node() -> bool:
+    """Return whether this thread acts for a node."""
+    return _current.get(None) is not None
+
+
 class acting_for:  # noqa: N801 - used as a function is
     """Make ``run`` the current node run of this thread for a ``with`` block."""
 

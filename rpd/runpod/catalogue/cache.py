@@ -18,6 +18,7 @@ from platformdirs import user_cache_path
 
 from rpd.runpod.address import api_url, is_local
 from rpd.runpod.catalogue.model import Catalogue, GpuRow
+from rpd.user_text import read_text
 
 FRESH_SECONDS = 3600.0
 
@@ -47,7 +48,7 @@ class CatalogueStore:
         if self._folder is None or self._refresh:
             return None
         try:
-            document = json.loads(self._path(self._folder, question).read_text(encoding="utf-8"))
+            document = json.loads(read_text(self._path(self._folder, question)))
             if not 0 <= self._clock() - document["read_at"] < FRESH_SECONDS:
                 return None
             return _from_table(document)

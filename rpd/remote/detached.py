@@ -57,7 +57,7 @@ _TAIL_BYTES = 64 << 10
 _KILLED = 137
 _KILL_SECONDS = 5.0
 _DRAIN_SECONDS = 10.0
-_LAST_LOOK_SECONDS = 2.0
+_LAST_LOOK_SECONDS = 5.0
 _SAME_DRIVER_SECONDS = 1
 _TO_A_WHOLE_WORD = re.compile(r"\A(?:[^\n]*\n|\S*\s?)")
 _LONGEST_REASON = 1000
@@ -348,7 +348,7 @@ _rpd_ended() {
   return 0
 }
 _rpd_kill() {
-  _rpd_tries 20 '[ -e "$_rpd_dir/group" ] || [ -e "$_rpd_dir/exit" ]'
+  _rpd_tries 20 '[ -s "$_rpd_dir/group" ] || [ -e "$_rpd_dir/exit" ]'
   [ ! -e "$_rpd_dir/exit" ] || return 0
   read -r _rpd_group <"$_rpd_dir/group" || return 0
   _rpd_signal TERM

@@ -15,10 +15,22 @@ DEPLOY = """
     import rpd
     from rpd import Budget, Gpu
 
+    rpd.samples = []
+
     @rpd.job(gpu=Gpu("NVIDIA H100 80GB HBM3"), budget=Budget(cost_cap_usd=5))
     def fit(pod):
-        pod.run("rpd-step download; echo 0 300 >/etc/emulator.gpu; sleep 1.2; rpd-step train; "
-                "echo 90 18000 >/etc/emulator.gpu; sleep 1.2")
+        while not rpd.samples:
+            pod.run("sleep 0.2", name="install")
+        for part, gpu in (("download", "0 300"), ("train", "90 18000")):
+            before = len(rpd.samples)
+            while len(rpd.samples) < before + 5:
+                pod.run(f"rpd-step {part}; echo {gpu} >/etc/emulator.gpu; sleep 1")
+"""
+HEARS = """
+    import rpd
+
+    def rpd_telemetry(node, sample):
+        rpd.samples.append(sample)
 """
 
 
@@ -26,7 +38,7 @@ def test_planted_idleness_is_found(
     project: Project, emulator: Launched, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The download is idle, the training is not; 18,000 MiB fit into 24 GB and not into 20."""
-    project.write({"deploy_a.py": DEPLOY, "rpd.toml": 'telemetry_interval = "0.2s"'})
+    project.write({"deploy_a.py": DEPLOY, "conftest.py": HEARS, "rpd.toml": 'telemetry_interval = "0.2s"'})
     run = project.run("--yes")
     assert run.exit_code == 0, run.out + run.err
     monkeypatch.setenv("RUNPOD_API_BASE_URL", emulator.base_url)

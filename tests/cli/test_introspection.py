@@ -454,20 +454,23 @@ def test_durations_are_listed(project: Project) -> None:
     project.write(
         {
             "deploy_a.py": """
-            import time
             import rpd
+            import rpd.execute.node.runner as runner
+
+            elapsed = [0.0]
+            runner.uptime = lambda: sum(elapsed)
 
             @rpd.fixture
-            def slow(): time.sleep(0.2)
+            def slow(): elapsed.append(0.25)
 
             @rpd.job
-            def job(slow): time.sleep(0.05)
+            def job(slow): elapsed.append(0.05)
             """
         }
     )
     out = project.run("--durations=5", "--durations-min=0.1").out
     section = out.partition("= slowest 5 durations =")[2]
-    assert re.search(r"^ +0\.2\ds  setup  deploy_a\.py::job$", section, re.MULTILINE)
+    assert re.search(r"^ +0\.25s  setup  deploy_a\.py::job$", section, re.MULTILINE)
     assert "job    deploy_a" not in section
     assert "(1 duration below 0.1 s: -vv shows all)" in section
     everything = project.run("--durations=0", "-vv", "--durations-min=0.1").out.partition(

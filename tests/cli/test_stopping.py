@@ -112,23 +112,27 @@ def test_a_dry_run_stops_as_well(switched: Project) -> None:
     assert "stopping after 1 failures" in result.out
 
 
-DRAINED = """
+WAITS = """
 import time
 import rpd
 from pathlib import Path
 from rpd.execute.node.current import current_run
 
 def wait(condition):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 100
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
+def wait_for_stop():
+    stop = current_run().context.stop
+    wait(lambda: stop.level > 0)
+"""
+DRAINED = f"""{WAITS}
 @rpd.job
 def slow():
     Path("slow.started").touch()
-    stop = current_run().context.stop
-    wait(lambda: stop.level > 0)
+    wait_for_stop()
 
 @rpd.job
 def failing():
@@ -149,16 +153,12 @@ def test_drain_lets_running_nodes_finish(project: Project) -> None:
     assert "1 not run" in result.out
 
 
-ON_PODS = """
-import rpd
-from rpd import Budget
-
-pods = rpd.job(budget=Budget(cost_cap_usd=1))
+ON_PODS = f"""{WAITS}
+pods = rpd.job(budget=rpd.Budget(cost_cap_usd=1))
 
 @pods
 def long(pod):
-    pod.write("/tmp/seconds", "{seconds}")
-    pod.run("touch /tmp/began; sleep $(cat /tmp/seconds)")
+    WORKS
 
 @pods
 def failing(pod):
@@ -171,7 +171,7 @@ def never(pod): ...
 
 def test_kill_ends_running_nodes(project: Project, emulator: Launched) -> None:
     """``--maxfail-action=kill`` ends running commands and releases every pod; those nodes were interrupted."""
-    project.write({"deploy_a.py": ON_PODS.replace("{seconds}", "3000")})
+    project.write({"deploy_a.py": ON_PODS.replace("WORKS", 'pod.run("sleep 3000")')})
     result = project.run("-x", "--maxfail-action", "kill", "-n", "2", "--yes")
     assert outcomes(result) == {"long": "error", "failing": "failed"}
     assert result.report("long").result.cause == "interrupted"
@@ -182,7 +182,7 @@ def test_kill_ends_running_nodes(project: Project, emulator: Launched) -> None:
 
 def test_drain_on_pods(project: Project, emulator: Launched) -> None:
     """Without it the other pod works to its end."""
-    project.write({"deploy_a.py": ON_PODS.replace("{seconds}", "2")})
+    project.write({"deploy_a.py": ON_PODS.replace("WORKS", "wait_for_stop(); pod.run('true')")})
     result = project.run("-x", "-n", "2", "--yes")
     assert outcomes(result) == {"long": "passed", "failing": "failed"}
     assert result.exit_code == 1

@@ -15,50 +15,67 @@ from rpd.execute.alarms import Alarms
 from rpd.execute.clock import JobClock
 from rpd.stop import Stop, StopLevel
 from rpd.uptime import uptime
-from tests.waiting import DEADLINE
+from tests.waiting import DEADLINE, wait_until
 
 
 def clock(**settings: float) -> JobClock:
     return JobClock(lambda: JobTimeout("its time is up"), **settings)  # type: ignore[arg-type]
 
 
-def soon() -> float:
-    return uptime() + 0.05
+class ByHand(Alarms):
+    """Alarms that ring when a test says so, however long the machine takes until then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: list[Callable[[], None]] = []
+
+    def set(self, _at: float, ring: Callable[[], None]) -> Callable[[], None]:
+        self._kept.append(ring)
+        return lambda: self._kept.remove(ring) if ring in self._kept else None
+
+    def ring(self) -> None:
+        """Ring the one that was set first."""
+        self._kept.pop(0)()
+
+
+Ring = Callable[[], None]
 
 
 def wait_for(condition: threading.Event) -> None:
     assert condition.wait(DEADLINE)
 
 
-def spin() -> None:
-    """Do something in Python until an error comes."""
+def spin(meanwhile: Ring = lambda: None) -> None:
+    """Do something in Python until an error comes; another thread calls ``meanwhile`` once this one does so."""
+    turns: list[None] = []
+    threading.Thread(target=lambda: (wait_until(lambda: turns, "the loop"), meanwhile())).start()
     until = uptime() + DEADLINE
     while uptime() < until:
-        pass
+        turns[:] = [None]
 
 
-def run(timed: JobClock, act: Callable[[], object], *, seconds: float = 0.05) -> None:
-    """Do ``act`` as a job that has so much time."""
-    with timed.running(Alarms(), uptime() + seconds):
-        act()
+def run(timed: JobClock, act: Callable[[Ring], object]) -> None:
+    """Do ``act`` as a job; it is given a function that says that its time is up."""
+    by_hand = ByHand()
+    with timed.running(by_hand, 0.0):
+        act(by_hand.ring)
 
 
-def pass_time(seconds: float) -> None:
-    """Wait outside of Python."""
-    rung = threading.Event()
-    Alarms().set(uptime() + seconds, rung.set)
-    wait_for(rung)
-
-
-def test_an_alarm_that_came_due_while_the_machine_slept_rings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its wait stands still then, and the clock does not."""
-    asleep = 0.0
-    monkeypatch.setattr(alarms, "uptime", lambda: uptime() + asleep)
+@pytest.fixture
+def time_passes(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """``time_passes(3600)``: an hour later, for alarms."""
+    passed = [0.0]
+    monkeypatch.setattr(alarms, "uptime", lambda: sum(passed))
     monkeypatch.setattr(alarms, "LONGEST_WAIT", 0.01)
+    return passed.append
+
+
+def test_an_alarm_that_came_due_while_the_machine_slept_rings(time_passes: Callable[[float], None]) -> None:
+    """Its wait stands still then, and the clock does not."""
     rung = threading.Event()
-    Alarms().set(uptime() + 3600, rung.set)
+    Alarms().set(3600, rung.set)
     assert not rung.wait(0.05)
-    asleep = 3601.0
+    time_passes(3601.0)
     wait_for(rung)
 
 
@@ -73,9 +90,9 @@ def test_an_error_that_was_swallowed_comes_again_at_the_end() -> None:
     """A job cannot talk itself out of its time."""
     swallowed = []
 
-    def swallow() -> None:
+    def swallow(ring: Ring) -> None:
         try:
-            spin()
+            spin(ring)
         except JobTimeout:
             swallowed.append(True)
 
@@ -87,7 +104,7 @@ def test_an_error_that_was_swallowed_comes_again_at_the_end() -> None:
 def test_a_job_in_time_is_left_alone() -> None:
     """Nothing is raised, in it or after it."""
     done: list[str] = []
-    run(clock(), lambda: done.append("job"), seconds=DEADLINE)
+    run(clock(), lambda _: done.append("job"))
     assert done == ["job"]
 
 
@@ -95,8 +112,9 @@ def test_a_step_is_ended_by_its_own_function() -> None:
     """A step is not torn apart; it is asked to end, and the error gives the reason."""
     ended, timed = threading.Event(), clock()
 
-    def send() -> None:
+    def send(ring: Ring) -> None:
         with timed.step(ended.set):
+            ring()
             wait_for(ended)
             raise Interrupted("interrupted")
 
@@ -109,9 +127,9 @@ def test_a_step_that_cannot_be_ended_comes_to_its_end_and_no_other_begins() -> N
     """A pull is worth having; whatever comes after it is not done."""
     timed, done = clock(), []
 
-    def job() -> None:
+    def job(ring: Ring) -> None:
         with timed.step():
-            pass_time(0.2)
+            ring()
             done.append("first")
         with timed.step():
             done.append("second")
@@ -125,9 +143,9 @@ def test_what_is_shielded_is_not_ended_in_the_middle() -> None:
     """A pod that is being rented or given back is not left half way; the error waits for its end."""
     timed, done = clock(), []
 
-    def rent() -> None:
+    def rent(ring: Ring) -> None:
         with timed.shielded():
-            pass_time(0.2)
+            ring()
             done.append("all of it")
 
     with pytest.raises(JobTimeout):
@@ -139,12 +157,12 @@ def test_time_in_steps_may_not_count() -> None:
     """With ``again_seconds`` a long step costs nothing; the job's own code does."""
     timed, done = clock(again_seconds=0.05), []
 
-    def job() -> None:
+    def job(ring: Ring) -> None:
         with timed.shielded():
-            pass_time(0.2)
+            ring()
         with timed.step():
             done.append("another")
-        spin()
+        spin(ring)
 
     with pytest.raises(JobTimeout) as caught:
         run(timed, job)
@@ -156,23 +174,22 @@ def test_a_job_that_stays_stuck_is_spoken_of() -> None:
     """Code that waits outside of Python cannot be ended; a notice says so."""
     done = threading.Event()
     timed = JobClock(lambda: JobTimeout("up"), done.set, patience_seconds=0.05)
-    with pytest.raises(JobTimeout):
-        run(timed, lambda: wait_for(done))
+    with pytest.raises(JobTimeout), timed.running(Alarms(), uptime()):
+        wait_for(done)
 
 
 def test_a_job_can_be_disturbed_in_its_own_code_only() -> None:
     """Its work on a pod learns of it by itself; its local code is ended."""
     timed, done = clock(), []
 
-    def job() -> None:
+    def job(_: Ring) -> None:
         with timed.shielded():
             timed.disturb(Interrupted("not now"))
             done.append("step")
-        threading.Timer(0.05, timed.disturb, [Interrupted("Ctrl-C")]).start()
-        spin()
+        spin(lambda: timed.disturb(Interrupted("Ctrl-C")))
 
-    with pytest.raises(Interrupted, match="Ctrl-C"), timed.running(Alarms(), None):
-        job()
+    with pytest.raises(Interrupted, match="Ctrl-C"):
+        run(timed, job)
     assert done == ["step"]
 
 
@@ -181,32 +198,34 @@ def test_time_can_be_moved() -> None:
     timed = clock()
 
     def job() -> None:
-        timed.move(soon())
+        timed.move(uptime() + 0.05)
         spin()
 
-    with pytest.raises(JobTimeout):
-        run(timed, job, seconds=DEADLINE)
+    with pytest.raises(JobTimeout), timed.running(Alarms(), uptime() + DEADLINE):
+        job()
 
 
-def test_alarms_ring_in_their_order_and_cancelled_ones_not_at_all() -> None:
+def test_alarms_ring_in_their_order_and_cancelled_ones_not_at_all(
+    time_passes: Callable[[float], None],
+) -> None:
     """Whatever the order they were set in."""
     alarms, rung, all_rung = Alarms(), [], threading.Event()
-    now = uptime()
-    alarms.set(now + 0.10, all_rung.set)
-    alarms.set(now + 0.08, lambda: rung.append("second"))
-    cancel = alarms.set(now + 0.04, lambda: rung.append("never"))
-    alarms.set(now + 0.06, lambda: rung.append("first"))
+    alarms.set(10, all_rung.set)
+    alarms.set(8, lambda: rung.append("second"))
+    cancel = alarms.set(4, lambda: rung.append("never"))
+    alarms.set(6, lambda: rung.append("first"))
     cancel()
+    time_passes(10)
     wait_for(all_rung)
     assert rung == ["first", "second"]
 
 
 def test_a_teardown_ends_a_while_after_the_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that comes to its end is not disturbed by a stop; one that does not is ended, and its error says why."""
-    monkeypatch.setattr(deadlines, "TEARDOWN_SECONDS", 0.05)
     stop, held = Stop(), deadlines.Deadlines()
     with held.unwinding(stop, "data", lambda: None):
         stop.request(StopLevel.END, "Ctrl-C")
+    monkeypatch.setattr(deadlines, "TEARDOWN_SECONDS", 0.05)
     with (
         pytest.raises(Interrupted, match="the teardown of data went on for"),
         held.unwinding(stop, "data", lambda: None),
@@ -220,9 +239,9 @@ def test_own_code_after_a_step_that_outlasted_the_time_is_ended() -> None:
     held = deadlines.Deadlines()
     held.clock = clock()
 
-    def job() -> None:
+    def job(ring: Ring) -> None:
         with held.timed():
-            pass_time(0.2)
+            ring()
         held.check()
         spin()
 

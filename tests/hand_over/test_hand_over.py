@@ -17,6 +17,7 @@ from rpd.hooks import make_plugin_manager
 from rpd.redaction import NO_SECRETS
 from rpd.testing import RpdRun
 from rpd.values.report import NodeRecord, NodeReport, Outcome, PodRecord, Result, RunSummary
+from tests.waiting import wait_until
 
 CONFTEST = """
 import json
@@ -112,6 +113,7 @@ def test_a_tracker_that_hangs_holds_up_nothing_for_long(
     first, second = report("a", tmp_path), report("b", tmp_path, "unknown")
     handing.rpd_node_report(first)
     handing.rpd_node_report(first)
+    wait_until(lambda: heard, "the tracker")
     handing.rpd_node_report(second)
     handing.rpd_run_finished(RunSummary(folder=str(tmp_path), reports=(first, second), seconds=1.0))
     assert heard[0] == "a"

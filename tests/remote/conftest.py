@@ -7,8 +7,10 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import asyncssh
@@ -16,6 +18,7 @@ import pytest
 
 from rpd.remote.keys import RunKeys, make_keypair
 from rpd.remote.ssh import SshRemote, connect
+from rpd.uptime import uptime
 from rpd.values.pod import SshEndpoint
 from tests.waiting import DEADLINE
 
@@ -244,6 +247,23 @@ def connecting(tmp_path: Path, machine: Machine, keys: RunKeys) -> Iterator[Conn
 def remote(connecting: Connect) -> SshRemote:
     """A connection to the machine."""
     return connecting()
+
+
+@pytest.fixture
+def time_passes(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """``time_passes(60)``: a minute later, to those who follow a command or wait for a program.
+
+    So a deadline passes when the test says so, however slow the machine is until then.
+    """
+    ahead: list[float] = [0.0]
+
+    def pass_by(seconds: float) -> None:
+        ahead[0] += seconds
+
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + ahead[0])
+    monkeypatch.setattr("rpd.remote.ssh.stream.time", clock)
+    monkeypatch.setattr("rpd.remote.detached.uptime", lambda: uptime() + ahead[0])
+    return pass_by
 
 
 @pytest.fixture

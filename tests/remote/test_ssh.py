@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +104,11 @@ def test_a_port_that_says_nothing_does_not_hold_the_driver(connecting: Connect) 
             connecting(endpoint=endpoint, timeout=0.5)
 
 
-def test_a_key_that_is_not_accepted_yet_is_a_pod_not_ready(connecting: Connect, tmp_path: Path) -> None:
+def test_a_key_that_is_not_accepted_yet_is_a_pod_not_ready(
+    connecting: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """sshd may be up before the keys are: that is retried, and reported in the end."""
+    monkeypatch.setattr("rpd.remote.ssh.shell._SHORTEST_ATTEMPT_SECONDS", DEADLINE)
     other = make_keypair(tmp_path / "other")
     with pytest.raises(KeyRefused, match="authentication failed: the pod does not accept the run's key"):
         connecting(private_key=other.private_key, timeout=0.3)
@@ -115,9 +118,15 @@ def test_a_refused_key_leaves_nothing_open(connecting: Connect, machine: Machine
     """Each try closes its connection and ends its thread: sshd would soon refuse more."""
     other = make_keypair(tmp_path / "other")
     threads = threading.active_count()
-    with pytest.raises(KeyRefused):
-        connecting(private_key=other.private_key, timeout=2.5)
-    assert machine.logins > 2
+    enough = Interrupt()
+
+    def watch() -> None:
+        wait_until(lambda: machine.logins > 2, what="the third try")
+        enough.request()
+
+    threading.Thread(target=watch).start()
+    with pytest.raises(Interrupted):
+        connecting(private_key=other.private_key, interrupt=enough)
     wait_until(lambda: machine.open_connections == 0, what="the end of all connections")
     wait_until(lambda: threading.active_count() <= threads, what="the end of all threads")
 
@@ -247,12 +256,19 @@ def test_a_deadline_holds_for_a_program_that_talks_on(remote: SshRemote) -> None
         remote._shell.exec(Program("while echo; do sleep 0.01; done", timeout=0.5))
 
 
-def test_a_stall_ends_the_wait_only_if_nothing_moves(remote: SshRemote) -> None:
+def test_a_stall_ends_the_wait_only_if_nothing_moves(
+    remote: SshRemote, machine: Machine, time_passes: Callable[[float], None]
+) -> None:
     """A program that keeps talking is no stall; one that falls silent is."""
-    assert (
-        remote._shell.exec(Program("for i in 1 2 3 4 5 6 7 8; do echo; sleep 0.4; done", stall=3)).stdout
-        == b"\n" * 8
-    )
+    go = machine.files / "go"
+    waits = f"while [ ! -e {go}$i ]; do sleep 0.02; done"
+    stream = remote._shell.open(Program(f"for i in 1 2 3; do echo $i; {waits}; done", stall=1000))
+    for number in (b"1", b"2", b"3"):
+        assert stream.read() == number + b"\n"
+        time_passes(500)
+        Path(f"{go}{number.decode()}").touch()
+    assert stream.finish().exit_code == 0
+    stream.close()
     with pytest.raises(DeadlinePassed, match=r"nothing moved for 0\.3 s"):
         remote._shell.exec(Program("echo; sleep 60", stall=0.3))
 
@@ -315,7 +331,7 @@ def test_close_from_another_thread_ends_what_waits(remote: SshRemote) -> None:
     """``close`` wakes a run, which raises ConnectionLost."""
     with pytest.raises(ConnectionLost, match="closed"):
         remote.run(
-            Command(key="1", text="echo a; sleep 2"),
+            Command(key="1", text="echo a; sleep 60"),
             lambda data: threading.Thread(target=remote.close).start(),
         )
 

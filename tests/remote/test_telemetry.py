@@ -230,9 +230,8 @@ def test_driver_is_a_heartbeat(machine: Machine, remote: SshRemote) -> None:
     wait_until(lambda: heard.silences >= 2, what="the passing of time")
     watching.close()
     assert heard.samples == []
-    stood = beat.read_text()
-    wait_until(lambda: time.time() - int(stood) > 3, what="a while")
-    assert int(beat.read_text()) - int(stood) <= 1
+    # One may be under way still; they came five times a second.
+    wait_until(lambda: time.time() - int(beat.read_text()) > 3, what="an end of the heartbeats")
 
 
 def test_a_listener_that_fails_is_told_once(machine: Machine, remote: SshRemote) -> None:

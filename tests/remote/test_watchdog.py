@@ -26,7 +26,7 @@ from rpd.remote.ssh import SshRemote, connect
 from rpd.remote.watchdog import Unguarded, arm
 from rpd.values.pod import SshEndpoint
 from tests.remote.conftest import Connect, Machine
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE, wait_until
 
 POD = "pod1"
 KEY = "rpa_of_the_pod"
@@ -247,16 +247,17 @@ def test_a_running_command_keeps_the_pod(
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     remote = connecting()
-    arm(remote, pod_id=POD, seconds_left=3600, linger_seconds=3)
+    arm(remote, pod_id=POD, seconds_left=3600, linger_seconds=900)
     text = f"echo begun; cat {gate}; date +%s >{tmp_path}/ended"
     begun = threading.Event()
     thread = threading.Thread(
         target=_run_quietly, args=(remote, text, lambda _data: begun.set()), daemon=True
     )
     thread.start()
-    assert begun.wait(30)
+    assert begun.wait(DEADLINE)
+    arm(remote, pod_id=POD, seconds_left=3600, linger_seconds=3)
     remote.close()  # the driver is gone
-    thread.join(30)
+    thread.join(DEADLINE)
     heartbeat = guarded.home / ".rpd/watchdog/heartbeat"
     wait_until(lambda: time.time() - int(heartbeat.read_text()) > 6, what="twice the linger time")
     assert runpod.asked == []
@@ -285,7 +286,7 @@ def test_arming_again_moves_the_deadline(guarded: Machine, remote: SshRemote, ru
     first = arm(remote, pod_id=POD, seconds_left=3600, linger_seconds=900)
     pid = pid_of(guarded)
     second = arm(remote, pod_id=POD, seconds_left=7200, linger_seconds=900)
-    assert second - first == pytest.approx(3600, abs=5)
+    assert second - first == pytest.approx(3600, abs=DEADLINE)
     assert pid_of(guarded) == pid
     arm(remote, pod_id=POD, seconds_left=0, linger_seconds=900)
     wait_until(lambda: bool(runpod.asked), what="a call of RunPod")
@@ -429,17 +430,18 @@ def test_pod_deletes_itself_at_its_deadline_though_a_command_runs(
 ) -> None:
     """With the driver gone and its command running, a real pod deletes itself when its time is up."""
     pod_id, remote = rent()
-    arm(remote, pod_id=pod_id, seconds_left=4, linger_seconds=900)
+    arm(remote, pod_id=pod_id, seconds_left=3600, linger_seconds=900)
     begun = threading.Event()
     thread = threading.Thread(
         target=_run_quietly, args=(remote, "echo begun; sleep 300", lambda _data: begun.set()), daemon=True
     )
     thread.start()
-    assert begun.wait(30)
+    assert begun.wait(DEADLINE)
     assert is_there(cloud, pod_id)
+    arm(remote, pod_id=pod_id, seconds_left=1, linger_seconds=900)
     remote.close()
     wait_until(lambda: not is_there(cloud, pod_id), what="the pod's end")
-    thread.join(30)
+    thread.join(DEADLINE)
 
 
 def test_pod_stops_itself_where_it_may_not_delete_itself(cloud: Launched, rent: Callable[[], Rented]) -> None:

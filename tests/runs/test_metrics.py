@@ -16,7 +16,7 @@ from rpd.record import history
 from rpd.testing import RpdRun
 from rpd.values.report import Outcome
 from tests.runs.conftest import outcomes, run_dir_of
-from tests.runs.test_resume import start_and_kill
+from tests.runs.test_resume import free_the_commands, start_and_kill
 
 Project = Callable[[dict[str, str]], Path]
 
@@ -99,7 +99,7 @@ def fit(pod, n):
     pod.run("for i in $(seq 20); do echo a=$i; done >>$RPD_METRICS")
     pod.run(
         "for i in $(seq 50); do echo step=$i loss=$i; done >>$RPD_METRICS; echo begun; "
-        "while [ ! -e go ]; do sleep 0.1; [ $SECONDS -lt 4 ] || touch go; done; "
+        "while [ ! -e project/go ]; do sleep 0.1; done; "
         "for i in $(seq 51 100); do echo step=$i loss=$i; done >>$RPD_METRICS"
     )
 """
@@ -131,6 +131,7 @@ def test_no_value_is_lost_or_doubled_when_the_driver_is_killed_and_ssh_breaks(
     start_and_kill(
         rpd, folder, emulator, lambda: all(path.exists() and "loss 50" in path.read_text() for path in heard)
     )
+    free_the_commands(emulator, folder)
     for path in heard:
         path.unlink()
     emulator.inject({"kind": "drop-ssh", "after_bytes": after_bytes})

@@ -132,15 +132,17 @@ def test_a_timeout_comes_although_a_notice_raised(rpd: RpdRun, tmp_path: Path) -
         tmp_path / "p",
         {
             "deploy_a.py": """
+            import threading
             import time
             import rpd
             import rpd.execute.clock
             rpd.execute.clock.JobClock.__init__.__kwdefaults__["patience_seconds"] = 0.2
+            rpd.heard = threading.Event()
 
             @rpd.job
             @rpd.mark.timeout("0.1s")
             def a_stuck():
-                time.sleep(1)
+                rpd.heard.wait(60)
 
             @rpd.job
             @rpd.mark.timeout("0.2s")
@@ -148,7 +150,14 @@ def test_a_timeout_comes_although_a_notice_raised(rpd: RpdRun, tmp_path: Path) -
                 while True:
                     time.sleep(0.01)
             """,
-            "conftest.py": "def rpd_notice():\n    raise OSError('the chat is down')\n",
+            "conftest.py": """
+            import rpd
+
+            def rpd_notice(text):
+                if "does not return" in text:
+                    rpd.heard.set()
+                raise OSError("the chat is down")
+            """,
         },
     )
     result = rpd(folder, timeout=DEADLINE)

@@ -9,6 +9,7 @@ from pathlib import Path
 from rpd.emulator.launch import Launched
 from rpd.testing import RpdRun
 from tests.runs.conftest import events, run_dir_of
+from tests.runs.test_resume import DIES, run_and_die
 from tests.waiting import wait_until
 
 Project = Callable[[dict[str, str]], Path]
@@ -35,7 +36,7 @@ def fit(pod, n):
     pod.run("echo weights > model")
     if n == 1:
         pod.run("exit 3")
-    pod.run("echo begun; sleep $(cat wait 2>/dev/null || echo 2)")
+    pod.run("echo begun; sleep 1")
 """
 
 
@@ -81,11 +82,8 @@ def test_resuming_keeps_the_key_of_a_pod_that_was_kept_before(
     rpd: RpdRun, project: Project, emulator: Launched
 ) -> None:
     """The pod of the failed node is kept by the killed process; after `rpd resume` its results can still be fetched."""
-    folder = project({"deploy_a.py": FAILS_THEN_WAITS})
-    driver = rpd.start(folder, "--yes", "--keep-failed", "30m")
-    wait_until(lambda: has_output(folder, "begun"), what="the second node")
-    driver.send_signal(signal.SIGKILL)
-    driver.finish()
+    folder = project({"deploy_a.py": FAILS_THEN_WAITS, "conftest.py": DIES})
+    run_and_die(rpd, folder, "begun", "--yes", "--keep-failed", "30m")
 
     resumed = rpd(folder, command="resume")
 

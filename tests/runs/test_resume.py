@@ -14,7 +14,7 @@ from rpd.emulator.launch import Launched
 from rpd.record import history
 from rpd.testing import RpdRun
 from rpd.values.report import Outcome
-from tests.runs.conftest import events, run_dir_of
+from tests.runs.conftest import run_dir_of
 from tests.waiting import DEADLINE, wait_until
 
 Project = Callable[[dict[str, str]], Path]
@@ -38,6 +38,31 @@ def fit(pod, staged_dir, n, record_metric):
     record_metric("said", f"{said.strip()}, {read.strip()}")
 """
 AWAITED = "begun"
+
+
+DIES = """
+import os, signal
+
+def at(moment):
+    if os.environ.get("DIES_AT") == moment:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def rpd_pod_event(event):
+    at(event)
+
+def rpd_step_output(data):
+    if b"begun" in data:
+        at("begun")
+
+def rpd_step_finished():
+    at("step_finished")
+"""
+"""A conftest by which a driver dies at a moment: at once, so that the run can be no further, whatever the machine does."""
+
+
+def run_and_die(rpd: RpdRun, folder: Path, moment: str, *args: str) -> None:
+    """Run until the driver, which has the conftest DIES, dies at this moment."""
+    assert rpd(folder, *args, env={"DIES_AT": moment}).exit_code == -signal.SIGKILL
 
 
 def start_and_kill(rpd: RpdRun, folder: Path, emulator: Launched, ready: Callable[[], bool]) -> None:
@@ -137,14 +162,14 @@ def test_a_killed_run_is_carried_on_to_the_manifest_an_undisturbed_one_writes(
 def test_steps_of_an_undisturbed_run_are_the_same(rpd: RpdRun, project: Project, emulator: Launched) -> None:
     """The manifest of a killed run equals, field by field, that of an undisturbed one, apart from times and money."""
     body = STEPS.replace("while [ ! -e go ]; do sleep 0.1; done; ", "")
-    folder = project({"deploy_a.py": body})
+    folder = project({"deploy_a.py": body, "conftest.py": DIES})
     alone = rpd(folder, "-n", "2")
     assert alone.exit_code == 0, alone.out + alone.err
     assert alone.run_dir is not None
     expected = stories(alone.run_dir)
     (folder / "rpd-runs").rename(folder.parent / "before")
 
-    start_and_kill(rpd, folder, emulator, lambda: _has_begun(folder, "step_finished"))
+    run_and_die(rpd, folder, "step_finished", "-n", "2")
     result = rpd(folder, command="resume")
 
     assert result.exit_code == 0, result.out + result.err
@@ -157,29 +182,18 @@ def test_steps_of_an_undisturbed_run_are_the_same(rpd: RpdRun, project: Project,
     assert emulator.pods() == []
 
 
-def _has_begun(folder: Path, event: str) -> bool:
-    run_dir = run_dir_of(folder)
-    journals = list(run_dir.glob("*/events.jsonl")) if run_dir else []
-    return any(f'"{event}"' in path.read_text(encoding="utf-8") for path in journals)
-
-
 @pytest.mark.parametrize("moment", ["intent", "created", "ready"])
 def test_killed_while_a_pod_is_had(rpd: RpdRun, project: Project, emulator: Launched, moment: str) -> None:
     """Whatever line of the lease was the last one written, resuming ends with every node passed and no pod left."""
     body = STEPS.replace("while [ ! -e go ]; do sleep 0.1; done; ", "")
-    folder = project({"deploy_a.py": body})
-    start_and_kill(rpd, folder, emulator, lambda: _run_event(folder, moment))
+    folder = project({"deploy_a.py": body, "conftest.py": DIES})
+    run_and_die(rpd, folder, moment, "-n", "2")
 
     result = rpd(folder, command="resume")
 
     assert result.exit_code == 0, result.out + result.err
     assert "2 passed" in result.out
     assert emulator.pods() == []
-
-
-def _run_event(folder: Path, event: str) -> bool:
-    run_dir = run_dir_of(folder)
-    return run_dir is not None and bool(events(run_dir, event))
 
 
 def test_a_pod_that_died_meanwhile_starts_its_node_afresh(

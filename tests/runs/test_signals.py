@@ -70,8 +70,8 @@ class Moment:
     step: str = ""
     file: str = ""
     has_pod: bool = True
-    begins: bool = False
-    """Whether the job has begun by then."""
+    begins: bool | None = False
+    """Whether the job has begun by then; None where a slow machine may be that far."""
     sure_to_end_it: bool = True
     """Whether the node cannot have come to its end before the signal is heard."""
 
@@ -95,6 +95,7 @@ MOMENTS = {
     "creating": Moment(
         faults=({"kind": "slow", "seconds": 2.0, "when": "after", "match": {"operation": "create"}},),
         event="intent",
+        begins=None,
     ),
     "booting": Moment(faults=({"kind": "slow-boot", "seconds": LONG},), event="created"),
     "no sshd": Moment(faults=({"kind": "no-sshd"},), event="created"),
@@ -166,7 +167,7 @@ def _assert_ended(result: RunResult, number: signal.Signals, folder: Path, momen
     assert f"{name}: starting nothing new" in text
     assert "Traceback" not in text
     assert not (folder / "never").exists(), "the next node began"
-    assert (folder / "begun").exists() == moment.begins or not moment.sure_to_end_it
+    assert moment.begins in (None, (folder / "begun").exists()) or not moment.sure_to_end_it
     assert result.run_dir is not None
     assert number.name in (result.run_dir / "run.toml").read_text(encoding="utf-8")
     [report] = result.reports

@@ -32,6 +32,7 @@ GIVE_UP_SECONDS = 300.0
 """Seconds for which a lost connection is retried before the pod counts as unreachable."""
 
 _ATTEMPT_SECONDS = 10.0
+_SHORTEST_ATTEMPT_SECONDS = 1.0
 _LAST_TRY_SECONDS = 5.0
 _ENDING_SECONDS = 30.0
 _ALIVE_EVERY_SECONDS = 10.0
@@ -292,7 +293,7 @@ class SshShell:
 
     def _try_once(self, deadline: float) -> str | None:
         """Connect and run a first command; return the reason if that failed, else None."""
-        seconds = max(1.0, min(_ATTEMPT_SECONDS, deadline - time.monotonic()))
+        seconds = max(_SHORTEST_ATTEMPT_SECONDS, min(_ATTEMPT_SECONDS, deadline - time.monotonic()))
         self._drop()
         self._is_refused = False
         try:

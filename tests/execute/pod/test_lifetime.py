@@ -18,6 +18,8 @@ from rpd.values.report import Outcome
 from tests.waiting import wait_until
 
 HEADER = """
+import os
+import signal
 import threading
 from pathlib import Path
 import rpd
@@ -52,12 +54,23 @@ def events(result: RunResult, name: str) -> list[dict[str, object]]:
     return [event for event in journal.read(result.run_dir / journal.FILE_NAME) if event["event"] == name]
 
 
-def kill_once(folder: Path, mark: str, rpd_run: RpdRun) -> None:
-    """Start a run, wait until the job has made the file ``mark``, and kill the driver."""
-    run = rpd_run.start(folder)
-    wait_until(lambda: (folder / mark).exists(), what=f"the file {mark}")
-    run.send_signal(signal.SIGKILL)
-    run.finish()
+DIES = """
+import os, signal
+
+def rpd_step_output(data):
+    if b"begun" in data:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def kill_once_begun(folder: Path, rpd_run: RpdRun) -> None:
+    """Run until a command says that it has begun; the driver dies there and then, and releases nothing."""
+    (folder / "conftest.py").write_text(DIES)
+    assert rpd_run(folder).exit_code == -signal.SIGKILL
+    (path,) = folder.glob("rpd-runs/2*/events.jsonl")
+    names = [event["event"] for event in journal.read(path)]
+    assert "armed" in names
+    assert "released" not in names
 
 
 def test_idle_pod_outlives_its_linger_with_a_driver_and_not_without(
@@ -68,11 +81,11 @@ def test_idle_pod_outlives_its_linger_with_a_driver_and_not_without(
         """
         @job
         def idles(pod):
-            threading.Event().wait(5)
+            threading.Event().wait(8)
             (HERE / "idle").touch()
             threading.Event().wait()
         """,
-        watchdog_linger=2,
+        watchdog_linger=5,
     )
     run = rpd_run.start(folder)
     wait_until(lambda: (folder / "idle").exists(), what="idle time")
@@ -88,15 +101,13 @@ def test_runtime_holds_without_a_driver(
     """With the driver killed, an endless command ends with its pod at the node's longest runtime."""
     folder = project(
         """
-        @job(budget=Budget(max_runtime="3s"))
+        @job(budget=Budget(max_runtime="5s"))
         def runs(pod):
-            threading.Timer(1, (HERE / "running").touch).start()
-            pod.run("sleep 300")
+            pod.run("echo begun; sleep 300")
         """,
         watchdog_grace=1,
     )
-    kill_once(folder, "running", rpd_run)
-    assert len(cloud.pods()) == 1
+    kill_once_begun(folder, rpd_run)
     wait_until(lambda: cloud.pods() == [], what="the pod's end")
 
 
@@ -193,13 +204,11 @@ def test_runtime_holds_on_a_shared_pod_without_a_driver(
 
             @job(budget=Budget(cost_cap_usd=1, max_runtime="6s"))
             def runs(pod):
-                threading.Timer(1, (HERE / "running").touch).start()
-                pod.run("sleep 300")
+                pod.run("echo begun; sleep 300")
             """
         )
     )
-    kill_once(folder, "running", rpd_run)
-    assert len(cloud.pods()) == 1
+    kill_once_begun(folder, rpd_run)
     # The grace of five minutes is for a driver that is heard.
     wait_until(lambda: cloud.pods() == [], what="the pod's end")
 
@@ -214,13 +223,11 @@ def test_timeout_holds_for_both_pods_of_a_job(
         @rpd.mark.timeout("8s")
         def runs(pod, provision):
             with provision(gpu=None) as other:
-                threading.Timer(1, (HERE / "running").touch).start()
-                other.run("sleep 300")
+                other.run("echo begun; sleep 300")
         """,
         watchdog_grace=1,
     )
-    kill_once(folder, "running", rpd_run)
-    assert len(cloud.pods()) == 2
+    kill_once_begun(folder, rpd_run)
     wait_until(lambda: cloud.pods() == [], what="the end of both pods")
 
 
@@ -256,13 +263,13 @@ def test_a_shared_pod_outlasts_the_time_between_its_nodes(
         WORKER
         + textwrap.dedent(
             """
-            @job(budget=Budget(cost_cap_usd=1, max_runtime="2s"))
+            @job(budget=Budget(cost_cap_usd=1, max_runtime="5s"))
             def before(pod):
                 pod.run("true")
 
             @rpd.fixture
             def slow():
-                threading.Event().wait(8)
+                threading.Event().wait(10)
 
             @job
             def without(slow):
@@ -415,15 +422,21 @@ def test_timeouts_and_telemetry(cloud: Launched, project: Callable[..., Path], r
             pod.run("echo begun; sleep 300")
 
         @job
-        @rpd.mark.timeout(job="5m", silent="1s")
+        @rpd.mark.timeout(job="5m", silent="4s")
         def hangs(pod):
             pod.run("echo begun; sleep 300")
             pod.run("echo never")
 
         @job
-        @rpd.mark.timeout(silent="2s")
-        def talks(pod):
-            pod.run("for i in 1 2 3 4; do echo $i; sleep 1; done")
+        @rpd.mark.timeout(silent="5s")
+        def talks(pod, run_dir):
+            pod.run("for i in 1 2 3 4 5 6; do echo $i; sleep 1; done")
+            while len(samples(run_dir)) < 3:
+                threading.Event().wait(0.05)
+
+        def samples(folder):
+            file = folder / "metrics.jsonl"
+            return file.read_text().splitlines() if file.exists() else []
         """,
         telemetry_interval=0.5,
     )
@@ -432,7 +445,7 @@ def test_timeouts_and_telemetry(cloud: Launched, project: Callable[..., Path], r
     for report in (slow, hangs):
         assert (report.result.outcome, report.result.cause) == (Outcome.FAILED, Cause.TIMEOUT)
     assert "the job exceeded its timeout of 1.00s" in slow.result.reason
-    assert "no output and idle GPUs for 1.00s" in hangs.result.reason
+    assert "no output and idle GPUs for 4.00s" in hangs.result.reason
     content = (Path(hangs.folder) / "diagnosis.log").read_text()
     assert "--- nvidia-smi" in content
     assert "sleep 300" in content
@@ -448,7 +461,8 @@ def test_hook_hears_telemetry(cloud: Launched, project: Callable[..., Path], rpd
         """
         @job
         def runs(pod):
-            pod.run("sleep 2")
+            while not (HERE / "heard").exists():
+                pod.run("sleep 0.5")
         """,
         telemetry_interval=0.5,
     )

@@ -361,7 +361,7 @@ class PodLost(ConnectionLost):
 
 
 class PodStopped(PodLost):
-    """Somebody released the pod of a run that goes on: ``rpd stop``."""
+    """Somebody released the pod of a run that goes on, by ``rpd stop`` or in RunPod's console."""
 
     cause = Cause.INTERRUPTED
 

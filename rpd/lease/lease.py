@@ -46,6 +46,7 @@ from rpd.uptime import uptime
 from rpd.values.duration import format_duration
 from rpd.values.frozen import asdict, replace
 from rpd.values.job import Registry, Release
+from rpd.values.late_pattern import late_pattern
 from rpd.values.pod import Offer, PodInfo, PodRequest, PodSpec, PodStatus, Provider, SshEndpoint
 
 T = TypeVar("T")
@@ -72,6 +73,7 @@ _WHOSE_KEY = (
     "images do"
 )
 _LOG_LINES = 4
+_BY_USER = late_pattern(r"(?i)\s*(exited|stopped|terminated|deleted) by user\b")
 _SAYS_LITTLE = {"nvidia", "amd", "tesla", "geforce", "quadro", "generation", "edition"}
 """Words of GPU names that only one of the two spellings has."""
 FIRST_STOCK_PAUSE = 5.0
@@ -516,6 +518,7 @@ class Lease(LeasedPod):
             if pod is not None:
                 self.pod = pod
                 if pod.status is PodStatus.EXITED or pod.status is PodStatus.TERMINATED:
+                    self._note_who_ended(pod)
                     raise PodLost(
                         f"pod {pod.id} ended while it booted: {pod.last_status_change or pod.status}"
                     )
@@ -620,7 +623,14 @@ class Lease(LeasedPod):
                 pod = self._view.look(self.pod.id, max_age=FRESH_SECONDS)
         except ProviderError:
             return None
-        return pod is not None and pod.status in (PodStatus.RUNNING, PodStatus.CREATED)
+        if pod is None:
+            return False
+        self._note_who_ended(pod)
+        return pod.status in (PodStatus.RUNNING, PodStatus.CREATED)
+
+    def _note_who_ended(self, pod: PodInfo) -> None:
+        if _BY_USER.match(pod.last_status_change):
+            self.ended_by_user = pod.last_status_change
 
     def _tell_watchdog(self, seconds: float, *, linger: float, grace: float, again: bool) -> None:
         assert self.remote is not None

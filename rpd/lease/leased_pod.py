@@ -42,6 +42,8 @@ class LeasedPod:
         self.final_state = ""
         self.before: tuple[str, ...] = ()
         """The earlier users of a recycled pod, each as ``run node``."""
+        self.ended_by_user = ""
+        """RunPod's words if its account ended it, and not through this lease; else empty."""
         self.sent: dict[str, str] = {}
         """Transfers to it by fixtures that outlive a node: source to sha256."""
         self.is_wide = is_wide

@@ -40,7 +40,7 @@ from rpd.remote.dry_run import RecorderRemote, connect
 from rpd.runpod.dry.provider import OfflineProvider
 from rpd.stop import Stop, StopLevel
 from rpd.values.job import Gpu, Release
-from rpd.values.pod import Offer, PodInfo, PodRequest, PodSpec, SshEndpoint
+from rpd.values.pod import Offer, PodInfo, PodRequest, PodSpec, PodStatus, SshEndpoint
 
 A4000, L4 = "NVIDIA RTX A4000", "NVIDIA L4"
 
@@ -367,6 +367,29 @@ def test_a_pod_that_ends_while_it_boots_is_lost() -> None:
     with pytest.raises(PodLost, match="ended while it booted"):
         lease.acquire()
     assert provider.left == []
+
+
+@pytest.mark.parametrize(
+    ("change", "is_user"),
+    [
+        ("Exited by user: Fri", True),
+        ("Terminated by User: Fri", True),
+        ("Exited by Runpod: Fri", False),
+        ("", False),
+    ],
+)
+def test_a_lease_notes_who_ended_its_pod(change: str, is_user: bool) -> None:
+    """In RunPod's words, where they say so; of a deleted pod they say nothing."""
+
+    class Ended(Failing):
+        def get(self, pod_id: str) -> PodInfo | None:
+            info = super().get(pod_id)
+            return info and replace(info, status=PodStatus.EXITED, last_status_change=change)
+
+    lease, _ = make_lease(Ended())
+    with pytest.raises(PodLost):
+        lease.acquire()
+    assert lease.ended_by_user == (change if is_user else "")
 
 
 def test_too_few_gpus_are_noticed() -> None:

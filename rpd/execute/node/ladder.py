@@ -75,7 +75,7 @@ class Ladder:
         return Verdict(outcome, cause, reason, self.failure(error, run), error)
 
     def _why_lost(self, run: NodeRun, error: BaseException) -> BaseException:
-        """Return ``error``, or PodStopped instead where ``rpd stop`` released the pod that was lost."""
+        """Return ``error``, or PodStopped instead where somebody ended the pod that was lost."""
         if not isinstance(error, PodLost) or not run.use.leases:
             return error
         leases = {lease.name: lease for lease in run.use.leases}
@@ -86,6 +86,12 @@ class Ladder:
                     lease.leave_stopped()
                 stopped = PodStopped(f"pod {event.get('pod_id')} was released by rpd stop")
                 return stopped.with_traceback(error.__traceback__)
+        for lease in leases.values():
+            if lease.ended_by_user:
+                why = (
+                    f"pod {lease.rented.id} was ended by your account, not by this run: {lease.ended_by_user}"
+                )
+                return PodStopped(why).with_traceback(error.__traceback__)
         return error
 
     def failure(self, error: BaseException, run: NodeRun | None) -> Failure:

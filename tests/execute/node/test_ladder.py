@@ -110,7 +110,7 @@ def test_a_pod_that_somebody_released_is_not_lost(ladder: Ladder, tmp_path: Path
     """``rpd stop`` notes it in the journal of the run; the node ends, and no other pod is rented for it."""
     left: list[str] = []
     leases = [
-        SimpleNamespace(name=name, sent={}, leave_stopped=partial(left.append, name))
+        SimpleNamespace(name=name, sent={}, leave_stopped=partial(left.append, name), ended_by_user="")
         for name in ("rpd-a", "rpd-b")
     ]
     run = cast("NodeRun", SimpleNamespace(**{**vars(RUN), "use": SimpleNamespace(leases=leases)}))
@@ -123,6 +123,17 @@ def test_a_pod_that_somebody_released_is_not_lost(ladder: Ladder, tmp_path: Path
     assert (verdict.outcome, verdict.cause) == (Outcome.ERROR, Cause.INTERRUPTED)
     assert verdict.reason == "pod p2 was released by rpd stop"
     assert left == (["rpd-b"] if keep_disk else [])
+
+
+def test_a_pod_that_was_stopped_in_the_console_is_not_lost(ladder: Ladder, tmp_path: Path) -> None:
+    """Else another one would be rented at once."""
+    pod = PodInfo(id="p1", name="rpd-a", status=PodStatus.EXITED)
+    lease = SimpleNamespace(name="rpd-a", rented=pod, sent={}, ended_by_user="Exited by user: Fri")
+    run = cast("NodeRun", SimpleNamespace(**{**vars(RUN), "use": SimpleNamespace(leases=[lease])}))
+    ladder._context.files = SimpleNamespace(journal=tmp_path / "events.jsonl")  # type: ignore[misc,assignment]
+    verdict = ladder.judge(run, PodLost("gone"), in_job=True)
+    assert (verdict.outcome, verdict.cause) == (Outcome.ERROR, Cause.INTERRUPTED)
+    assert verdict.reason == "pod p1 was ended by your account, not by this run: Exited by user: Fri"
 
 
 def test_skipped_and_pruned_are_no_failures(ladder: Ladder, stop: Stop) -> None:

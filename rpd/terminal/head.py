@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import rpd
+from rpd.runpod.address import EMULATOR
 from rpd.terminal.screen import Screen
 from rpd.terminal.styles import counted, rule
 from rpd.values.report import NodeReport
@@ -25,10 +26,11 @@ def head(
     done: Sequence[NodeReport],
     facts: Sequence[str],
     is_most: bool = False,
+    has_own_emulator: bool = False,
 ) -> list[str]:
     """Return the lines of the head; ``done`` are reports of nodes that need not run, ``facts`` follow the counts.
 
-    ``is_most``: there may turn out to be fewer nodes.
+    ``is_most``: there may turn out to be fewer nodes. ``has_own_emulator``: the run started it (``--local``).
     """
     ink = screen.ink
     where = f"root: {rootdir}"
@@ -37,12 +39,20 @@ def head(
         where += f", configuration: {config_file.name}"
     return [
         ink(rule(title, "=", screen.width), "bold"),
-        ink(f"rpd {rpd.__version__}, Python {python}, backend: {backend}"),
+        ink(f"rpd {rpd.__version__}, Python {python}, backend: {_server(backend, is_own=has_own_emulator)}"),
         ink(where),
         *([ink(f"run folder: {ink.relative(folder)}")] if folder else []),
         ink(", ".join([("up to " if is_most else "") + _counts(nodes, deselected, done), *facts]), "bold"),
         "",
     ]
+
+
+def _server(backend: str, *, is_own: bool) -> str:
+    """Return the backend in words; nobody knows what a server on this machine is that the run did not start."""
+    url = backend.removeprefix(f"{EMULATOR} at ")
+    if is_own or url == backend:
+        return backend
+    return f"{url} from RUNPOD_API_BASE_URL (an emulator, or another server on this machine)"
 
 
 def _counts(nodes: int, deselected: int, done: Sequence[NodeReport]) -> str:

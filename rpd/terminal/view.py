@@ -98,6 +98,7 @@ class View:
                 deselected=self._deselected,
                 done=done,
                 facts=self._facts(plan),
+                has_own_emulator=config.run.local or config.api is not None,
             )
         )
 

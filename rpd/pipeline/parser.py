@@ -31,7 +31,18 @@ class _Parsed:
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argparse parser that raises UsageError instead of exiting, with a suggestion for a mistyped flag."""
+    """An argparse parser that raises UsageError instead of exiting, with a suggestion for a mistyped flag.
+
+    It looks for no translations of its two headings: that takes longer than reading a line, and finds none.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        words = vars(argparse)
+        translate, words["_"] = words.get("_", str), str
+        try:
+            super().__init__(**settings)
+        finally:
+            words["_"] = translate
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see `{self.prog} --help`)")

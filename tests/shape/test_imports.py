@@ -26,7 +26,7 @@ ROOT = Path(rpd.__file__).parents[1]
 MODULES = sorted((ROOT / "rpd").rglob("*.py"))
 HEAVY = (
     "runpod", "fabric", "paramiko", "invoke", "rich", "aiohttp", "asyncssh", "graphql", "httpx", "requests", "boto3",
-    "cryptography", "asyncio", "stamina", "pathspec", "platformdirs", "tomli_w",
+    "cryptography", "asyncio", "stamina", "pathspec", "platformdirs", "tomli_w", "locale",
 )  # fmt: skip
 PUBLIC = {
     "HIDDEN_PARAM", "Budget", "Cluster", "CommandFailed", "CommandTimeout", "Completed", "Config", "Gpu", "Job", "Lifecycle", "Metafunc",

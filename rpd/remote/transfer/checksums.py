@@ -88,6 +88,8 @@ def _unescape(name: str) -> str:
 
 
 def _escape(name: str) -> str:
+    if name.isprintable() and "\\" not in name:
+        return name
     return name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
 
 

@@ -135,6 +135,8 @@ class Listing:
         """Return the root that a name is or lies below; all roots have the same depth."""
         if self.is_inside:
             return ""
+        if len(self.roots) == 1 and name.startswith(f"{self.roots[0]}/"):
+            return self.roots[0]
         depth = self.roots[0].count("/") + 1
         return "/".join(name.split("/", depth)[:depth])
 
@@ -228,9 +230,9 @@ class Listing:
                     raise TransferError(f"the pod lists {name!r}, which is outside of the requested path")
                 if kinds.setdefault(name, kind) != kind:
                     raise TransferError(f"the pod lists {name!r} both as a {kinds[name]} and as a {kind}")
-        for name in kinds:
-            if kinds.get(posixpath.dirname(name), "folder") != "folder":
-                raise TransferError(f"the pod lists {name!r} below a {kinds[posixpath.dirname(name)]}")
+        for folder, name in {name.rpartition("/")[0]: name for name in kinds}.items():
+            if kinds.get(folder, "folder") != "folder":
+                raise TransferError(f"the pod lists {name!r} below a {kinds[folder]}")
 
 
 def list_files(shell: Shell, source: str, since: str = "") -> Listing:

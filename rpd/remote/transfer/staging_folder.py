@@ -10,8 +10,8 @@ import secrets
 import stat
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, closing
 from io import BufferedReader, FileIO
 from pathlib import Path
 
@@ -68,25 +68,23 @@ class Landing:
 
     def begin(self, name: str) -> FileIO:
         """Open a file to be written from its start. Raise TransferError if it would hide another."""
-        with self._beginning(name):
-            return self._there.create(name)
-
-    def write(self, name: str, data: bytes, mode: int, mtime: int) -> None:
-        """Write a complete file at once: ``begin`` and ``dress``."""
-        with self._beginning(name):
-            self._there.write(name, data, mode, mtime)
-
-    @contextmanager
-    def _beginning(self, name: str) -> Iterator[None]:
         if name in self._begun:
             self._there.remove(name)
         try:
-            yield
+            file = self._there.create(name)
         except FileExistsError:
-            raise TransferError(
-                f"{name!r} has the same name as another file of this pull, as far as the disk here can tell them "
-                "apart (capitals, accents): rename one of them on the pod, or exclude it"
-            ) from None
+            raise _hidden(name) from None
+        self._begun.add(name)
+        return file
+
+    def write(self, name: str, data: bytes, mode: int, mtime: int) -> None:
+        """Write a complete file at once: ``begin`` and ``dress``, for many of them."""
+        if name in self._begun:
+            self._there.remove(name)
+        try:
+            self._there.write(name, data, mode, mtime)
+        except FileExistsError:
+            raise _hidden(name) from None
         self._begun.add(name)
 
     def go_on(self, name: str) -> FileIO:
@@ -161,6 +159,13 @@ class Landing:
         for name in names:
             if self._there.status(name) is not None:
                 self._there.move(name, self._tree, f"{self._name}/{name}")
+
+
+def _hidden(name: str) -> TransferError:
+    return TransferError(
+        f"{name!r} has the same name as another file of this pull, as far as the disk here can tell them "
+        "apart (capitals, accents): rename one of them on the pod, or exclude it"
+    )
 
 
 def _by_root(listing: Listing, names: Iterable[str]) -> Mapping[str, list[str]]:

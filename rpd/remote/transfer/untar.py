@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 
 from rpd.errors import TransferError
@@ -31,6 +32,8 @@ _NAMING = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _EXTENDED = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 _ORDINARY = re.compile(rb"([0-7]{7})\0.{16}([0-7]{11})\0([0-7]{11})\0([0-7]{6})\0 0", re.DOTALL)
 """What follows the name: mode, owners, size, time and checksum as GNU tar and busybox write them, and a file's type."""
+_ADLER = 65521
+"""The modulus of Adler-32."""
 _FILES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 
 
@@ -52,6 +55,8 @@ class Member:
 class Content:
     """The bytes of one member, to be read before the next."""
 
+    __slots__ = ("_source", "left")
+
     def __init__(self, source: Source, size: int) -> None:
         self._source = source
         self.left = size
@@ -71,41 +76,48 @@ class Content:
 class Source:
     """A stream that arrives in blocks of any size and is read in the sizes needed."""
 
+    __slots__ = ("_at", "_block", "_receive", "_size")
+
     def __init__(self, receive: Callable[[], bytes | memoryview]) -> None:
         self._receive = receive
-        self._pending = memoryview(b"")
+        self._block = memoryview(b"")
+        self._size = self._at = 0
 
     def some(self, most: int) -> memoryview:
         """Return at most ``most`` bytes: those that are here, else the next to arrive. Raise Cut."""
         if not most:
             return memoryview(b"")
-        if not self._pending:
-            self._pending = memoryview(self._receive())
-            if not self._pending:
-                raise Cut
-        data, self._pending = self._pending[:most], self._pending[most:]
+        if self.is_over():
+            raise Cut
+        data = self._block[self._at : self._at + most]
+        self._at += len(data)
         return data
 
     def exactly(self, size: int) -> bytes:
         """Return exactly ``size`` bytes. Raise Cut."""
-        data = self.some(size)
-        if len(data) == size:
-            return bytes(data)
-        parts = bytearray(data)
+        begin, end = self._at, self._at + size
+        if end <= self._size:
+            self._at = end
+            return self._block[begin:end].tobytes()
+        parts = bytearray()
         while len(parts) < size:
             parts += self.some(size - len(parts))
         return bytes(parts)
 
     def skip(self, size: int) -> None:
         """Skip ``size`` bytes. Raise Cut."""
+        if self._at + size <= self._size:
+            self._at += size
+            return
         while size:
             size -= len(self.some(size))
 
     def is_over(self) -> bool:
         """Return whether the stream has ended."""
-        if not self._pending:
-            self._pending = memoryview(self._receive())
-        return not self._pending
+        if self._at == self._size:
+            self._block = memoryview(self._receive())
+            self._size, self._at = len(self._block), 0
+        return not self._size
 
 
 def members(receive: Callable[[], bytes | memoryview]) -> Iterator[tuple[Member, Content]]:
@@ -119,19 +131,21 @@ def members(receive: Callable[[], bytes | memoryview]) -> Iterator[tuple[Member,
     extended: dict[str, str] = {}
     while not source.is_over():
         block = source.exactly(_BLOCK)
+        member = _plain_file(block, extended)
+        if member is not None:
+            zeros = passed_over = 0
+            if extended:
+                extended = {}
+            content = Content(source, member.size)
+            yield member, content
+            source.skip(content.left + -member.size % _BLOCK)
+            continue
         if not any(block):
             zeros += _BLOCK
             if zeros > _MOST_ZEROS:
                 raise TransferError("the pod sent no tar stream: zeros without end")
             continue
         zeros = 0
-        member = _plain_file(block, extended)
-        if member is not None:
-            extended, passed_over = {}, 0
-            content = Content(source, member.size)
-            yield member, content
-            source.skip(content.left + _padding(member.size))
-            continue
         info = _header(block)
         if info.type not in _FILES:
             passed_over += 1
@@ -168,13 +182,14 @@ def _plain_file(block: bytes, extended: dict[str, str]) -> Member | None:
     if numbers is None or block[345]:
         return None
     mode, size, mtime, checksum = numbers.groups()
-    if int(checksum, 8) != sum(block) - sum(block[148:156]) + 256:
+    # The low half of Adler-32 is the sum of all bytes and 1, by its modulus, in a tenth of the time of ``sum``.
+    if (int(checksum, 8) + sum(block[148:156]) - 255) % _ADLER != zlib.adler32(block) & 0xFFFF:
         return None
     return Member(
         name=extended["path"]
         if "path" in extended
         else block[:100].partition(b"\0")[0].decode("utf-8", "surrogateescape"),
-        size=_whole(extended.get("size"), int(size, 8)),
+        size=_whole(extended["size"], 0) if "size" in extended else int(size, 8),
         mode=int(mode, 8),
         mtime=min(int(mtime, 8), _FARTHEST),
     )

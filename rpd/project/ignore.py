@@ -14,8 +14,10 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +50,7 @@ class Kind(StrEnum):
     LINK = "link"
 
 
-_FILE = Kind.FILE
+_FILE, _FOLDER = Kind.FILE, Kind.FOLDER
 """Bound once: to look up a member of an enumeration takes long for something that is done for each file."""
 
 
@@ -126,8 +128,15 @@ def staging(root: Path, exclude: Sequence[str] = (), *, ignored: bool = False) -
 def tree_digest(entries: Iterable[tuple[StagedFile, str]]) -> str:
     """Return one sha256 for files with the sha256 of their contents: names, kinds, modes, link targets, contents."""
     return _digest_of(
-        f"{file.name}\0{file.kind}\0{file.mode:o}\0{file.target}\0{content}\0\n" for file, content in entries
+        f"{file.name}\0{file.kind}\0{_octal(file.mode)}\0{file.target}\0{content}\0\n"
+        for file, content in entries
     )
+
+
+@cache
+def _octal(mode: int) -> str:
+    """Return permission bits as text; few differ, and to format those of each file takes half of a digest."""
+    return f"{mode:o}"
 
 
 def local_stamp(files: Iterable[StagedFile]) -> str:
@@ -201,61 +210,74 @@ class _Walk:
         that vanish meanwhile are left out.
         """
         try:
-            with os.scandir(place) as scanned:
+            # Names below an open folder are found faster than whole paths.
+            with _opened(place) as at, os.scandir(at) as scanned:
                 entries = {entry.name: entry for entry in scanned}
+                for never in NEVER_STAGED & entries.keys():
+                    del entries[never]
+                if own is not None:
+                    if is_run_folder(os.path.basename(place), entries.keys()):  # noqa: PTH119
+                        return
+                    self.files.append(own)
+                if not entries.keys().isdisjoint(self.rule_files):
+                    rules = (*rules, *_own_rules(Path(place), prefix, names=self.rule_files))
+                found = self._found(place, prefix, entries, (*rules, *self.last))
         except (FileNotFoundError, NotADirectoryError):
             if own is None:
                 raise UsageError(f"local path {place} disappeared while it was read") from None
             return
         except OSError as error:
             raise UsageError(f"{place}: cannot be read, so it cannot be sent: {error.strerror}") from error
-        for never in NEVER_STAGED & entries.keys():
-            del entries[never]
-        if own is not None:
-            if is_run_folder(os.path.basename(place), entries.keys()):  # noqa: PTH119
-                return
-            self.files.append(own)
-        if not entries.keys().isdisjoint(self.rule_files):
-            rules = (*rules, *_own_rules(Path(place), prefix, names=self.rule_files))
-        asked_rules = (*rules, *self.last)
+        for file in found:
+            if file.kind is _FOLDER:
+                self.folder(file.place, f"{file.name}/", rules, file)
+            else:
+                self.files.append(file)
+
+    def _found(
+        self, place: str, prefix: str, entries: Mapping[str, os.DirEntry[str]], rules: tuple[_Rules, ...]
+    ) -> list[StagedFile]:
+        """Return the entries of a folder that are staged, by name."""
+        found = []
         for own_name in sorted(entries):
             entry = entries[own_name]
+            own_place = f"{place}/{own_name}"
             is_folder = entry.is_dir(follow_symlinks=False)
             name = prefix + own_name
             rule_name = f"{name}/" if is_folder else name
-            decided = (
-                _decided(asked_rules, rule_name, is_tracked=rule_name in self.tracked)
-                if asked_rules
-                else None
-            )
+            decided = _decided(rules, rule_name, is_tracked=rule_name in self.tracked) if rules else None
             if decided:
                 self.left_out.append(rule_name)
                 continue
             is_file = not is_folder and entry.is_file(follow_symlinks=False)
             if not (is_folder or is_file or entry.is_symlink()):
                 continue
-            if self.withholds and decided is None and _holds_keys(entry, is_file, is_folder):
-                self.withheld.append(rule_name)
-                continue
+            if self.withholds and decided is None:
+                holds_keys = (
+                    is_key_file(own_name, own_place) if is_file else is_folder and is_key_folder(own_name)
+                )
+                if holds_keys:
+                    self.withheld.append(rule_name)
+                    continue
             try:
-                own = _staged(name, entry.path, entry.stat(follow_symlinks=False))
+                found.append(_staged(name, own_place, entry.stat(follow_symlinks=False)))
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:
                 raise UsageError(
-                    f"{entry.path}: cannot be read, so it cannot be sent: {error.strerror}"
+                    f"{own_place}: cannot be read, so it cannot be sent: {error.strerror}"
                 ) from error
-            if is_folder:
-                self.folder(entry.path, rule_name, rules, own)
-            else:
-                self.files.append(own)
+        return found
 
 
-def _holds_keys(entry: os.DirEntry[str], is_file: bool, is_folder: bool) -> bool:  # noqa: FBT001
-    """Return whether a folder or file of that name holds keys or passwords; a link holds none."""
-    if is_file:
-        return is_key_file(entry.name, entry.path)
-    return is_folder and is_key_folder(entry.name)
+@contextmanager
+def _opened(place: str) -> Iterator[int]:
+    """Open a folder, as a descriptor."""
+    at = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield at
+    finally:
+        os.close(at)
 
 
 def _named(path: Path) -> StagedFile:

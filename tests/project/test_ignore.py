@@ -289,13 +289,13 @@ def test_a_folder_that_may_not_be_read_is_a_usage_error(
 ) -> None:
     """Sending less than the project without a word would be worse."""
     write_files(tmp_path, {"sub/c.py": ""})
-    scandir = os.scandir
+    really_open = os.open
 
-    def refused(place):
+    def refused(place, *arguments):
         if str(place).endswith("sub"):
             raise PermissionError(13, "Permission denied", place)
-        return scandir(place)
+        return really_open(place, *arguments)
 
-    monkeypatch.setattr(os, "scandir", refused)
+    monkeypatch.setattr(os, "open", refused)
     with pytest.raises(UsageError, match=r"sub: cannot be read, so it cannot be sent: Permission denied"):
         staged_files(tmp_path)

@@ -2,15 +2,17 @@
 
 With each staged tree's note the pod keeps two lists: what was sent, from the driver (``sent_list``), and its state on
 the pod afterwards (kinds, modes, sizes, times and inodes; ``STATE``). A file is kept if its state on the pod is
-unchanged and if what was sent equals what is here.
+unchanged and if what was sent equals what is here. The first of the lists is the file ``list``; or ``base``, and
+``more`` with what differs from that.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import stat
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rpd.errors import TransferError
@@ -32,8 +34,11 @@ from rpd.remote.transfer.untar import Cut, members
 from rpd.values.frozen import frozen
 
 DEFAULT_MOST_BYTES = 64 << 20
-_MOST_LISTS = 4
+_MOST_LISTS = 6
 _PIECE = 256 << 10
+_LITTLE = 8
+"""A list is continued as long as no more than one in so many paths differs from it."""
+_STAMP = re.compile("[0-9a-f]{64}")
 _GZIP = b"\x1f\x8b"
 FORM = b"FORM "
 """Begins a line of CHECK on the form of the next stream."""
@@ -90,20 +95,21 @@ if [ -n "$3" ]; then
   _rpd_stop "$3"
   if [ -e "$3/tree" ] && _rpd_sizes "$3/tree" >"$3/half"; then _rpd_half=half; fi
 fi
-_rpd_notes=${HOME:-/root}/.rpd/staged/$2 _rpd_lists= _rpd_now=
+_rpd_notes=${HOME:-/root}/.rpd/staged/$2 _rpd_lists= _rpd_same= _rpd_now=
 _rpd_look() {
   [ -r "$_rpd_notes/note" ] && [ -e "$1" ] || return 0
   { read -r _rpd_stamp && read -r _rpd_tree; } <"$_rpd_notes/note" || return 0
   _rpd_now=$(mktemp "$_rpd_notes/now.XXXXXX") || return 0
   _rpd_state "$1" >"$_rpd_now" || return 0
-  _rpd_lists=list
-  cmp -s "$_rpd_notes/state" "$_rpd_now" || _rpd_lists="list state ${_rpd_now##*/}"
+  _rpd_lists="note list"
+  [ ! -e "$_rpd_notes/more" ] || _rpd_lists="note base more"
+  if cmp -s "$_rpd_notes/state" "$_rpd_now"; then _rpd_same=x; else _rpd_lists="$_rpd_lists state ${_rpd_now##*/}"; fi
 }
 trap '[ -z "$_rpd_now" ] || rm -f -- "$_rpd_now" "$_rpd_notes/half.${_rpd_now##*.}"' EXIT
 trap 'exit 1' HUP INT TERM
 _rpd_look "$@"
 read -r _rpd_own || exit 1
-if [ "$_rpd_lists" = list ] && [ "$_rpd_stamp" = "$_rpd_own" ]; then
+if [ -n "$_rpd_same" ] && [ "$_rpd_stamp" = "$_rpd_own" ]; then
   printf 'SAME\n%s\n' "$_rpd_tree"
   exit 0
 fi
@@ -125,7 +131,7 @@ elif [ -n "$_rpd_half" ]; then cd "$3" || exit 0
 else exit 0; fi
 printf 'OTHER\n'
 # The list is compressed already.
-if [ "$_rpd_lists$_rpd_half" = list ]; then tar -c -f - list 2>/dev/null
+if [ -n "$_rpd_same" ] && [ -z "$_rpd_half" ]; then tar -c -f - $_rpd_lists 2>/dev/null
 else tar -c -f - $_rpd_lists $_rpd_half 2>/dev/null | gzip -1; fi
 exit 0
 """
@@ -135,8 +141,8 @@ exit 0
 Its standard input is the stamp of the tree that is to be sent; before that comes, the script looks at what is there.
 
 Ends a program that may still receive the cut stream. Prints SAME and the note; or FORM and the form of the next stream
-unless that is frames, and then OTHER and the lists (of what was sent, of its state then and, if that differs, now, and
-of the files of the cut stream), or nothing.
+unless that is frames, and then OTHER, the note and the lists (of what was sent, of its state then and, if that differs,
+now, and of the files of the cut stream), or nothing.
 """
 
 
@@ -145,8 +151,9 @@ def most_note_bytes(files: Sequence[StagedFile]) -> int:
 
     Names rarely exceed 100 bytes, and occur twice.
     """
-    blocks = sum(file.size // block_size(file.size) + 1 for file in files if file.size >= LEAST_BYTES)
-    targets = sum(len(file.target) for file in files if file.target)
+    longer = [file for file in files if file.target or file.size >= LEAST_BYTES]
+    blocks = sum(file.size // block_size(file.size) + 1 for file in longer if file.size >= LEAST_BYTES)
+    targets = sum(len(file.target) for file in longer)
     return 1024 * len(files) + 4 * targets + 2 * SUM_DIGITS * blocks
 
 
@@ -159,13 +166,27 @@ class Patch:
     blocks: Blocks
 
 
+@frozen
+class Continued:
+    """A list that stays on the pod: only what differs from it is sent.
+
+    ``stamp`` is that of the note that goes with it; ``names`` are the paths whose facts or contents differ, ``gone``
+    those that are no more.
+    """
+
+    stamp: str
+    names: Collection[str]
+    gone: Collection[str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """The steps, besides sending files, that turn the tree on the pod into the one here.
 
     ``kept`` need not be sent again (name to sha256); of ``patched`` files only pieces are sent; ``dropped``
     are removed, for good or to make room; ``folders`` have the wrong mode or time, or will have it after the
-    other steps. ``blocks`` are sums of large files that are kept.
+    other steps. ``blocks`` are sums of large files that are kept. ``continued`` is None if the list of the tree is
+    sent whole.
     """
 
     kept: Mapping[str, str]
@@ -173,13 +194,14 @@ class Change:
     blocks: Mapping[str, Blocks] = field(default_factory=dict)
     dropped: Sequence[str] = ()
     folders: frozenset[str] = frozenset()
+    continued: Continued | None = None
 
 
 NOTHING_KEPT = Change(kept={})
 
 
 def lists_in(archive: bytes, most: int) -> dict[str, bytes]:
-    """Return the lists printed by CHECK, by name: ``list``, ``state``, ``now``, ``half``.
+    """Return the files printed by CHECK: ``note``, ``list`` (or ``base`` and ``more``), ``state``, ``now``, ``half``.
 
     Empty if they make no sense.
 
@@ -205,7 +227,8 @@ def change_of(
     Local files are read only if their stamp has changed. Lists that make no sense keep nothing.
     """
     try:
-        sent = read_sent(lists["list"], most)
+        more = lists.get("more", b"")
+        sent = read_sent(lists["base" if more else "list"], most, more)
         before = now = None
         if "state" in lists:  # the state is sent only if it has changed
             before, now = read_state(lists["state"], target), read_state(lists["now"], target)
@@ -213,32 +236,36 @@ def change_of(
         def is_untouched(name: str) -> bool:
             return now is None or before is None or (name in now and now[name] == before.get(name))
 
-        there = {
-            file.name: file
-            for file in files
-            if file.name in sent.sums
-            and file.kind is Kind.FILE
-            and (now is None or is_untouched(file.name if is_folder else ""))
-        }
         facts, sums = sent.facts, sent.sums
+        # Nearly all files of a large tree: only a few steps for each.
         kept = {
             name: sums[name]
-            for name, file in there.items()
-            if is_folder and (facts[name] == file.facts or _is_same(file, sent))
+            for file in files
+            if is_folder and facts.get(name := file.name) == file.facts and name in sums
         }
+        if now is not None:
+            kept = {name: sha256 for name, sha256 in kept.items() if is_untouched(name)}
+        others = [file for file in files if file.name not in kept]
+        there = [
+            file
+            for file in others
+            if file.kind is Kind.FILE and file.name in sums and is_untouched(file.name if is_folder else "")
+        ]
+        kept |= {file.name: sums[file.name] for file in there if is_folder and _is_same(file, sent)}
         patched = {
-            name: patch
-            for name, file in there.items()
-            if name not in kept and (patch := _patch(file, sent.blocks(name)))
+            file.name: patch
+            for file in there
+            if file.name not in kept and (patch := _patch(file, sent.blocks(file.name)))
         }
         blocks = {
             name: noted
             for name in sent.with_blocks
             if name in kept and (noted := sent.blocks(name)) is not None
         }
-        folders = {file.name: file.mode for file in files if file.kind is Kind.FOLDER}
+        folders = {file.name: file.mode for file in others if file.kind is Kind.FOLDER}
+        other_facts = [name for name in facts if name not in kept]
         modes = (
-            {name: sent.folder_mode(name) for name in facts if name not in kept}
+            {name: sent.folder_mode(name) for name in other_facts}
             if now is None
             else {name: _folder_mode(one) for name, one in now.items() if name not in kept}
         )
@@ -247,12 +274,39 @@ def change_of(
         ]
     except (ValueError, KeyError, TypeError, zlib.error, RecursionError, Cut, TransferError):
         return NOTHING_KEPT
-    sent_names = [file.name for file in files if file.kind is not Kind.FOLDER and file.name not in kept]
+    sent_names = [file.name for file in others if file.kind is not Kind.FOLDER and file.name not in kept]
     touched = {above for name in (*sent_names, *dropped) for above in _above(name)}
     wrong = {name for name, mode in folders.items() if modes.get(name) != mode}
     return Change(
-        kept=kept, patched=patched, blocks=blocks, dropped=dropped, folders=frozenset(wrong | touched)
+        kept=kept,
+        patched=patched,
+        blocks=blocks,
+        dropped=dropped,
+        folders=frozenset(wrong | touched),
+        continued=_continued(lists.get("note", b""), sent, kept, others, other_facts),
     )
+
+
+def _continued(
+    note: bytes,
+    sent: SentTree,
+    kept: Mapping[str, str],
+    others: Sequence[StagedFile],
+    other_facts: Sequence[str],
+) -> Continued | None:
+    """Return how the list that the pod has can stay; None if too much differs from it.
+
+    ``others`` are the paths here that are not kept, ``other_facts`` those of the list.
+    """
+    stamp = note.partition(b"\n")[0].decode(errors="replace")
+    own = {file.name for file in others}
+    names = {
+        file.name for file in others if file.kind is Kind.FILE or sent.facts.get(file.name) != file.facts
+    }
+    names.update(name for name in sent.later if name in kept or name in own)
+    gone = {*other_facts, *sent.later} - own - kept.keys()
+    is_little = len(names) + len(gone) <= len(sent.facts) // _LITTLE
+    return Continued(stamp=stamp, names=names, gone=gone) if is_little and _STAMP.fullmatch(stamp) else None
 
 
 def _above(name: str) -> Iterator[str]:

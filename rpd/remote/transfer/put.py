@@ -78,11 +78,24 @@ _rpd_paths() {
   if _rpd_below "$1" >"$_rpd_temp/below" 2>/dev/null; then { cat "$_rpd_temp/below"; printf '\0'; }
   else rm -f -- "$_rpd_temp/below"; find "$1" -print0; fi | tr -cd '\000' | wc -c
 }
+_rpd_continue() {
+  # The list that is there may be another driver's by now.
+  { read -r _rpd_stamp; } 2>/dev/null <"$1/note"
+  [ "$_rpd_stamp" = "$(cat "$_rpd_temp/stamp")" ] || return 1
+  _rpd_base=list
+  [ ! -e "$1/more" ] || _rpd_base=base
+  ln -- "$1/$_rpd_base" "$_rpd_new/base" 2>/dev/null || cp -- "$1/$_rpd_base" "$_rpd_new/base"
+}
 _rpd_note() {
-  [ -e "$_rpd_temp/list" ] && mkdir -p "$_rpd_notes" && _rpd_new=$(mktemp -d "$_rpd_notes/.new.XXXXXX") || return 0
+  [ -e "$_rpd_temp/note" ] && mkdir -p "$_rpd_notes" && _rpd_new=$(mktemp -d "$_rpd_notes/.new.XXXXXX") || return 0
+  _rpd_list=list
+  if [ -e "$_rpd_temp/more" ]; then
+    _rpd_list=more
+    _rpd_continue "$_rpd_notes/$_rpd_name" || return 0
+  fi
   _rpd_below=$_rpd_temp/below; [ -e "$_rpd_below" ] || _rpd_below=
   if _rpd_state "$_rpd_target" "$_rpd_below" >"$_rpd_new/state" &&
-    mv -- "$_rpd_temp/note" "$_rpd_temp/list" "$_rpd_new"
+    mv -- "$_rpd_temp/note" "$_rpd_temp/$_rpd_list" "$_rpd_new"
   then
     # Whole seconds: a change in this one would look like none.
     [ "$(head -c 1 "$_rpd_new/state")" = G ] || sleep 1
@@ -105,7 +118,7 @@ mkdir -p -- "$2" || exit 1
 trap '[ -z "$_rpd_tar" ] || { kill "$_rpd_tar" 2>/dev/null; wait "$_rpd_tar"; }
   _rpd_cut "the stream ended early" 5' HUP INT TERM
 echo "$7" >"$6/turn" && exec 6>"$6/pid" && echo "$$" >&6
-for _rpd_old in new made plan drop count folders below note list end; do rm -rf -- "$6/$_rpd_old"; done
+for _rpd_old in new made plan drop count folders below note stamp list more end; do rm -rf -- "$6/$_rpd_old"; done
 # In the background, so that the try that continues this stream can end it while it waits for a line that is gone.
 exec 3<&0
 case $3 in

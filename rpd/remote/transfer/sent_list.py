@@ -3,12 +3,15 @@
 It has the length of its first part in a line, then that part, compressed (names and facts, each ended by NUL), then the
 sha256 of each file as bytes, which no compression makes shorter. Facts are compared as text: to turn those of 50,000
 files into numbers and back would take longer than the rest of a put.
+
+After a small change only what differs from that list is sent, in the same form: the list of 50,000 files has more bytes
+than most changes to them.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from rpd.project.ignore import Kind, StagedFile
 from rpd.remote.transfer.patch import SUM_DIGITS, Blocks
@@ -17,6 +20,8 @@ from rpd.values.frozen import frozen
 _SUM_BYTES = 32
 _FILE, _FOLDER = "f", "d"
 """How the facts on them begin (``StagedFile.facts``)."""
+_GONE = "-"
+"""Stands for the facts on a path of the list that is gone."""
 _BLOCKS = "|"
 """Stands in the facts of a large file before the sums of its blocks."""
 
@@ -29,6 +34,8 @@ class SentTree:
     sums: Mapping[str, str]
     with_blocks: Sequence[str]
     """The names of the files whose blocks have sums, too."""
+    later: Collection[str] = ()
+    """The paths where the tree differs from the list that was sent whole."""
 
     def folder_mode(self, name: str) -> int | None:
         """Return the permission bits of a folder; None if it is not a folder."""
@@ -56,17 +63,36 @@ class SentTree:
         return blocks
 
 
-def written(contents: Sequence[tuple[StagedFile, str]], blocks: Mapping[str, Blocks]) -> bytes:
-    """Return the list of a tree: its paths with the sha256 of each file, and the sums of ``blocks`` of large files."""
+def written(
+    contents: Sequence[tuple[StagedFile, str]], blocks: Mapping[str, Blocks], gone: Collection[str] = ()
+) -> bytes:
+    """Return a list: paths with the sha256 of each file, sums of ``blocks`` of large files, and what is ``gone``."""
     noted = {name: f"{_BLOCKS}{one.block} {''.join(one.sums)}" for name, one in blocks.items()}
-    text = "".join([f"{file.name}\0{file.facts}{noted.get(file.name, '')}\0" for file, _ in contents])
-    facts = zlib.compress(text.encode("utf-8", "surrogateescape"), 1)
+    lines = [f"{file.name}\0{file.facts}{noted.get(file.name, '')}\0" for file, _ in contents]
+    lines += [f"{name}\0{_GONE}\0" for name in gone]
+    facts = zlib.compress("".join(lines).encode("utf-8", "surrogateescape"), 1)
     sums = bytes.fromhex("".join([sha256 for file, sha256 in contents if file.kind is Kind.FILE]))
     return b"%d\n%b%b" % (len(facts), facts, sums)
 
 
-def read_sent(data: bytes, most: int) -> SentTree:
-    """Return the list that a pod sent. Raise ValueError or zlib.error for other data, or for over ``most`` bytes."""
+def read_sent(data: bytes, most: int, more: bytes = b"") -> SentTree:
+    """Return what a pod was sent, from its list and, if there is, from ``more``: what differs from that.
+
+    Raise ValueError or zlib.error for other data, or for over ``most`` bytes.
+    """
+    facts, sums = _read(data, most)
+    if not more:
+        return SentTree(facts, sums, _with_blocks(facts))
+    later_facts, later_sums = _read(more, most)
+    for name in later_facts:
+        sums.pop(name, None)
+    facts |= later_facts
+    sums |= later_sums
+    facts = {name: fact for name, fact in facts.items() if fact != _GONE}
+    return SentTree(facts, sums, _with_blocks(facts), later_facts.keys())
+
+
+def _read(data: bytes, most: int) -> tuple[dict[str, str], dict[str, str]]:
     size, _, rest = data.partition(b"\n")
     gunzip = zlib.decompressobj()
     text = gunzip.decompress(rest[: int(size)], most)
@@ -81,5 +107,8 @@ def read_sent(data: bytes, most: int) -> SentTree:
     if len(digits) != len(files) * 2 * _SUM_BYTES:
         raise ValueError("not a sum for each file")
     sums = {name: digits[at : at + 64] for name, at in zip(files, range(0, len(digits), 64), strict=True)}
-    noted = [name for name, fact in zip(names, facts, strict=True) if _BLOCKS in fact]
-    return SentTree(dict(zip(names, facts, strict=True)), sums, noted)
+    return dict(zip(names, facts, strict=True)), sums
+
+
+def _with_blocks(facts: Mapping[str, str]) -> list[str]:
+    return [name for name, fact in facts.items() if _BLOCKS in fact]

@@ -212,18 +212,98 @@ def grow(root: Path, content: dict[str, object]) -> None:
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(trees=st.lists(_TREES, min_size=2, max_size=3))
+@given(trees=st.lists(_TREES, min_size=2, max_size=3), is_continued=st.booleans())
 def test_any_tree_becomes_any_other(
     remote: SshRemote,
     machine: Machine,
     tmp_path_factory: pytest.TempPathFactory,
     trees: list[dict[str, object]],
+    is_continued: bool,
 ) -> None:
-    """Whatever was sent before, after each put the pod has an exact copy of the local tree."""
+    """Whatever was sent before, after each put the pod has an exact copy of the local tree, and knows it."""
     here = tmp_path_factory.mktemp("here") / "tree"
-    for content in trees:
-        grow(here, content)
-        send(remote, here, machine.files / "t")
+    with pytest.MonkeyPatch.context() as patch:
+        if is_continued:  # its list is never sent whole if anything is kept
+            patch.setattr(delta, "_LITTLE", 0.1)
+        for content in trees:
+            grow(here, content)
+            send(remote, here, machine.files / "t")
+            assert send(remote, here, machine.files / "t") == 0
+
+
+def notes_of(machine: Machine) -> list[str]:
+    """Return the names of the notes on the one tree that was sent."""
+    (notes,) = (machine.home / ".rpd/staged").iterdir()
+    return sorted(path.name for path in notes.iterdir())
+
+
+def test_a_small_change_to_a_large_tree_leaves_its_list(
+    connecting: Connect, machine: Machine, tmp_path: Path
+) -> None:
+    """Only what differs is sent and kept, again and again, also for another checkout; a large change ends that."""
+    tree, target = tmp_path / "tree", machine.files / "t"
+    (tree / "folder").mkdir(parents=True)
+    for number in range(40):
+        (tree / f"folder/{number}").write_text(f"{number}")
+    send(connecting(), tree, target)
+    assert notes_of(machine) == ["list", "note", "state"]
+    (tree / "folder/0").write_text("new")
+    (tree / "folder/1").unlink()
+    assert send(connecting(), tree, target) == 3
+    assert notes_of(machine) == ["base", "more", "note", "state"]
+    (tree / "folder/0").unlink()
+    (tree / "folder/2").write_text("other")
+    assert send(connecting(), tree, target) == 5
+    (tree / "folder/1").write_text("1 again")
+    assert send(connecting(), tree, target) == 7
+    assert send(connecting(), tree, target) == 0
+    assert notes_of(machine) == ["base", "more", "note", "state"]
+    (target / "folder/2").write_text("not ours")
+    copy = shutil.copytree(tree, tmp_path / "elsewhere")
+    assert send(connecting(), copy, target) == 5
+    assert notes_of(machine) == ["list", "note", "state"]  # the facts of all files differ
+
+
+@pytest.mark.parametrize("damage", ["base", "more", "note"])
+def test_a_list_that_is_continued_is_not_believed_blindly(
+    remote: SshRemote, machine: Machine, tmp_path: Path, damage: str
+) -> None:
+    """Without one of its parts all is sent, and the next list is whole; with another note, it is sent whole."""
+    tree, target = tmp_path / "tree", machine.files / "t"
+    tree.mkdir()
+    for number in range(20):
+        (tree / f"{number}").write_text("x")
+    for text in ("one", "two"):
+        send(remote, tree, target)
+        (tree / "0").write_text(text)
+    (notes,) = (machine.home / ".rpd/staged").iterdir()
+    if damage == "note":
+        (notes / damage).write_text("no stamp\n{}\n")
+    else:
+        (notes / damage).unlink()
+    assert send(remote, tree, target) == (3 if damage == "note" else 22)
+    assert notes_of(machine) == ["list", "note", "state"]
+
+
+def test_a_list_that_changed_meanwhile_is_not_continued(
+    remote: SshRemote, machine: Machine, tmp_path: Path
+) -> None:
+    """Another driver may send the same tree: the differences of this one belong to a list that is gone."""
+    tree, target = tmp_path / "tree", machine.files / "t"
+    tree.mkdir()
+    for number in range(20):
+        (tree / f"{number}").write_text("x")
+    send(remote, tree, target)
+    (tree / "0").write_text("new")
+    (notes,) = (machine.home / ".rpd/staged").iterdir()
+
+    def another_note() -> None:
+        (notes / "note").write_text(f"{'0' * 64}\n{{}}\n")
+
+    put(remote._shell, tree, str(target), progress=Sent(another_note))
+    assert picture(target) == picture(tree)
+    assert notes_of(machine) == ["list", "note", "state"]
+    assert send(remote, tree, target) == 3
 
 
 @settings(max_examples=50)
@@ -276,6 +356,38 @@ def test_a_list_of_what_was_sent_is_read_as_it_was_written(
     cut = data.draw(st.integers(0, len(written) - 1))
     with pytest.raises((ValueError, zlib.error)):
         sent_list.read_sent(written[:cut], 1 << 20)
+
+
+@settings(max_examples=40)
+@given(
+    before=st.dictionaries(_NAMES, st.binary(min_size=1, max_size=3), max_size=6),
+    after=st.dictionaries(_NAMES, st.binary(min_size=1, max_size=3), max_size=6),
+)
+def test_a_list_and_what_differs_are_the_list_that_differs(
+    before: dict[str, bytes], after: dict[str, bytes]
+) -> None:
+    """Whatever changed, came or went."""
+
+    def contents(tree: dict[str, bytes]) -> list[tuple[StagedFile, str]]:
+        return [
+            (
+                StagedFile(
+                    name=name, place="", kind=Kind.FILE, mode=0o644, facts=f"f644 {len(data)} {data!r}"
+                ),
+                hashlib.sha256(data).hexdigest(),
+            )
+            for name, data in tree.items()
+        ]
+
+    differs = {name: data for name, data in after.items() if before.get(name) != data}
+    whole = sent_list.written(contents(before), {})
+    more = sent_list.written(contents(differs), {}, before.keys() - after.keys())
+    read, wanted = (
+        sent_list.read_sent(whole, 1 << 20, more),
+        sent_list.read_sent(sent_list.written(contents(after), {}), 1 << 20),
+    )
+    assert (read.facts, read.sums) == (wanted.facts, wanted.sums)
+    assert set(read.later) == differs.keys() | (before.keys() - after.keys())
 
 
 @given(facts=st.text(st.sampled_from("d 0179|a"), max_size=12))

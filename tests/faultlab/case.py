@@ -170,8 +170,12 @@ class Ending:
 
     def events(self, *names: str) -> list[dict[str, Any]]:
         """Return the events of those names in the journals of the run's nodes and of the run, in that order."""
+        return [event for event in self.all_events() if event["event"] in names]
+
+    def all_events(self) -> list[dict[str, Any]]:
+        """Return every event of the journals of the run's nodes and of the run, in that order."""
         paths = sorted(self.run_dir.glob(f"**/{journal.FILE_NAME}"), reverse=True)
-        return [event for path in paths for event in journal.read(path) if event["event"] in names]
+        return [event for path in paths for event in journal.read(path)]
 
 
 def named(rule: Mapping[str, Any]) -> str:

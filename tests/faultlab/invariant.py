@@ -15,7 +15,7 @@ from rpd.values.report import NodeReport, Outcome
 from tests.faultlab.case import ANY, BLOB, OUTPUT, Case, Ending
 
 ATTEMPT_SECONDS = 3.0
-"""How much longer than RunPod a node may count each of its pods, besides the time its create took to be answered."""
+"""How much longer than RunPod a node may count each of its pods, besides the time that its create and its release took."""
 
 
 def check(case: Case, ending: Ending) -> None:
@@ -114,7 +114,7 @@ def _check_cost(case: Case, ending: Ending, reports: Sequence[NodeReport], story
         return
     usd = sum(report.cost.estimated_usd for report in reports)
     per_second = ending.rate / 3600
-    most = (sum(map(_slack_of, _asked_for(ending))) + case.slack) * per_second
+    most = (_slack(ending) + case.slack) * per_second
     below, above = (ending.billed - usd) / (per_second or 1), (usd - ending.billed) / (per_second or 1)
     goes_on = bool((ending.after or ending).left)  # pods that stay keep billing after its report
     assert goes_on or usd >= ending.billed - 0.05 * per_second - 2e-6, (
@@ -123,13 +123,28 @@ def _check_cost(case: Case, ending: Ending, reports: Sequence[NodeReport], story
     assert usd <= ending.billed + most + 2e-6, f"{above:.2f} s of a pod too much\n{story}"
 
 
-def _asked_for(ending: Ending) -> list[tuple[str, str]]:
-    """Return for each pod that was asked for when that was, and when it was answered (or not: the same)."""
+def _slack(ending: Ending) -> float:
+    """Return for how many seconds RunPod may have known nothing of pods that were counted.
+
+    Those from asking for a pod to the answer, and from the last that happened before it was known to be gone.
+    """
+    moments = [datetime.fromisoformat(event["at"]) for event in ending.all_events()]
+
+    def seconds_before(pod: str, event: str) -> float:
+        """Return how long nothing had happened when this event came; 0 if it never came."""
+        at = [datetime.fromisoformat(each["at"]) for each in ending.events(event) if each["pod_name"] == pod]
+        earlier = [moment for moment in moments if at and moment < at[0]]
+        return (at[0] - max(earlier)).total_seconds() if earlier else 0.0
+
+    pods = [event["pod_name"] for event in ending.events("intent")]
+    return sum(ATTEMPT_SECONDS + seconds_before(pod, "released") for pod in pods) + _asked_for(ending)
+
+
+def _asked_for(ending: Ending) -> float:
+    """Return for how many seconds, all together, creates were not answered yet."""
     answered = {event["pod_name"]: event["at"] for event in ending.events("created")}
     asked = {event["pod_name"]: event["at"] for event in ending.events("intent")}
-    return [(at, answered.get(name, at)) for name, at in asked.items()]
-
-
-def _slack_of(pod: tuple[str, str]) -> float:
-    asked, answered = map(datetime.fromisoformat, pod)
-    return ATTEMPT_SECONDS + (answered - asked).total_seconds()
+    both = ((at, answered.get(name, at)) for name, at in asked.items())
+    return sum(
+        (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds() for begin, end in both
+    )

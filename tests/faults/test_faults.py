@@ -17,6 +17,8 @@ from tests.faultlab.driver import Driver
 from tests.faultlab.invariant import check
 
 READY = ("--ssh-ready-timeout-sec", "3")
+READY_NEXT = ("--ssh-ready-timeout-sec", "10")
+"""The same where another pod has to be ready within that time."""
 INFRA = {"exit_code": ExitCode.FAILED, "outcome": Outcome.ERROR, "cause": Cause.INFRA}
 
 
@@ -92,11 +94,11 @@ WORLD = [
     Case(id="stock-out of everything", faults=(boot("stock-out", times=None),), **STOCK),
     Case(id="no balance", faults=(boot("insufficient-balance", times=None),), **INFRA),
     Case(id="slow boot", faults=(boot("slow-boot", seconds=1.5),)),
-    Case(id="boot too slow once", args=READY, faults=(boot("slow-boot", seconds=30),), attempts=2),
-    Case(id="no runtime once", args=READY, faults=(boot("no-runtime"),), attempts=2),
+    Case(id="boot too slow once", args=READY_NEXT, faults=(boot("slow-boot", seconds=30),), attempts=2),
+    Case(id="no runtime once", args=READY_NEXT, faults=(boot("no-runtime"),), attempts=2),
     Case(id="no runtime ever", args=READY, faults=(boot("no-runtime", times=None),), attempts=2, **INFRA),
     Case(id="late sshd", faults=(boot("late-sshd", seconds=1.0),)),
-    Case(id="no sshd once", args=READY, faults=(boot("no-sshd"),), attempts=2),
+    Case(id="no sshd once", args=READY_NEXT, faults=(boot("no-sshd"),), attempts=2),
     Case(id="no sshd ever", args=READY, faults=(boot("no-sshd", times=None),), attempts=2, **INFRA),
     Case(id="zero GPUs once", faults=(boot("zero-gpus"),), attempts=2),
     Case(id="zero GPUs ever", faults=(boot("zero-gpus", times=None),), attempts=2, **INFRA),

@@ -157,7 +157,14 @@ class Machine:
             stderr=asyncio.subprocess.PIPE,
             cwd=self.home,
             start_new_session=True,
-            env={"HOME": str(self.home), "PATH": self.path, "TMPDIR": str(self.home), "USER": "root"},
+            env={
+                "HOME": str(self.home),
+                "PATH": self.path,
+                "TMPDIR": str(self.home),
+                "USER": "root",
+                # Or commands would take the variables of a pod that another test runs on this machine.
+                "RUNPOD_POD_ID": "no-pod",
+            },
         )
         self._children.add(child)
         return child

@@ -34,7 +34,7 @@ import rpd
 def fit(pod, x, gpu):
     if x == 6:
         pod.run("exit 3")
-    pod.run(f"for i in 1 2 3; do echo step=$i loss={x}.$i >> $RPD_METRICS; [ $i = 3 ] || sleep 0.3; done; mkdir -p out; echo {x} > out/best{x}")
+    pod.run(f"for i in 1 2 3; do echo step=$i loss={x}.$i >> $RPD_METRICS; [ $i = 3 ] || sleep 0.3; done; mkdir -p out; echo {x} > out/best{x}; [ {x} != 5 ] || sleep 60")
     pod.pull("out/")
 """
 

@@ -124,7 +124,7 @@ def test_runpodctl_acts_on_its_own_pod_only(there: Any, isolated: Launched) -> N
     assert there(load + "runpodctl pod delete another").stderr == "Error: Unauthorized\n"
     shown = json.loads(there(load + "runpodctl get pod $RUNPOD_POD_ID").stdout)
     assert shown["desiredStatus"] == "RUNNING"
-    there(load + "nohup setsid runpodctl stop pod $RUNPOD_POD_ID > /dev/null 2>&1 < /dev/null & sleep 5")
+    there(load + "nohup setsid runpodctl stop pod $RUNPOD_POD_ID > /dev/null 2>&1 < /dev/null & sleep 60")
     assert [pod["desired_status"] for pod in isolated.pods()] == ["EXITED"]
 
 
@@ -141,7 +141,7 @@ def test_without_namespaces_pods_run_plainly_and_it_says_so(platform_of: Any) ->
 
 
 def test_mounts_stay_in_the_pod(platform: Platform) -> None:
-    """The host's mount table does not change while pods run."""
-    before = subprocess.run(["cat", "/proc/mounts"], capture_output=True, text=True).stdout
+    """The host's mount table has none of them while pods run; what others mount meanwhile is not ours."""
     platform.connect(platform.boot())
-    assert subprocess.run(["cat", "/proc/mounts"], capture_output=True, text=True).stdout == before
+    mounts = subprocess.run(["cat", "/proc/mounts"], capture_output=True, text=True).stdout
+    assert platform.emulator.state()["folder"] not in mounts

@@ -184,7 +184,8 @@ def _boots(runs_path: Path, *, as_json: bool) -> int:
         )
         return ExitCode.OK
     if not tries:
-        say(f"the runs in {runs_path} requested no pods")
+        where = "on an emulator" if local else "on RunPod (an emulator's do not count)"
+        say(f"the runs in {runs_path} requested no pods {where}")
         return ExitCode.OK
     for number, (by, kind) in enumerate(kinds.items()):
         shown = [each for each in kind if any(each.name)][:_EXPERIENCES_SHOWN]

@@ -16,7 +16,7 @@ from rpd.errors import ExitCode, UsageError
 from rpd.events import Events
 from rpd.hooks import PluginManager
 from rpd.pipeline.collect_and_select import gather
-from rpd.pipeline.estimate import Estimate, estimate
+from rpd.pipeline.estimate import Estimate, estimate, place_of
 from rpd.pipeline.price_source import SHIPPED, price_source
 from rpd.plan import uses_pod
 from rpd.values.duration import format_duration
@@ -48,7 +48,7 @@ def main(config: Config, manager: PluginManager) -> int:
     else:
         if source.live is None:
             note(f"rpd: {SHIPPED}")
-        _print(estimates, quiet=config.output.quiet > 0)
+        _print(estimates, place_of(source.name), quiet=config.output.quiet > 0)
     sold_out = [row.node.id for row in estimates if row.is_sold_out]
     if not sold_out:
         return ExitCode.OK
@@ -79,25 +79,25 @@ def _document(estimates: Sequence[Estimate], source: str) -> dict[str, Any]:
     }
 
 
-def _print(estimates: Sequence[Estimate], *, quiet: bool) -> None:
+def _print(estimates: Sequence[Estimate], place: str, *, quiet: bool) -> None:
     if not quiet:
         rows = [_HEAD, *map(_cells, estimates)]
         say(
             "\n".join(table(rows, right=range(2, len(_HEAD)), cut={0: 24, 1: 16}, leave_out=(3, 1))),
             end="\n\n",
         )
-    say(_summary(estimates))
+    say(_summary(estimates, place))
 
 
-def _summary(estimates: Sequence[Estimate]) -> str:
+def _summary(estimates: Sequence[Estimate], place: str) -> str:
     expected, priced_nodes, worst = _totals(estimates)
     nodes = sum(row.times for row in estimates)
     unknown = nodes - priced_nodes
     text = f"expected {_usd(expected)}"
     if unknown and expected == 0:
-        text = "expected unknown (none of the jobs has passed here yet)"
+        text = f"expected unknown (none of the jobs has passed on {place} yet)"
     elif unknown:
-        text += f" without {unknown} whose jobs have not passed here yet"
+        text += f" without {unknown} whose jobs have not passed on {place} yet"
     count = f"{nodes} node{'' if nodes == 1 else 's'}"
     return f"{count}: {text}, at worst {_usd(worst)}"
 

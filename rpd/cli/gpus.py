@@ -121,6 +121,8 @@ def _meant(catalogue: Catalogue, texts: Sequence[str]) -> str:
     """Return advice about ``texts``, the words besides data centres, if nothing matches them."""
     if any(all(text in gpu_id.lower() for text in texts) for gpu_id in catalogue.gpus):
         return f"; `{' '.join(['rpd gpus', *texts])}` shows where there is stock"
+    if len(texts) > 1 and all(any(text in gpu_id.lower() for gpu_id in catalogue.gpus) for text in texts):
+        return f": its name has to hold every word. Ask for one at a time: rpd gpus {texts[0]}"
     tries = (closest_gpu_ids(text, catalogue.gpus) for text in (" ".join(texts), *texts))
     close = next(filter(None, tries), ())
     return f": did you mean {' or '.join(map(repr, close))}?" if close else "; `rpd gpus` lists them all"

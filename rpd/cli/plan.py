@@ -18,7 +18,7 @@ from rpd.config.config import OutputSettings
 from rpd.errors import ExitCode, UsageError
 from rpd.events import Events
 from rpd.hooks import PluginManager
-from rpd.pipeline.estimate import Estimate, estimate
+from rpd.pipeline.estimate import Estimate, estimate, place_of
 from rpd.pipeline.expected_pods import Foresight
 from rpd.pipeline.image_digests import is_emulated
 from rpd.pipeline.policy import check_policies
@@ -244,11 +244,12 @@ def _would_cost(plan: _Plan) -> str:
     if not running:
         return "nothing would run"
     expected, unknown = plan.expected(running)
+    place = place_of(plan.source)
     if unknown == len(running):
-        expectation = "expected unknown (none of the jobs has passed here yet)"
+        expectation = f"expected unknown (none of the jobs has passed on {place} yet)"
     else:
         expectation = f"expected ${expected:.2f}" + (
-            f" without {unknown} whose jobs have not passed here yet" if unknown else ""
+            f" without {unknown} whose jobs have not passed on {place} yet" if unknown else ""
         )
     return f"{_count(len(running))} would run: {expectation}, at worst ${plan.worst(running):.2f}"
 

@@ -262,7 +262,7 @@ def _artifact(artifact: ArtifactRecord) -> str:
     state = "verified" if artifact.verified else "NOT VERIFIED"
     older = f", {artifact.older} of them older than the node" if artifact.older else ""
     label = f"{artifact.label}: " if artifact.label else ""
-    files = f"{artifact.files} files{older}, {artifact.bytes} bytes"
+    files = f"{artifact.files} file{'' if artifact.files == 1 else 's'}{older}, {artifact.bytes} bytes"
     return f"{label}{artifact.remote} -> {artifact.local}  {files}, {state}"
 
 

@@ -84,6 +84,11 @@ class Experience:
         return median(others)
 
 
+def place_of(source: str) -> str:
+    """Return, from the name of a source of prices, where passes of a job count: ``RunPod`` or ``an emulator``."""
+    return "an emulator" if source.startswith(EMULATOR) else "RunPod"
+
+
 def past_reports(runs_path: Path, *, local: bool) -> Iterable[NodeReport]:
     """Yield the reports of the last runs, the newest first; of runs on an emulator only if this is one as well."""
     runs = [info for info in history.runs(runs_path) if info.backend.startswith(EMULATOR) is local]

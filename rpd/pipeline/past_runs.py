@@ -158,7 +158,14 @@ def run_and_node(here: Path, runs_path: Path, args: Sequence[str]) -> tuple[RunI
     if not node_name:
         return info, None
     what = "node" if len(args) > 1 else f"run or node of run {info.id} that matches"
-    return info, lookup.node_named(lookup.entries(Path(info.folder)), node_name, what)
+    try:
+        return info, lookup.node_named(lookup.entries(Path(info.folder)), node_name, what)
+    except UsageError as error:
+        if len(args) > 1 or len(runs) == 1:
+            raise
+        raise UsageError(
+            f"{error}\nFor a node of another run, name both: RUN NODE (`rpd runs` lists the runs)"
+        ) from None
 
 
 def by_path(here: Path, text: str) -> tuple[RunInfo, NodeEntry | None] | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
+from functools import lru_cache
 from pathlib import Path
 
 from rpd.disk.regular import is_regular
+from rpd.errors import RpdError
+from rpd.record import run_info
 from rpd.values.report import NodeReport
 
 _TRIAL = re.compile(r"(\[|-)trial(\d+(?:-confirm)?(?:-again\d+)?)\]$")
@@ -14,11 +17,22 @@ _STUDIES = "studies.json"
 
 
 def again(report: NodeReport) -> str:
-    """Return the command line that runs the node again, with the variables it had then."""
+    """Return the command line that runs the node again, with the variables it had then, and for free if it was."""
     words = ["rpd", "run", *_place(report)]
+    if report.folder and _was_local(Path(report.folder).parent):
+        words.append("--local")
     for name, value in report.variables.items():
         words += ["--var", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
     return shlex.join(words)
+
+
+@lru_cache(maxsize=64)
+def _was_local(run: Path) -> bool:
+    """Return whether a run began with ``--local``; what its command line says never changes."""
+    try:
+        return "--local" in run_info.read(run / run_info.FILE_NAME).argv
+    except (OSError, ValueError, RpdError):
+        return False
 
 
 def _place(report: NodeReport) -> list[str]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from rpd.pipeline.past_runs import PastRun, RunState
+from rpd.errors import UsageError
+from rpd.pipeline.past_runs import PastRun, RunState, run_and_node
+from rpd.record import run_info
 from rpd.record.run_info import RunInfo
 from rpd.terminal.end_summary import last_line
 from rpd.terminal.styles import Ink
@@ -46,3 +49,14 @@ def test_a_run_without_a_beginning_took_no_time() -> None:
     """A run folder that tells no time is no reason to fail."""
     run = PastRun(info=RunInfo(id="r1"), state=RunState.UNFINISHED, reports=())
     assert run.summary.seconds == 0.0
+
+
+def test_a_node_that_only_another_run_has_needs_its_run(tmp_path: Path) -> None:
+    """The message says how to name it; where there is one run only, there is nothing to add."""
+    for name in ("20260101T000000Z-aaaaaa", "20260102T000000Z-bbbbbb"):
+        (tmp_path / name).mkdir()
+        run_info.write(tmp_path / name / run_info.FILE_NAME, RunInfo(id=name, started=name[:4]))
+        with pytest.raises(UsageError, match="there is no node") as raised:
+            run_and_node(tmp_path, tmp_path, ["other"])
+        is_second = "bbbbbb" in name
+        assert ("For a node of another run, name both: RUN NODE" in str(raised.value)) is is_second

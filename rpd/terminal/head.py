@@ -52,7 +52,7 @@ def _server(backend: str, *, is_own: bool) -> str:
     url = backend.removeprefix(f"{EMULATOR} at ")
     if is_own or url == backend:
         return backend
-    return f"{url} from RUNPOD_API_BASE_URL (an emulator, or another server on this machine)"
+    return f"server on this machine, {url} (RUNPOD_API_BASE_URL)"
 
 
 def _counts(nodes: int, deselected: int, done: Sequence[NodeReport]) -> str:

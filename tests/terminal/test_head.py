@@ -20,11 +20,7 @@ LOCAL = "emulator at http://127.0.0.1:9"
         ("RunPod", False, "RunPod"),
         ("no pods needed", True, "no pods needed"),
         (LOCAL, True, LOCAL),
-        (
-            LOCAL,
-            False,
-            "http://127.0.0.1:9 from RUNPOD_API_BASE_URL (an emulator, or another server on this machine)",
-        ),
+        (LOCAL, False, "server on this machine, http://127.0.0.1:9 (RUNPOD_API_BASE_URL)"),
     ],
 )
 def test_a_server_of_this_machine_is_an_emulator_where_the_run_started_it(

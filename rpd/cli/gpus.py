@@ -28,7 +28,12 @@ def main(config: Config, manager: PluginManager) -> int:
     """Print the GPU types whose ids hold all the words, or that are in stock in the data centres among them."""
     own: GpusOptions = config.own
     del manager
-    view = _View(clouds=_CLOUDS[config.pods.cloud or "any"], spot=own.show_spot, order=own.sort_gpus)
+    view = _View(
+        clouds=_CLOUDS[config.pods.cloud or "any"],
+        spot=own.show_spot,
+        order=own.sort_gpus,
+        words=frozenset(word.upper() for word in config.args),
+    )
     with price_source(config, tell) as source:
         catalogue = source.live.catalogue(spot=view.spot) if source.live else shipped_catalogue()
     rows = _chosen(catalogue, config.args, view)
@@ -63,6 +68,8 @@ class _View:
     clouds: tuple[Cloud, ...]
     spot: bool
     order: str
+    words: frozenset[str]
+    """What was asked for, in capitals: of the places of a type, those among it come first."""
 
     @property
     def head(self) -> tuple[str, ...]:
@@ -77,7 +84,7 @@ class _View:
 
     def cells(self, row: GpuRow, catalogue: Catalogue) -> tuple[str, ...]:
         prices = [_price(self._usd(row, cloud, spot=spot)) for cloud in self.clouds for spot in self._kinds]
-        return row.id, str(row.memory_gb), *prices, _stock(row, catalogue)
+        return row.id, str(row.memory_gb), *prices, _stock(row, catalogue, self.words)
 
     def place(self, row: GpuRow) -> tuple[object, ...]:
         """Return the sort key of a row; with ``--spot`` by the price of a spot pod, if it is known."""
@@ -132,10 +139,10 @@ def _price(usd: float | None) -> str:
     return "-" if usd is None else f"${usd:.2f}/h"
 
 
-def _stock(row: GpuRow, catalogue: Catalogue) -> str:
+def _stock(row: GpuRow, catalogue: Catalogue, first: frozenset[str]) -> str:
     if not catalogue.stock_known:
         return "?"
-    places = catalogue.datacenters_with(row.id)
+    places = sorted(catalogue.datacenters_with(row.id), key=lambda place: place[0] not in first)
     shown = [f"{place} {level}" for place, level in places[:_PLACES_SHOWN]]
     more = len(places) - len(shown)
     return ", ".join([*shown, f"{more} more"] if more > 0 else shown) or "none"

@@ -129,10 +129,10 @@ class SelectSettings:
         "--lf", "--last-failed", metavar="CAUSES", parse=texts.causes, const="all"
     )
     failed_first: bool = selecting.switch(
-        "run the nodes first that did not pass when they last ran", "--ff", "--failed-first"
+        "run first the nodes that did not pass when they last ran", "--ff", "--failed-first"
     )
     new_first: bool = selecting.switch(
-        "run the nodes first that never ran, then the others, recently changed files first", "--nf", "--new-first"
+        "run first the nodes that never ran, then the others, recently changed files first", "--nf", "--new-first"
     )
     last_failed_no_failures: str = selecting.option(
         "none", "what --lf runs if nothing failed", "--lfnf", "--last-failed-no-failures",
@@ -190,23 +190,23 @@ class RunSettings:
     )
     local: bool = running.switch("run on an emulator of RunPod on this machine, for free", "--local")
     gpus: bool = running.switch(
-        "with --local: pods get this machine's NVIDIA GPUs, one pod at a time each", "--gpus",
+        "emulator only: pods get this machine's NVIDIA GPUs, one pod at a time each", "--gpus",
         commands=("run", "emulator")
     )
     python: str | None = running.option(
-        None, "with --local: the Python environment that pods see: an interpreter, a venv, a conda environment",
+        None, "emulator only: the Python environment that pods see: an interpreter, a venv, a conda environment",
         "--python", metavar="PATH", commands=("run", "emulator")
     )
     pod_memory_mb: int | None = running.option(
-        None, "with --local: the memory of a pod, e.g. 8GB; a process above it is killed", "--pod-memory",
+        None, "emulator only: the memory of a pod, e.g. 8GB; a process above it is killed", "--pod-memory",
         metavar="SIZE", parse=texts.megabytes, commands=("run", "emulator")
     )
     pod_processes: int | None = running.option(
-        None, "with --local: how many processes a pod may have", "--pod-processes", metavar="N",
+        None, "emulator only: how many processes a pod may have", "--pod-processes", metavar="N",
         parse=texts.positive_int, commands=("run", "emulator")
     )
     pod_disk_mb: int | None = running.option(
-        None, "with --local: the container disk of a pod, e.g. 20GB (it is kept in memory)", "--pod-disk",
+        None, "emulator only: the container disk of a pod, e.g. 20GB (it is kept in memory)", "--pod-disk",
         metavar="SIZE", parse=texts.megabytes, commands=("run", "emulator")
     )
     width: int = running.option(
@@ -322,8 +322,8 @@ class PodSettings:
         None, "the data centre for every node, with --gpu-id", "--datacenter-id", metavar="ID"
     )
     cloud: str | None = pricing.option(
-        None, "which cloud", "--cloud", parse=texts.cloud, choices=("secure", "community", "any"),
-        commands=("run", "estimate", "plan", "doctor", "gpus")
+        None, "which of RunPod's clouds to rent from", "--cloud", parse=texts.cloud,
+        choices=("secure", "community", "any"), commands=("run", "estimate", "plan", "doctor", "gpus")
     )
     fallback_cloud: str | None = pricing.option(
         None, "the cloud to try if the first has nothing to offer", "--fallback-cloud-type",

@@ -203,7 +203,7 @@ def _make(
     )
     if command.arguments:
         parser.add_argument("args", nargs="*", metavar=command.arguments, help=command.arguments_help)
-    groups: dict[str, Any] = {}
+    groups: dict[str, Any] = {"options": parser}  # argparse has a group of that name, with --help in it
     declared = settings(command.own_options)
     named = None if named_in is None else _flags_in(named_in)
     for field, setting in declared.items():

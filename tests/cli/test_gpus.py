@@ -34,6 +34,8 @@ def test_a_data_centre_chooses_what_is_in_stock_there(project: Project, emulator
     assert "NVIDIA A40" not in ids
     assert "NVIDIA L4" in ids
     assert "NVIDIA A100-SXM4-40GB" not in ids
+    table = project.command("gpus", "us-ks-2").out.splitlines()
+    assert any(line.startswith("NVIDIA L4 ") and "  US-KS-2 high, " in line for line in table)
 
 
 def test_json(project: Project, emulator: Launched) -> None:

@@ -237,15 +237,15 @@ def change_of(
             return now is None or before is None or (name in now and now[name] == before.get(name))
 
         facts, sums = sent.facts, sent.sums
-        # Nearly all files of a large tree: only a few steps for each.
-        kept = {
-            name: sums[name]
-            for file in files
-            if is_folder and facts.get(name := file.name) == file.facts and name in sums
-        }
-        if now is not None:
-            kept = {name: sha256 for name, sha256 in kept.items() if is_untouched(name)}
-        others = [file for file in files if file.name not in kept]
+        kept: dict[str, str] = {}
+        others: list[StagedFile] = []
+        for file in files:  # nearly all of a large tree are kept: only a few steps for each
+            name = file.name
+            sha256 = sums.get(name) if facts.get(name) == file.facts else None
+            if sha256 is None or not is_folder or (now is not None and not is_untouched(name)):
+                others.append(file)
+            else:
+                kept[name] = sha256
         there = [
             file
             for file in others

@@ -59,7 +59,9 @@ def _open_streams() -> None:
 
 
 def _main(argv: list[str], *, owns_process: bool) -> int:
-    if not argv or argv[0] in ("-h", "--help", "help"):
+    if argv[:1] == ["help"]:
+        argv = [*argv[1:2], "--help"]
+    if not argv or argv[0] in ("-h", "--help"):
         say(overview())
         return ExitCode.OK
     if argv[0] in ("-V", "--version"):

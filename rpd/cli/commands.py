@@ -61,7 +61,7 @@ COMMANDS = {
         ),
         Command(
             name="run",
-            help="run jobs on RunPod, on an emulator (--local), or dry (--dry-run)",
+            help="run jobs on RunPod, an emulator (--local) or dry (--dry-run)",
             module="rpd.cli.run",
             arguments="PATH|NODEID",
             arguments_help=_NODES,

@@ -334,7 +334,8 @@ class _Collector:
             node.name for (path, _), nodes in self._nodes.items() if path == target.path for node in nodes
         ]
         close = closest(target.name, [*(read[1] if read else ()), *names])
-        meant = f"; did you mean {target.text.partition('::')[0]}::{close}?" if close else ""
+        file = target.text.partition("::")[0]
+        meant = f"; did you mean {file}::{close}?" if close else f"; `rpd collect {file}` lists its nodes"
         return f"not found: {target.text}\n(no match in any of [<File {target.path.name}>]){meant}"
 
     def _has_error(self, target: Target) -> bool:

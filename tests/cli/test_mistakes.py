@@ -181,7 +181,7 @@ MISTAKES = {
     "a command that is none": deploy(
         1,
         r"deploy_a\.py:3",
-        r"pod\.run: expected a shell command, got 3",
+        r"pod\.run: expected a shell command as one string, got 3",
         text="@rpd.job\ndef f(pod): pod.run(3)\n",
     ),
     "a timeout that is none": deploy(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+from contextlib import suppress
 
 import pytest
 
+from rpd.cli import main
 from rpd.cli.commands import overview
 from rpd.testing import RunResult
 from rpd.values.columns import cells
@@ -73,6 +75,17 @@ def test_in_a_pipe_tables_are_whole(project: Project, ran: RunResult) -> None:
 def test_bare_help_fits_80_columns() -> None:
     """Every line of it, with one to spare."""
     assert max(map(len, overview().splitlines())) < 80
+
+
+def test_the_help_of_a_command_goes_by_two_names(capsys: pytest.CaptureFixture[str]) -> None:
+    """``rpd help`` alone is that of rpd."""
+    texts = []
+    for words in (["help", "gc"], ["gc", "--help"], ["help"], ["--help"]):
+        with suppress(SystemExit):
+            main(words)
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1] != texts[2] == texts[3]
+    assert texts[0].startswith("usage: rpd gc ")
 
 
 def test_a_parameter_and_a_metric_of_one_name(project: Project, ran: RunResult) -> None:

@@ -136,7 +136,7 @@ def test_mistakes_show_up(rpd: RpdRun, project: Project) -> None:
     for words in (
         "no-such-folder",
         "KeyError: 'config'",
-        "pod.run: expected a shell command, got ''",
+        "pod.run: expected a shell command as one string, got ''",
         "3 failed",
     ):
         assert words in result.out

@@ -237,7 +237,7 @@ class Pod(Held):
     ) -> Command:
         """Return the next command of ``run``, with the arguments of ``Pod.run``. Raise UsageError."""
         if not isinstance(cmd, str) or not cmd.strip():
-            raise UsageError(f"pod.run: expected a shell command, got {cmd!r}")
+            raise UsageError(f"pod.run: expected a shell command as one string, got {cmd!r}")
         prelude = prelude_of(self._prelude, run.commands.preludes, self._lease.name)
         own = {"RPD_NODE": run.node.id, "RPD_ATTEMPT": str(run.attempt)}
         from_plugins = _environment("run: rpd_command_environment", run.commands.given)

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,8 @@ HOST = "127.0.0.1"
 NEVER_READY = (":missing", "/missing")
 """An image whose name holds one of these cannot be pulled: its pod is RUNNING and never gets a runtime."""
 _CRASH_BACKOFF_SECONDS = 1.0
+_MOST_HELD = 100
+"""How many ports of the latest pods are given to no other pod, nor to anything else on this machine."""
 _ANOTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAXwfVs+uPuksHwGQLO/S1NJc69peuLDcP6WC5sUS9h5"
 """Whose private half nobody has."""
 _PREFIX = "rpd-emulator-"
@@ -89,6 +92,7 @@ class Machines:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending: dict[str, asyncio.Task[None]] = {}
         self._crashed: set[str] = set()
+        self._held: deque[socket.socket] = deque()
         _sweep_stale()
         self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         self._lock = _hold(self.folder)
@@ -138,6 +142,8 @@ class Machines:
             task.cancel()
         await asyncio.to_thread(wipe, self.folder)
         os.close(self._lock)
+        for held in self._held:
+            held.close()
 
     def _hear(self) -> None:
         messages = self._wire.receive()
@@ -259,15 +265,26 @@ class Machines:
             return
         if self._live.get(container.pod.id) is not container:
             return
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listener.bind((HOST, 0))  # bound, not listening: refused until an SSH server takes it over
+        listener = self._bound(0)  # bound, not listening: refused until an SSH server takes it over
         container.port = listener.getsockname()[1]
+        # Also when the pod is gone: somebody who still looks for it must not find another.
+        self._held.append(self._bound(container.port))
+        if len(self._held) > _MOST_HELD:
+            self._held.popleft().close()
         container.control, theirs = Wire.pair()
         spec = self._spec(container)
         container.sent = True
         self._send({"op": "start", "spec": spec.encode()}, listener.fileno(), theirs.fileno())
         theirs.close()
         listener.close()
+
+    @staticmethod
+    def _bound(port: int) -> socket.socket:
+        """Return a socket that is bound to ``port`` (0: to one of its own), as others of this process may be."""
+        bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind((HOST, port))
+        return bound
 
     def _send(self, message: Mapping[str, Any], *descriptors: int) -> None:
         with contextlib.suppress(OSError):  # the zygote is gone: ``_hear`` notices it

@@ -21,6 +21,7 @@ import rpd
 from rpd.emulator.launch import Launched
 from rpd.testing import RunResult
 from tests.cli.conftest import Project
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 SECRET = "sesame-81f2"
@@ -154,8 +155,7 @@ def test_a_pod_by_its_id(project: Project, kept: RunResult, module_emulator: Lau
 
 def test_a_forwarded_port(project: Project, kept: RunResult) -> None:
     """``--forward`` leads a port here to one of the pod for as long as the command runs."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     serve = (
         'python3 -c \'import socket; s=socket.create_server(("127.0.0.1", 8123)); print("up", flush=True); '
         'c=s.accept()[0]; c.sendall(b"from the pod"); c.close()\''

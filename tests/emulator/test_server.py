@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -63,6 +64,12 @@ def test_stop_resume_terminate(platform: Platform) -> None:
     assert platform.sdk.terminate_pod(pod["id"]) is None
     assert platform.sdk.get_pod(pod["id"]) is None
     assert platform.sdk.get_pods() == []
+    # Its port goes to nobody: a driver that still looks for it finds no other.
+    platform.emulator.settle()
+    with pytest.raises(ConnectionRefusedError):
+        _connect(platform.endpoint(again))
+    with pytest.raises(OSError, match="in use"):
+        socket.create_server(platform.endpoint(again))
 
 
 def test_terminating_twice_says_the_pod_is_not_there(platform: Platform) -> None:
@@ -112,8 +119,6 @@ def test_docker_args_replace_the_start_script(platform: Platform, docker_args: s
 
 
 def _connect(address: tuple[str, int]) -> None:
-    import socket
-
     socket.create_connection(address, 5).close()
 
 

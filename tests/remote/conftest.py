@@ -5,6 +5,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -38,7 +39,10 @@ class Machine:
         self.commands: list[str] = []
         self.logins = 0
         """How many connections there have been."""
-        self.port = 0
+        # Kept while it does not listen: another test would be given the port, and answer in its place.
+        self._port = socket.socket()
+        self._port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._port.bind(("127.0.0.1", 0))
         self._public_line = public_line
         self._host_key = asyncssh.generate_private_key("ssh-ed25519")
         self._connections: set[asyncssh.SSHServerConnection] = set()
@@ -61,6 +65,12 @@ class Machine:
         self._path = path
         for remote in self.remotes:
             remote._shell._waiting.drop()  # shells that wait have the path of their start
+
+    @property
+    def port(self) -> int:
+        """Where it listens, or refuses connections."""
+        port: int = self._port.getsockname()[1]
+        return port
 
     @property
     def endpoint(self) -> SshEndpoint:
@@ -93,6 +103,7 @@ class Machine:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(DEADLINE)
         self._loop.close()
+        self._port.close()
 
     def _call(self, coroutine: Any) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(DEADLINE)
@@ -120,8 +131,8 @@ class Machine:
             authorized_client_keys=asyncssh.import_authorized_keys(self._public_line),
             process_factory=self._serve,
             encoding=None,
+            reuse_port=True,
         )
-        self.port = self._listener.get_port()
 
     async def _drop(self) -> None:
         for connection in list(self._connections):

@@ -21,6 +21,7 @@ from rpd.remote.shell import DeadlinePassed, Disconnected, Interrupt, Program
 from rpd.remote.ssh import SshRemote, connect
 from rpd.remote.ssh.close_last import CloseLast
 from rpd.values.pod import SshEndpoint
+from tests.ports import free_port
 from tests.remote.conftest import Connect, Machine
 from tests.waiting import DEADLINE, wait_until
 
@@ -349,9 +350,7 @@ def test_a_forwarded_port_carries_both_ways(remote: SshRemote, machine: Machine)
 
 def test_a_forwarded_port_with_nothing_behind_it_closes(remote: SshRemote) -> None:
     """If nothing listens on the pod, the local connection ends and the listener stays."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        free = server.getsockname()[1]
-    port = remote.forward(free)
+    port = remote.forward(free_port())
     assert _ask(port, b"x") == b""
     assert _ask(port, b"x") == b""
     assert remote.probe()["uname"]
@@ -388,8 +387,7 @@ def openssh(tmp_path: Path, keys: RunKeys) -> Iterator[SshEndpoint]:
     host = make_keypair(tmp_path / "host")
     allowed = tmp_path / "authorized_keys"
     allowed.write_text(f"{keys.public_line}\n")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     settings = {
         "Port": port,
         "ListenAddress": "127.0.0.1",

@@ -11,6 +11,7 @@ import requests
 from rpd.runpod.error_mapping import Trouble
 from rpd.runpod.graphql.http_tap import Route, Watched, how_it_was_lost, recorded
 from rpd.runpod.rate_limit import TokenBucket
+from tests.ports import free_port
 from tests.runpod.conftest import dribbling
 
 
@@ -53,8 +54,6 @@ def test_an_answer_without_end_is_lost(
 
 def test_nobody_there_is_unsent(silent: int) -> None:
     """Where there was no connection nothing was done."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        closed = server.getsockname()[1]
-    assert lost_at(f"http://127.0.0.1:{closed}/")[0] is Trouble.UNSENT
+    assert lost_at(f"http://127.0.0.1:{free_port()}/")[0] is Trouble.UNSENT
     assert lost_at(f"https://127.0.0.1:{silent}/")[0] in (Trouble.UNSENT, Trouble.LOST)
     assert lost_at("http://nobody.invalid/")[0] is Trouble.UNSENT

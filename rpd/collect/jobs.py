@@ -24,16 +24,15 @@ from rpd.errors import CollectionError, DefinitionError, UsageError
 from rpd.hooks import hook_names
 from rpd.values.fixture import FIXTURE_ATTRIBUTE, Closure, FixtureDef, Scope
 from rpd.values.frozen import frozen, replace
-from rpd.values.job import (
-    JOB_ATTRIBUTE,
-    Job,
+from rpd.values.job import JOB_ATTRIBUTE, Job
+from rpd.values.mark import MARKS_ATTRIBUTE, NEEDS, Mark
+from rpd.values.never_rented import (
     check_cluster,
     check_cluster_gpu,
     check_cluster_lifecycle,
     check_kind,
     check_place,
 )
-from rpd.values.mark import MARKS_ATTRIBUTE, NEEDS, Mark
 from rpd.values.node import Definition, Node
 from rpd.values.suggestions import closest
 

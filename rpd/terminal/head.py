@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import rpd
-from rpd.runpod.address import EMULATOR
 from rpd.terminal.screen import Screen
 from rpd.terminal.styles import counted, rule
 from rpd.values.report import NodeReport
@@ -49,10 +48,12 @@ def head(
 
 def _server(backend: str, *, is_own: bool) -> str:
     """Return the backend in words; nobody knows what a server on this machine is that the run did not start."""
-    url = backend.removeprefix(f"{EMULATOR} at ")
-    if is_own or url == backend:
+    name, _, url = backend.partition(" at ")
+    if is_own or not url:
         return backend
-    return f"server on this machine, {url} (RUNPOD_API_BASE_URL)"
+    from rpd.runpod.address import EMULATOR  # a dry run has no server
+
+    return f"server on this machine, {url} (RUNPOD_API_BASE_URL)" if name == EMULATOR else backend
 
 
 def _counts(nodes: int, deselected: int, done: Sequence[NodeReport]) -> str:

@@ -15,7 +15,7 @@ from rpd.execute import fixtures
 from rpd.execute.pod.kinds import SINGLE, kind_of_pods
 from rpd.hooks import make_plugin_manager, register
 from rpd.runpod.dry.provider import OfflineProvider
-from rpd.values.job import check_cluster, check_cluster_gpu, check_cluster_lifecycle
+from rpd.values.never_rented import check_cluster, check_cluster_gpu, check_cluster_lifecycle
 from rpd.values.pod import PodRequest, renter_of
 from tests.collect.conftest import Project
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
 from dataclasses import FrozenInstanceError, fields
@@ -26,8 +25,6 @@ from rpd.values.job import (
     Secret,
     Storage,
     allow_gpu_ids,
-    check_kind,
-    check_place,
     use_job_defaults,
 )
 
@@ -106,34 +103,6 @@ def test_wrong_values_are_told(make: Callable[[], object], field: str, rule: str
         make()
     assert str(raised.value).startswith(f"{field}: ")
     assert rule in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("fields", "told"),
-    [
-        ({"gpu": Gpu(L4), "cuda": "12.8", "min_cuda": "12.4"}, "min_cuda: expected none with cuda"),
-        (
-            {"gpu": Gpu(L4), "cloud": "community", "compliance": "GDPR"},
-            "compliance: expected none with cloud",
-        ),
-        (
-            {"gpu": Gpu(L4), "cloud": "community", "global_network": True},
-            "global_network: expected none with cloud",
-        ),
-        ({"gpu": Gpu(L4), "cpu": "cpu5c"}, "cpu: expected none with a gpu"),
-        ({"global_network": True}, "global_network: expected False for this pod, got 'a CPU pod'"),
-        ({"storage": Storage(volume_gb=9)}, "expected no volume_gb without a gpu"),
-    ],
-)
-def test_fields_that_contradict_each_other_are_told(fields: dict[str, Any], told: str) -> None:
-    """A pod that RunPod never has needs no call."""
-
-    def check(job: Job) -> None:
-        check_place(job)
-        check_kind(job)
-
-    with pytest.raises(DefinitionError, match=re.escape(told)):
-        check(Job(**fields))
 
 
 def test_a_job_decorates_and_derives() -> None:

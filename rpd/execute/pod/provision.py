@@ -24,7 +24,8 @@ from rpd.lease.naming import pod_name
 from rpd.remote.transfer.patience import SHORT_SECONDS
 from rpd.stop import StopLevel
 from rpd.values.duration import format_duration
-from rpd.values.job import Gpu, Job, Release, check_cluster_lifecycle
+from rpd.values.job import Gpu, Job, Release
+from rpd.values.never_rented import check_cluster_lifecycle
 from rpd.values.pod import renter_of
 
 

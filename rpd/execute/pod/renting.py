@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from rpd.lease.boot import Images
 from rpd.lease.lease import Connect
 from rpd.lease.pod_poller import PodView
-from rpd.values.job import Job, check_cluster, check_cluster_gpu, check_kind, check_place
+from rpd.values.job import Job
 from rpd.values.mutable import fresh, mutable
+from rpd.values.never_rented import check_cluster, check_cluster_gpu, check_kind, check_place
 from rpd.values.overrides import Overrides
 from rpd.values.pod import Offer, PodRequest, Provider
 

@@ -8,6 +8,7 @@ get their numbers.
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -24,6 +25,7 @@ class HeldFiles:
         self._process = -1
         self._acts_for_node: Callable[[], bool] = lambda: False
         self._held: dict[int, os.stat_result] = {}
+        self._standard: list[os.stat_result] = []
         self._close, self._closerange = os.close, os.closerange
 
     def begin(self) -> None:
@@ -39,6 +41,7 @@ class HeldFiles:
         self._acts_for_node = acts_for_node
         self._process = os.getpid()
         self._held = {number: now for number in _open_numbers() if (now := _file_of(number)) is not None}
+        self._standard = [now for number in range(3) if (now := _file_of(number)) is not None]
 
     def end(self) -> None:
         """Put the originals back."""
@@ -49,9 +52,19 @@ class HeldFiles:
             os.closerange = self._closerange
 
     def _close_one(self, fd: int) -> None:
-        if fd in self._held and self._is_refused((fd,)):
-            _refuse(f"os.close({fd})")
+        if fd in self._held:
+            if not self._may_be_a_modules(fd) and self._is_refused((fd,)):
+                _refuse(f"os.close({fd})")
+            del self._held[fd]  # the next file may get its number
         self._close(fd)
+
+    def _may_be_a_modules(self, fd: int) -> bool:
+        """Return whether a user's module may have opened it at its import, a lock for instance.
+
+        A loop over all descriptors meets others first: copies of the standard streams, pipes and connections.
+        """
+        held = self._held[fd]
+        return stat.S_ISREG(held.st_mode) and not any(os.path.samestat(each, held) for each in self._standard)
 
     def _close_range(self, fd_low: int, fd_high: int, /) -> None:
         if self._is_refused(number for number in list(self._held) if fd_low <= number < fd_high):

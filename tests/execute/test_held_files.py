@@ -19,6 +19,15 @@ from rpd.execute.node.node_run import NodeRun
 CALLS = (os.close, os.closerange)
 
 
+@pytest.fixture(autouse=True)
+def pipe() -> Iterator[None]:
+    """Something that no module of a user opens."""
+    ends = os.pipe()
+    yield
+    for end in ends:
+        os.close(end)
+
+
 @pytest.fixture
 def held(tmp_path: Path) -> Iterator[int]:
     """A descriptor that is open when a run begins, in which this thread acts for a node."""
@@ -48,6 +57,13 @@ def test_a_job_that_closes_everything_fails_and_nothing_is_closed(held: int) -> 
     with pytest.raises(UsageError, match=r"os\.close\(\d+\) would close the files and connections"):
         close_all()
     assert os.write(held, b"still open") == 10
+
+
+def test_a_job_closes_the_file_of_a_module(held: int) -> None:
+    """It was open when the run began, as a lock that is taken at import is."""
+    os.close(held)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(held)
 
 
 def test_a_job_closes_what_it_opened(held: int) -> None:

@@ -32,15 +32,18 @@ def account(config: Config, local: Endpoint | None = None) -> Iterator[WholeAcco
 
 
 @contextmanager
-def own_account(config: Config, nothing: Mapping[str, object]) -> Iterator[WholeAccount | None]:
+def own_account(
+    config: Config, nothing: Mapping[str, object], *, is_needed: bool = False
+) -> Iterator[WholeAccount | None]:
     """Yield the provider of the user's key; without one, the emulator of the newest run if that is local.
 
     None if that run is over, and its emulator with it: this has been reported then, with ``--json`` by the document
-    ``nothing``, whose first key says of what there is none.
+    ``nothing``, whose first key says of what there is none. ``is_needed``: that is an error, since something is to
+    be made or deleted.
     Raise AuthError, UsageError.
     """
     newest = None if _has_key() else connect_to_node.newest_local(config.runs_path)
-    if newest is not None and newest.end is None:
+    if newest is not None and newest.end is None and not is_needed:
         _say_over(newest.over, nothing, as_json=config.output.as_json)
         yield None
         return

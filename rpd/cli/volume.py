@@ -39,7 +39,7 @@ def main(config: Config, manager: PluginManager) -> int:
         raise UsageError("--size, --datacenter-id and --tier go with rpd volume create")
     if config.output.as_json and verb != "ls":
         raise UsageError("--json goes with rpd volume ls")
-    with own_account(config, {"volumes": []}) as provider:
+    with own_account(config, {"volumes": []}, is_needed=verb != "ls") as provider:
         if provider is None:
             return ExitCode.OK
         if verb == "ls":

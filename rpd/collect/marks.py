@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from rpd.errors import CollectionError, UsageError
-from rpd.values.mark import MARKS_ATTRIBUTE, NEEDS, Mark
+from rpd.values.mark import MARKS_ATTRIBUTE, NEEDS, SEARCH, Mark
 from rpd.values.suggestions import closest
 
 BUILT_IN = {
@@ -26,10 +26,10 @@ BUILT_IN = {
     "needs(job, ..., *, all=False)": "run after the cases of other jobs with the same parameters (all=True: after "
     "every such case), if they pass",
 }
-PLUGINS: Mapping[str, str] = {"search": "rpd.search.plugin"}
+PLUGINS: Mapping[str, str] = {SEARCH: "rpd.search.plugin"}
 """Mark -> the module of rpd that implements it; loaded with the first job that has the mark."""
 MODULE_MARKS = "rpdmark"
-_NEVER_IN_A_CASE = ("usefixtures", "parametrize", NEEDS, "search")
+_NEVER_IN_A_CASE = ("usefixtures", "parametrize", NEEDS, SEARCH)
 
 
 def registered_marks(markers: Iterable[str]) -> dict[str, str]:

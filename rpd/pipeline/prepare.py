@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rpd.config import Config
+from rpd.config.config import SearchSettings
 from rpd.errors import ExitCode, NothingCollected, UsageError
 from rpd.events import Events
 from rpd.hooks import PluginManager
@@ -28,6 +29,8 @@ from rpd.project.own_output import OwnOutput
 from rpd.project.upload_size import Scales
 from rpd.redaction import Redactor
 from rpd.values.frozen import frozen, replace
+from rpd.values.mark import SEARCH
+from rpd.values.node import Node
 from rpd.values.overrides import Overrides
 from rpd.values.plan import Earlier, Plan
 from rpd.values.report import NodeReport
@@ -123,6 +126,8 @@ def prepare(
     events, gathered = Events(manager), chosen.gathered
     variables = read_variables(config.collect, config.invocation_dir)
     check_variables(config.collect, gathered.nodes, variables, events)
+    if resumed is None:
+        _check_studies(config.search, gathered.nodes)
     overrides = make_overrides(config)
     needs_pods = any(map(uses_pod, gathered.nodes)) or (resumed is not None and resumed.has_rented)
     if needs_pods:
@@ -188,6 +193,16 @@ def prepare(
         own=chosen.own,
         digests=digests,
     )
+
+
+def _check_studies(search: SearchSettings, nodes: Sequence[Node]) -> None:
+    """Raise UsageError for a flag about a study where none is selected: everything else would run instead."""
+    flags = {"--trial": search.trial, "--continue-study": search.continue_study}
+    flag = next((name for name, value in flags.items() if value is not None), None)
+    if flag is not None and all(node.mark(SEARCH) is None for node in nodes):
+        raise UsageError(
+            f"{flag}: no selected node is a study: name one, as `rpd collect -m {SEARCH}` lists them"
+        )
 
 
 def _check_policies(config: Config, plan: Plan, prices: Prices, events: Events, *, is_resumed: bool) -> None:

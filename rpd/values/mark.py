@@ -21,6 +21,9 @@ MARKS_ATTRIBUTE = "__rpd_marks__"
 NEEDS = "needs"
 """The mark whose arguments are functions: without arguments it takes what it is called with, and decorates nothing."""
 
+SEARCH = "search"
+"""The mark of a study, whose nodes are its trials."""
+
 
 class _Hidden:
     def __repr__(self) -> str:

@@ -10,6 +10,8 @@ import pytest
 
 from rpd.cli import main
 from rpd.emulator.launch import Launched, launch
+from rpd.record import run_info
+from rpd.record.run_info import RunInfo
 
 Rpd = Callable[..., tuple[int, str, str]]
 
@@ -35,6 +37,9 @@ def rpd(
         return code, out, err
 
     yield run
+    monkeypatch.undo()
+    monkeypatch.setenv("RUNPOD_API_BASE_URL", account.base_url)
+    monkeypatch.setenv("RUNPOD_API_KEY", account.api_key)
     account.clear_faults()
     account.set_role("admin")
     for volume in account.state()["volumes"]:
@@ -118,3 +123,20 @@ def test_what_runpod_refuses(rpd: Rpd, account: Launched) -> None:
     account.set_role("basic")
     assert "the role of this API key" in rpd("rm", "data", "--yes")[2]
     assert "this API key may not create network volumes (access denied)" in create(rpd, "more", "--yes")[2]
+
+
+def test_without_a_key_nothing_is_made_nor_deleted(
+    rpd: Rpd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a local run that is over there is nothing to list, which is no error; to change something is one."""
+    for name in ("RUNPOD_API_KEY", "RUNPOD_API_BASE_URL"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "rpd-runs" / "r1").mkdir(parents=True)
+    info = RunInfo(
+        id="r1", argv=("run", "--local"), backend="emulator at http://127.0.0.1:9", finished="2026"
+    )
+    run_info.write(tmp_path / "rpd-runs" / "r1" / run_info.FILE_NAME, info)
+    assert rpd()[0] == 0
+    for code, _out, err in (rpd("rm", "data", "--yes"), create(rpd, "data", "--yes")):
+        assert (code, "no RunPod API key" in err) == (4, True), err

@@ -43,6 +43,14 @@ def tried(done: Any) -> dict[str, Any]:
     return {report.node.id.partition("::")[2]: report.node.parameters.get("x") for report in done.reports}
 
 
+@pytest.mark.parametrize("flag", ["trial", "continue_study"])
+def test_a_flag_about_a_study_needs_one(tmp_path: Path, flag: str) -> None:
+    """Else every other node would run, on pods that are paid for."""
+    with pytest.raises(UsageError, match="no selected node is a study: name one"):
+        run(tmp_path, [], "import rpd\n@rpd.job\ndef plain(): ...", **{flag: "20260101T000000Z-aaaaaa:1"})
+    assert history.runs(tmp_path / "rpd-runs") == []
+
+
 def test_failed_trials_run_again_until_none_is_left(tmp_path: Path) -> None:
     """With the same names and values, those that one run did not come to included; then there is nothing to do."""
     whole = run(tmp_path, [1, 2, 4])

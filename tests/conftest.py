@@ -30,8 +30,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-# No example is too slow: tests never assert a speed.
-hypothesis.settings.register_profile("rpd", deadline=None)
+# No example is too slow: tests never assert a speed. The examples of a test are the same each time, so that it fails
+# where it was changed or what it tests; others are looked for with --hypothesis-profile=explore.
+_EVER = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("rpd", derandomize=True, **_EVER)
+hypothesis.settings.register_profile("explore", derandomize=False, max_examples=1000, **_EVER)
 hypothesis.settings.load_profile("rpd")
 
 

@@ -38,7 +38,7 @@ def may_exit(pod, record_metric):
 def outlives(pod):
     pod.run("sleep 300", timeout="0.5s")
 
-@job(budget=Budget(max_runtime="1s"))
+@job(budget=Budget(max_runtime="4s"))
 def overspends(pod):
     pod.run("echo begun; sleep 300")
 

@@ -273,7 +273,7 @@ def test_attempts_share_what_was_told(rpd: RpdRun, project: Project, emulator: L
 @pytest.mark.parametrize("slow", ["a cap of money", "a cap of time"])
 def test_which_cap_was_reached_is_said(rpd: RpdRun, project: Project, emulator: Launched, slow: str) -> None:
     """The failure names the cap and how much it is."""
-    budget: Any = {"a cap of money": "cost_cap_usd=0.003", "a cap of time": 'max_runtime="2s"'}[slow]
+    budget: Any = {"a cap of money": "cost_cap_usd=0.004", "a cap of time": 'max_runtime="4s"'}[slow]
     deploy = f"""
     import rpd
     from rpd import Budget, Gpu
@@ -284,7 +284,7 @@ def test_which_cap_was_reached_is_said(rpd: RpdRun, project: Project, emulator: 
     """
     [report] = rpd(project({"deploy_x.py": deploy})).reports
     text = {
-        "a cap of money": "its cap of $0.0030 (cost_cap_usd, at $3.29/h)",
-        "a cap of time": "its cap of 2.00s (max_runtime)",
+        "a cap of money": "its cap of $0.0040 (cost_cap_usd, at $3.29/h)",
+        "a cap of time": "its cap of 4.00s (max_runtime)",
     }
     assert f"the node reached {text[slow]} after" in report.result.reason

@@ -160,7 +160,8 @@ def test_the_money_adds_up(sweep: Sweep) -> None:
         per_hour = cost.rate_usd_per_hr + disks_usd_per_hr(PodRequest(image="", gpu=None))
         assert cost.estimated_usd == pytest.approx(cost.billed_seconds * per_hour / 3600, abs=1e-6)
         assert cost.cap_usd == 0.5
-        assert cost.billed_seconds <= sum(report.result.phases.values()) + 1
+        # Between the phases a machine may be busy with other things.
+        assert cost.billed_seconds <= sum(report.result.phases.values()) + 10
     info = run_info.read(sweep.run_dir / run_info.FILE_NAME)
     assert info.usd == pytest.approx(sum(report.cost.estimated_usd for report in sweep.reports))
     assert info.worst_case_usd == pytest.approx(2.0)

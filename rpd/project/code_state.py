@@ -63,11 +63,10 @@ class Sources:
         except OSError as error:
             self._events.notice(f"cannot read the uncommitted changes of {project}: {error}")
             return plain
+        if self._git.is_stuck:  # a part of the changes would pass for all of them
+            self._events.notice(f"git does not answer in {project}: the record of this run names no commit")
+            return plain
         if changes is None:
-            if self._git.is_stuck:
-                self._events.notice(
-                    f"git does not answer in {project}: the record of this run names no commit"
-                )
             return plain
         record = replace(
             plain,

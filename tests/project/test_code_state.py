@@ -138,9 +138,14 @@ def test_what_may_hold_secrets_or_is_data_stays_out_and_is_told(repository: Path
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
-def test_git_is_not_asked_where_it_would_wait_for_a_pipe(repository: Path) -> None:
-    """A run goes on without the commit, and says so."""
-    os.mkfifo(repository / ".gitignore")
+@pytest.mark.parametrize("folder", ["", "below"])
+def test_git_that_waits_for_a_pipe_is_not_waited_for(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    """A run goes on without the commit, and says so: what git said before would pass for a tree without changes."""
+    monkeypatch.setattr("rpd.project.code_state.GIT_SECONDS", 0.5)
+    (repository / folder).mkdir(exist_ok=True)
+    os.mkfifo(repository / folder / ".gitignore")
     notices: list[str] = []
 
     record, _ = recorded(repository, notices)

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import FileIO
 from typing import Any, BinaryIO
@@ -41,6 +41,7 @@ from rpd.remote.transfer.patch import (
 )
 from rpd.remote.transfer.paths import nul_ended
 from rpd.remote.transfer.patience import STALL_SECONDS
+from rpd.remote.transfer.quick_line import HEAR, QuickLine
 from rpd.remote.transfer.staging_folder import Landing
 from rpd.remote.transfer.untar import Content, Cut, Member, Source, members
 
@@ -62,16 +63,16 @@ trap 'rm -rf -- "$_rpd_temp"' EXIT
 trap 'exit 1' HUP INT TERM
 """
 
-# $1 the folder, $2 options for tar, $3 the function that sums; standard input: names (./…), each ended by
-# NUL. Sums are computed while tar reads. Uses xargs because busybox's tar takes no list of names; so there
-# may be several archives, one after the other.
+# $1 the folder, $2 options for tar, $3 the function that sums, $4 the length of the names; standard input:
+# names (./…), each ended by NUL, and what QuickLine says. Sums are computed while tar reads. Uses xargs because
+# busybox's tar takes no list of names; so there may be several archives, one after the other.
 _FETCH = (
     _TEMP
     + SUM
     + QUICK_SUM
     + PACK
+    + HEAR
     + r"""
-cat >"$_rpd_temp/names"
 "$3" <"$_rpd_temp/names" >"$_rpd_temp/sums" 2>"$_rpd_temp/errors" &
 _rpd_sums=$!
 _rpd_gnu=
@@ -346,17 +347,21 @@ class Fetching:
     def _fetch_once(self, names: Sequence[str], options: str) -> dict[str, str]:
         """Fetch ``names``; note those whose sums match, and return why the others failed."""
         summing = "_rpd_quick_sum" if is_plain(names) else "_rpd_sum"
-        script = with_arguments(_FETCH, self._listing.base, options, summing)
-        stream = self._shell.open(_of_names(script, names))
+        sent = nul_ended(names)
+        script = with_arguments(_FETCH, self._listing.base, options, summing, str(len(sent)))
+        line = QuickLine(sent)
+        stream = self._shell.open(_of_names(script, names, line))
         self._asked, self._came, self._passed_over = frozenset(names), set(), 0
         try:
             # A cut stream ends early: whatever is missing is requested again.
             with contextlib.suppress(Cut):
-                blocks = unpacked(stream.read)
+                blocks = unpacked(lambda: line.passed(stream.read()))
                 for member, content in members(lambda: next(blocks, b"")):
                     self._extract(member, content)
+            line.end()
             ended = stream.finish()
         finally:
+            line.end()
             stream.close()
         if ended.exit_code:
             raise TransferError(f"{self._source} could not be fetched: {ended.reason}")
@@ -476,7 +481,7 @@ def _write(block: bytes | memoryview, file: FileIO, partial: _Partial) -> None:
     partial.size += len(block)
 
 
-def _of_names(script: str, names: Sequence[str]) -> Program:
-    """Return a program that reads names and may print some lines about each."""
+def _of_names(script: str, names: Sequence[str], stdin: Iterable[bytes] = ()) -> Program:
+    """Return a program that reads names (as ``stdin``, if it is given) and may print some lines about each."""
     most = 4 * sum(map(len, names)) + 300 * len(names) + MOST_KEPT
-    return Program(script, stdin=[nul_ended(names)], stall=STALL_SECONDS, most=most, is_wide=True)
+    return Program(script, stdin=stdin or [nul_ended(names)], stall=STALL_SECONDS, most=most, is_wide=True)

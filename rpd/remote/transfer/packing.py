@@ -18,9 +18,9 @@ from rpd.errors import TransferError
 # Defines _rpd_pack, a filter with members of 4 MB. dd reads a pipe without taking more than it passes on,
 # unlike head on some systems, and reports how much that was. A line is slow if less than 7 MB/s of compressed
 # data pass over it: use level 6, unless fewer bytes of the tree pass then. After 8 MB, which may only have
-# filled the buffers on the way, a line faster than 8 MB/s gets 4 MB uncompressed, and all the rest if that
-# was faster. After a block that shrank by less than a twentieth, 8 blocks go uncompressed, and more each
-# time. Times are hundredths of a second.
+# filled the buffers on the way, or once there is $_rpd_temp/quick (quick_line.py), a line faster than 8 MB/s
+# gets 4 MB uncompressed, and all the rest if that was faster. After a block that shrank by less than a
+# twentieth, 8 blocks go uncompressed, and more each time. Times are hundredths of a second.
 PACK = r"""
 _rpd_as_it_is() { printf "\037\213\010\000\\$1\000\000\000\000\003\003\000\000\000\000\000\000\000\000\000"; }
 _rpd_now() { read -r _rpd_time _ </proc/uptime && _rpd_time=${_rpd_time%.*}${_rpd_time#*.}; }
@@ -60,7 +60,10 @@ _rpd_pack() {
     fi
     _rpd_run=4
     _rpd_now; _rpd_wall=$((_rpd_time - _rpd_was))
-    [ "$_rpd_wall" -ge 15 ] || continue
+    if [ -n "$_rpd_temp" ] && [ -e "$_rpd_temp/quick" ]; then
+      _rpd_wall=$((_rpd_wall + 1))
+      [ "$_rpd_all" -ge 256 ] || _rpd_all=256
+    elif [ "$_rpd_wall" -lt 15 ]; then continue; fi
     _rpd_speed=$((_rpd_wire * 3276800 / _rpd_wall)) _rpd_last=$_rpd_rate
     _rpd_rate=$((_rpd_blocks * 100000 / _rpd_wall)) _rpd_hold=$((_rpd_hold - 1)) _rpd_try=$((_rpd_try - 1))
     if [ "$_rpd_level" = 6 ] && [ "$_rpd_hold" = 0 ] && [ "$((_rpd_rate * 10))" -lt "$((_rpd_last * 9))" ]; then

@@ -7,6 +7,7 @@ import subprocess
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from rpd.remote.transfer.packing import (
     packed,
     unpacked,
 )
+from rpd.remote.transfer.quick_line import HEAR, QuickLine
 
 
 @cache
@@ -160,22 +162,29 @@ def frames(levels: tuple[int, ...], size: int) -> tuple[bytes, bytes]:
 
 
 @pytest.fixture(params=["sh", "bash", "busybox"])
-def unpack(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[bytes], bytes]:
-    """Unpack frames with one of the shells there are; with busybox, by nothing but its programs."""
+def run_by(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str, bytes], bytes]:
+    """Run scripts with one of the shells there are; with busybox, by nothing but its programs."""
     program, environment = shutil.which(request.param), dict(os.environ)
     if program is None:
         pytest.skip(f"{request.param} is not installed here")
     if request.param == "busybox":
-        subprocess.run([program, "--install", "-s", str(tmp_path)], check=True)
-        program, environment["PATH"] = str(tmp_path / "sh"), str(tmp_path)
+        (tmp_path / "bin").mkdir()
+        subprocess.run([program, "--install", "-s", str(tmp_path / "bin")], check=True)
+        program, environment["PATH"] = str(tmp_path / "bin/sh"), str(tmp_path / "bin")
 
-    def run(said: bytes, script: str = f"{UNPACK}\n_rpd_unpack") -> bytes:
+    def run(script: str, said: bytes) -> bytes:
         ended = subprocess.run([program, "-c", script], input=said, capture_output=True, env=environment)
         assert ended.stderr == b""
         return ended.stdout
 
-    assert run(b"", CAN_UNPACK) == b"x"
     return run
+
+
+@pytest.fixture
+def unpack(run_by: Callable[[str, bytes], bytes]) -> Callable[[bytes], bytes]:
+    """Unpack frames."""
+    assert run_by(CAN_UNPACK, b"") == b"x"
+    return lambda said: run_by(f"{UNPACK}\n_rpd_unpack", said)
 
 
 @pytest.mark.parametrize("levels", [(), (6,), (1, 0, 6, 1, 0, 0), (0, 1) * 9])
@@ -227,24 +236,78 @@ def test_blocks_are_joined() -> None:
     assert len(joined) < 10
 
 
-@pytest.mark.parametrize("shell", ["sh", "bash", "busybox"])
 @pytest.mark.parametrize("kind", ["nothing", "one", "soft", "noise"])
-def test_the_pods_filter(shell: str, kind: str, tmp_path: Path) -> None:
+def test_the_pods_filter(run_by: Callable[[str, bytes], bytes], kind: str) -> None:
     """Run by the shells there are; with busybox, of nothing but its programs."""
-    program = shutil.which(shell)
-    if program is None:
-        pytest.skip(f"{shell} is not installed here")
-    environment = dict(os.environ)
-    if shell == "busybox":
-        subprocess.run([program, "--install", "-s", str(tmp_path)], check=True)
-        program, environment["PATH"] = str(tmp_path / "sh"), str(tmp_path)
     data = made_of(kind)
-    made = subprocess.run(
-        [program, "-c", f"{PACK}\n_rpd_pack"], input=data, capture_output=True, env=environment, check=True
-    )
-    assert made.stderr == b""
-    assert opened([made.stdout]) == data
-    assert len(made.stdout) < len(data) / 2 + 10_000 or kind == "noise"
+    made = run_by(f"{PACK}\n_rpd_pack", data)
+    assert opened([made]) == data
+    assert len(made) < len(data) / 2 + 10_000 or kind == "noise"
+
+
+# A clock that slows down: whatever comes later was quicker.
+_SLOWER = "_rpd_tick=10; _rpd_now() { _rpd_time=$((_rpd_time + _rpd_tick)) _rpd_tick=$((_rpd_tick - 1)); }"
+
+
+def test_once_the_line_is_said_to_be_quick_the_rest_comes_as_it_is(
+    run_by: Callable[[str, bytes], bytes], tmp_path: Path
+) -> None:
+    """After one block that was compressed, instead of 8 MB."""
+    data = (os.urandom(1 << 16) + bytes(1 << 16)) * 80
+    (tmp_path / "temp").mkdir()
+    script = f"_rpd_temp={tmp_path}/temp\n{PACK}\n{_SLOWER}\n_rpd_pack"
+    made = run_by(script, data)
+    (tmp_path / "temp/quick").touch()
+    quicker = run_by(script, data)
+    assert opened([made]) == opened([quicker]) == data
+    assert len(made) < len(data) * 0.6
+    assert 0.7 * len(data) < len(quicker) < 0.9 * len(data)
+    assert quicker.endswith(data[-(2 << 20) :])
+
+
+# The beginning of a program that hears the word, and how it went on; the word may come a moment later.
+_HEARING = f"""
+set -- . "" "" "$LENGTH"
+_rpd_temp=$(mktemp -d)
+{HEAR}
+cat "$_rpd_temp/names"
+[ "$WORD" = no ] || while [ ! -e "$_rpd_temp/quick" ]; do sleep 0.01; done
+ls "$_rpd_temp"
+"""
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_536, 200_001])
+def test_names_are_taken_to_the_byte_and_then_the_word(
+    run_by: Callable[[str, bytes], bytes], size: int
+) -> None:
+    """Whatever the names hold: the word after them is no part of them."""
+    names = (b"./a\nquick\n\0" * 20_000)[:size]
+    begin = f"LENGTH={size} WORD=yes\n"
+    assert run_by(begin + _HEARING, names + b"quick\n") == names + b"names\nquick\n"
+    assert run_by(begin.replace("yes", "no") + _HEARING, names) == names + b"names\n"
+
+
+def test_names_that_are_cut_end_the_program(run_by: Callable[[str, bytes], bytes]) -> None:
+    """A connection that broke while they came: nothing is done with a half."""
+    script = f'exec 2>/dev/null\n( LENGTH=70000 WORD=no; {_HEARING} )\necho "status $?"'
+    assert run_by(script, b"x" * 69_999) == b"status 1\n"
+
+
+def test_the_word_is_said_once_the_line_proved_quick() -> None:
+    """Measured from the very beginning: what comes at once after a pause proves nothing, and later it still may."""
+    for steps, said in (
+        ([(0.01, 900_000)], False),  # too little to tell
+        ([(0.01, 900_000), (0.05, 200_000)], True),
+        ([(0.5, 3_000_000)] * 20, False),  # 50 Mbit/s
+        ([(3.0, 0), (0.001, 8_000_000)], False),  # this machine was suspended
+        ([(0.3, 1_000_000), (0.02, 2_000_000), (0.02, 2_000_000)], True),
+    ):
+        times = accumulate((seconds for seconds, _ in steps), initial=0.0)
+        line = QuickLine(b"names", times.__next__)
+        for _, size in steps:
+            assert line.passed(bytes(size)) == bytes(size)
+        line.end()
+        assert list(line) == [b"names", *[b"quick\n"] * said]
 
 
 def test_the_pods_filter_without_gzip(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ from rpd.remote.protocol import Intake
 from rpd.remote.ssh import SshRemote
 from rpd.remote.transfer.pull import pull
 from rpd.remote.transfer.pull_cache import Seen
+from rpd.remote.transfer.quick_line import QuickLine
 from tests.remote.conftest import Connect, Machine
 from tests.remote.transfer.conftest import Once, check_sums, entries, names, picture
+from tests.waiting import wait_until
 
 
 def test_a_folder_comes_with_its_name(
@@ -41,6 +44,26 @@ def test_a_folder_comes_with_its_name(
         "known_hosts",
         "tree",
     ]
+
+
+@pytest.mark.usefixtures("machine_kind")
+def test_a_pod_that_hears_of_a_quick_line_sends_the_same(
+    remote: SshRemote, machine: Machine, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The word comes at the first bytes; nothing of it stays, neither a thread here nor a file there."""
+    monkeypatch.setattr("rpd.remote.transfer.quick_line._ENOUGH", 1)
+    monkeypatch.setattr("rpd.remote.transfer.quick_line._QUICK", 0.0)
+    said: list[bool] = []
+    end = QuickLine.end
+    monkeypatch.setattr(QuickLine, "end", lambda line: (said.append(line._is_quick), end(line))[1])
+    (tree / "half").write_bytes((os.urandom(1 << 16) + bytes(1 << 16)) * 72)
+    shutil.copytree(tree, machine.files / "results", symlinks=True)
+    home = entries(machine.home)
+    remote.pull(f"{machine.files}/results", tmp_path / "l")
+    assert picture(tmp_path / "l/results") == picture(tree)
+    assert said[0]
+    wait_until(lambda: entries(machine.home) == home)
+    wait_until(lambda: not any(thread.name == "rpd-stdin" for thread in threading.enumerate()))
 
 
 def test_a_file_comes_by_its_name(remote: SshRemote, machine: Machine, tmp_path: Path) -> None:
@@ -334,9 +357,15 @@ def test_an_unreadable_sum_tool_is_told(remote: SshRemote, machine: Machine, tmp
 
 @pytest.mark.parametrize("tool", ["shasum", "openssl", "python3"])
 def test_sums_can_be_made_by_other_tools(
-    remote: SshRemote, machine: Machine, tmp_path: Path, tree: Path, tool: str
+    remote: SshRemote,
+    machine: Machine,
+    tmp_path: Path,
+    tree: Path,
+    tool: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Without sha256sum, another tool that computes sums will do."""
+    """Without sha256sum, another tool that computes sums will do; and without dd, nothing waits for a word."""
+    monkeypatch.setattr("rpd.remote.transfer.quick_line._PATIENCE", 0.1)
     program = shutil.which(tool)
     if program is None:
         pytest.skip(f"{tool} is not installed here")

@@ -48,9 +48,10 @@ def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
     """Whether its writer has written already or writes later."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # so that a writer can open it
+    reader = os.open(
+        path, os.O_RDONLY | os.O_NONBLOCK
+    )  # so that a writer can open it, and keeps somebody to write to
     writer = os.open(path, os.O_WRONLY)
-    os.close(reader)
     answers: list[bytes] = []
     reading = threading.Thread(target=lambda: answers.append(read_bytes(path)))
     reading.start()
@@ -58,6 +59,7 @@ def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
         os.write(writer, 100_000 * b"x")
     os.close(writer)
     reading.join()
+    os.close(reader)
     assert answers == [300_000 * b"x"]
 
 

@@ -26,14 +26,15 @@ _rpd_take() {
     if [ "$_rpd_left" = "$_rpd_had" ]; then echo "the names of the files do not fit into $_rpd_temp" >&2; exit 1; fi
   done
 }
-if command -v dd && command -v wc; then
+if command -v dd >/dev/null && command -v wc >/dev/null; then
   _rpd_take "$4"
   exec 6<&0 </dev/null
-  { read -r _rpd_word <&6 && : >"$_rpd_temp/quick"; } 2>/dev/null &
+  # It must hold no copy of standard output, also none that a shell saves: the stream ends with the last one.
+  (read -r _rpd_word <&6 && : >"$_rpd_temp/quick") >/dev/null 2>&1 &
   exec 6<&-
   # The word may come just when the folder is removed.
   trap '{ rm -rf -- "$_rpd_temp" || rm -rf -- "$_rpd_temp"; } 2>/dev/null' EXIT
-else cat >"$_rpd_temp/names"; fi >/dev/null
+else cat >"$_rpd_temp/names"; fi
 """
 
 _WORD = b"quick\n"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from itertools import accumulate
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -25,6 +26,7 @@ from rpd.remote.transfer.packing import (
     unpacked,
 )
 from rpd.remote.transfer.quick_line import HEAR, QuickLine
+from tests.waiting import DEADLINE
 
 
 @cache
@@ -172,8 +174,11 @@ def run_by(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str, byt
         subprocess.run([program, "--install", "-s", str(tmp_path / "bin")], check=True)
         program, environment["PATH"] = str(tmp_path / "bin/sh"), str(tmp_path / "bin")
 
-    def run(script: str, said: bytes) -> bytes:
-        ended = subprocess.run([program, "-c", script], input=said, capture_output=True, env=environment)
+    def run(script: str, said: bytes | IO[bytes]) -> bytes:
+        how: dict[str, Any] = {"input": said} if isinstance(said, bytes) else {"stdin": said}
+        ended = subprocess.run(
+            [program, "-c", script], capture_output=True, env=environment, timeout=DEADLINE, **how
+        )
         assert ended.stderr == b""
         return ended.stdout
 
@@ -285,6 +290,15 @@ def test_names_are_taken_to_the_byte_and_then_the_word(
     begin = f"LENGTH={size} WORD=yes\n"
     assert run_by(begin + _HEARING, names + b"quick\n") == names + b"names\nquick\n"
     assert run_by(begin.replace("yes", "no") + _HEARING, names) == names + b"names\n"
+
+
+def test_the_stream_ends_while_the_word_may_still_come(run_by: Callable[[str, IO[bytes]], bytes]) -> None:
+    """What listens in the background keeps nothing open: the other end stops to listen once it has all."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as stdin, os.fdopen(writing, "wb") as names:
+        names.write(b"./a\0")
+        names.flush()
+        assert run_by(f"LENGTH=4 WORD=no\n{_HEARING}", stdin) == b"./a\0names\n"
 
 
 def test_names_that_are_cut_end_the_program(run_by: Callable[[str, bytes], bytes]) -> None:

@@ -20,7 +20,7 @@ from enum import StrEnum
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rpd.errors import UsageError
 from rpd.project.gitindex import git_folder, tracked_files
@@ -54,8 +54,7 @@ _FILE, _FOLDER = Kind.FILE, Kind.FOLDER
 """Bound once: to look up a member of an enumeration takes long for something that is done for each file."""
 
 
-@frozen
-class StagedFile:
+class StagedFile(NamedTuple):
     """One path to be sent: ``name`` is relative with ``/``, ``mode`` its permission bits, ``size`` in bytes.
 
     ``place`` is its local path. ``facts`` tell, without reading it, whether it is unchanged: its kind, the permission
@@ -290,15 +289,8 @@ def _named(path: Path) -> StagedFile:
 
 def _staged(name: str, place: str, status: os.stat_result) -> StagedFile:
     if stat.S_ISREG(status.st_mode):  # nearly all of them
-        return StagedFile(
-            name=name,
-            place=place,
-            kind=_FILE,
-            mode=status.st_mode & 0o777,
-            size=status.st_size,
-            mtime=int(status.st_mtime),
-            facts=_facts(status),
-        )
+        mode, size, mtime = status.st_mode & 0o777, status.st_size, int(status.st_mtime)
+        return StagedFile(name, place, _FILE, mode, size, "", mtime, _facts(status))
     is_link, is_folder = stat.S_ISLNK(status.st_mode), stat.S_ISDIR(status.st_mode)
     mode, target = status.st_mode & 0o777, os.readlink(place) if is_link else ""  # noqa: PTH115
     return StagedFile(

@@ -39,7 +39,8 @@ def _begun(descriptor: int, path: Path, kind: int) -> bytes:
         begun = os.read(descriptor, _BLOCK)
         if not begun and stat.S_ISFIFO(kind):
             raise OSError(errno.EINVAL, "a pipe into which nobody writes", str(path))
-    os.set_blocking(descriptor, True)
+    if hasattr(os, "set_blocking"):  # on Windows reads always wait
+        os.set_blocking(descriptor, True)
     return begun
 
 

@@ -51,7 +51,7 @@ ANSWERS = [
     Case(id="get: 502", faults=(api("server-error", "get", times=6, after=1),)),
     Case(id="get: reset", faults=(api("reset", "get", times=2),)),
     Case(id="get: rate limit", faults=(api("rate-limit", "get"),)),
-    Case(id="get: 401", faults=(api("unauthorized", "get", after=1),), **INFRA),
+    Case(id="get: 401", faults=(api("unauthorized", "get"),), **INFRA),
     Case(id="get: 410", faults=({"kind": "gone", "match": {"operation": "get", "face": "graphql"}},), says="REST v2"),
     Case(id="terminate: 502 after", faults=(api("server-error", "terminate", when="after"),), slack=2),
     Case(id="terminate: 502 before", faults=(api("server-error", "terminate", times=3),)),

@@ -30,7 +30,7 @@ from measure import Row, exit_if_missed, figures, machine
 from openssh import control_connection
 from slow_line import OFFICE, Counts, OtherProcess, slow_line
 
-import rpd.__main__  # noqa: F401 - it sets up memory for the command line, which is what people wait for
+import rpd.__main__  # noqa: F401 - people wait for the command line, which sets up memory (gc) at import
 from rpd.errors import ConnectionLost
 from rpd.remote.keys import make_keypair
 from rpd.remote.protocol import Command, Remote

@@ -38,8 +38,8 @@ def own_account(
     """Yield the provider of the user's key; without one, the emulator of the newest run if that is local.
 
     None if that run is over, and its emulator with it: this has been reported then, with ``--json`` by the document
-    ``nothing``, whose first key says of what there is none. ``is_needed``: that is an error, since something is to
-    be made or deleted.
+    ``nothing``, whose first key says of what there is none. With ``is_needed`` a run that is over is an error instead:
+    something is to be made or deleted.
     Raise AuthError, UsageError.
     """
     newest = None if _has_key() else connect_to_node.newest_local(config.runs_path)

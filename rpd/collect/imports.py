@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.util
 import itertools
@@ -69,10 +70,8 @@ class _Loader(SourceFileLoader):
     """
 
     def get_data(self, path: str) -> bytes:
-        if Path(path).is_fifo():
-            from rpd.user_text import read_bytes  # hardly ever there
-
-            return read_bytes(Path(path))
+        if Path(path).is_fifo():  # Python reads a source again for each traceback, and would wait then
+            raise OSError(errno.EINVAL, "a pipe, not a file", path)
         return super().get_data(path)
 
     def set_data(self, path: str, data: Any, **more: Any) -> None:

@@ -280,7 +280,7 @@ class Machines:
 
     @staticmethod
     def _bound(port: int) -> socket.socket:
-        """Return a socket that is bound to ``port`` (0: to one of its own), as others of this process may be."""
+        """Return a socket that is bound to ``port`` (0: a free one), which other sockets of this process may share."""
         bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.bind((HOST, port))

@@ -1,8 +1,10 @@
-"""The open files and connections of this process: code of a job cannot close them while a run needs them.
+"""The descriptors of this process that are open when a run begins: code of a job that closes all of them fails.
 
 Code that makes a program a daemon closes every descriptor, by ``os.closerange`` or by ``os.close`` in a loop. In a job
 it would close the journal, the lock of the run and every connection to a pod, and files that are opened later would
-get their numbers.
+get their numbers. ``os.closerange`` is refused at the first of them. ``os.close`` is refused for what no module of a
+user opens, copies of the standard streams and pipes, which a loop from below meets first; not for regular files,
+because a module may have opened them, nor for what is opened later.
 """
 
 from __future__ import annotations
@@ -30,8 +32,11 @@ class HeldFiles:
 
     def begin(self) -> None:
         """Take their place, and hold nothing yet."""
-        self._close, self._closerange = os.close, os.closerange
-        os.close, os.closerange = self._close_one, self._close_range
+        # What a run found may have been put back after its end: that is not the original.
+        if os.close != self._close_one:
+            self._close, os.close = os.close, self._close_one
+        if os.closerange != self._close_range:
+            self._closerange, os.closerange = os.closerange, self._close_range
 
     def hold(self, acts_for_node: Callable[[], bool]) -> None:
         """Hold what is open now, but for the standard streams: those are the job's to close.
@@ -52,18 +57,18 @@ class HeldFiles:
             os.closerange = self._closerange
 
     def _close_one(self, fd: int) -> None:
-        if fd in self._held:
-            if not self._may_be_a_modules(fd) and self._is_refused((fd,)):
+        held = self._held.get(fd)  # the end of a run, on another thread, lets go of all
+        if held is not None:
+            if not self._may_be_a_modules(held) and self._is_refused((fd,)):
                 _refuse(f"os.close({fd})")
-            del self._held[fd]  # the next file may get its number
+            self._held.pop(fd, None)  # the next file may get its number
         self._close(fd)
 
-    def _may_be_a_modules(self, fd: int) -> bool:
+    def _may_be_a_modules(self, held: os.stat_result) -> bool:
         """Return whether a user's module may have opened it at its import, a lock for instance.
 
         A loop over all descriptors meets others first: copies of the standard streams, pipes and connections.
         """
-        held = self._held[fd]
         return stat.S_ISREG(held.st_mode) and not any(os.path.samestat(each, held) for each in self._standard)
 
     def _close_range(self, fd_low: int, fd_high: int, /) -> None:
@@ -81,8 +86,8 @@ class HeldFiles:
         )
 
     def _is_held(self, number: int) -> bool:
-        now = _file_of(number)
-        return now is not None and os.path.samestat(now, self._held[number])
+        now, held = _file_of(number), self._held.get(number)
+        return now is not None and held is not None and os.path.samestat(now, held)
 
 
 def _refuse(call: str) -> NoReturn:

@@ -518,7 +518,8 @@ class Lease(LeasedPod):
             if pod is not None:
                 self.pod = pod
                 if pod.status is PodStatus.EXITED or pod.status is PodStatus.TERMINATED:
-                    self._note_who_ended(pod)
+                    if not self.before:  # else it may be the stop for reuse that RunPod speaks of
+                        self._note_who_ended(pod)
                     raise PodLost(
                         f"pod {pod.id} ended while it booted: {pod.last_status_change or pod.status}"
                     )
@@ -625,7 +626,8 @@ class Lease(LeasedPod):
             return None
         if pod is None:
             return False
-        self._note_who_ended(pod)
+        if pod_release.is_stopped(pod):
+            self._note_who_ended(pod)
         return pod.status in (PodStatus.RUNNING, PodStatus.CREATED)
 
     def _note_who_ended(self, pod: PodInfo) -> None:

@@ -43,7 +43,7 @@ class LeasedPod:
         self.before: tuple[str, ...] = ()
         """The earlier users of a recycled pod, each as ``run node``."""
         self.ended_by_user = ""
-        """RunPod's words if its account ended it, and not through this lease; else empty."""
+        """RunPod's words if this lease lost it because its account ended it; else empty."""
         self.sent: dict[str, str] = {}
         """Transfers to it by fixtures that outlive a node: source to sha256."""
         self.is_wide = is_wide

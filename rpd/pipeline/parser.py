@@ -19,6 +19,8 @@ from rpd.pipeline.command_line import Command, Hint, Silent, asks_help, has_opti
 from rpd.values.frozen import EMPTY, frozen
 from rpd.values.suggestions import closest
 
+_TRANSLATE = vars(argparse).get("_", str)
+
 
 @frozen
 class _Parsed:
@@ -38,11 +40,11 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         words = vars(argparse)
-        translate, words["_"] = words.get("_", str), str
+        words["_"] = str
         try:
             super().__init__(**settings)
         finally:
-            words["_"] = translate
+            words["_"] = _TRANSLATE
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see `{self.prog} --help`)")

@@ -63,7 +63,7 @@ class Sources:
         except OSError as error:
             self._events.notice(f"cannot read the uncommitted changes of {project}: {error}")
             return plain
-        if self._git.is_stuck:  # a part of the changes would pass for all of them
+        if self._git.waits_in(project):  # a part of the changes would pass for all of them
             self._events.notice(f"git does not answer in {project}: the record of this run names no commit")
             return plain
         if changes is None:
@@ -104,16 +104,20 @@ class Git:
     def __init__(self) -> None:
         self._program = shutil.which("git")
         self._environ = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
-        self.is_stuck = False
+        self._is_stuck = False
+
+    def waits_in(self, folder: Path) -> bool:
+        """Return whether git does not answer, or would wait for the writer of a pipe that is named like its rules."""
+        places = (folder, *folder.parents)
+        return self._is_stuck or any((place / ".gitignore").is_fifo() for place in places)
 
     def __call__(
         self, folder: Path, *arguments: str, stdin: bytes = b"", more: Mapping[str, str] | None = None
     ) -> bytes | None:
         """Return the output of ``git arguments`` in ``folder``; None if git is missing or fails."""
-        if self._program is None or self.is_stuck:
+        if self._program is None:
             return None
-        if any((place / ".gitignore").is_fifo() for place in (folder, *folder.parents)):
-            self.is_stuck = True  # git would wait for a writer
+        if self.waits_in(folder):
             return None
         import subprocess
 
@@ -127,7 +131,7 @@ class Git:
                 env={**self._environ, **(more or {})},
             )
         except subprocess.TimeoutExpired:
-            self.is_stuck = True
+            self._is_stuck = True
             return None
         except OSError:
             return None

@@ -270,8 +270,11 @@ class _Walk:
 
 
 @contextmanager
-def _opened(place: str) -> Iterator[int]:
-    """Open a folder, as a descriptor."""
+def _opened(place: str) -> Iterator[int | str]:
+    """Open a folder, as a descriptor; on Windows, which has none of folders, it is the place itself."""
+    if os.scandir not in os.supports_fd:
+        yield place
+        return
     at = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield at

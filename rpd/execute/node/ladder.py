@@ -86,7 +86,7 @@ class Ladder:
                     lease.leave_stopped()
                 stopped = PodStopped(f"pod {event.get('pod_id')} was released by rpd stop")
                 return stopped.with_traceback(error.__traceback__)
-        for lease in leases.values():
+        for lease in run.use.leases[-1:]:  # that of the pod that was lost; those before are given back
             if lease.ended_by_user:
                 why = (
                     f"pod {lease.rented.id} was ended by your account, not by this run: {lease.ended_by_user}"

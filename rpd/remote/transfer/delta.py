@@ -296,13 +296,14 @@ def _continued(
 ) -> Continued | None:
     """Return how the list that the pod has can stay; None if too much differs from it.
 
-    ``others`` are the paths here that are not kept, ``other_facts`` those of the list.
+    ``others`` are the paths here whose facts or state differ, ``other_facts`` those of the list that are not kept.
     """
     stamp = note.partition(b"\n")[0].decode(errors="replace")
     own = {file.name for file in others}
     names = {
-        file.name for file in others if file.kind is Kind.FILE or sent.facts.get(file.name) != file.facts
+        file.name for file in others if not (file.name in sent.facts and sent.is_like(file, stamped=True))
     }
+    names.update(file.name for file in others if file.kind is Kind.FILE and file.name not in kept)
     names.update(name for name in sent.later if name in kept or name in own)
     gone = {*other_facts, *sent.later} - own - kept.keys()
     is_little = len(names) + len(gone) <= len(sent.facts) // _LITTLE

@@ -41,9 +41,9 @@ _WORD = b"quick\n"
 _ENOUGH = 1 << 20
 """Bytes that must have arrived before their pace means anything."""
 _QUICK = 12e6
-"""Bytes per second since the pod was asked; more than 100 Mbit/s bring."""
+"""Bytes per second, from the moment the pod was asked: more than a line of 100 Mbit/s carries."""
 _PATIENCE = 2.0
-"""Seconds after which the word would be of little use: the input ends, for which a pod without ``dd`` waits."""
+"""Seconds until the input ends without the word: later it is of little use; a pod without ``dd`` waits for the end."""
 
 
 class QuickLine:

@@ -76,7 +76,7 @@ def written(
 
 
 def read_sent(data: bytes, most: int, more: bytes = b"") -> SentTree:
-    """Return what a pod was sent, from its list and, if there is, from ``more``: what differs from that.
+    """Return what a pod was sent, from its list and, if there is one, from ``more``: what differs from that.
 
     Raise ValueError or zlib.error for other data, or for over ``most`` bytes.
     """

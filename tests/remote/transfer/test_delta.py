@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 from rpd.project.ignore import Kind, StagedFile
 from rpd.remote.ssh import SshRemote
 from rpd.remote.transfer import archive, delta, sent_list
-from rpd.remote.transfer.patch import Blocks
+from rpd.remote.transfer.patch import SUM_DIGITS, Blocks
 from rpd.remote.transfer.put import put
 from tests.remote.conftest import Connect, Machine
 from tests.remote.transfer.conftest import picture as below
 from tests.waiting import wait_until
+
+SUM = "0" * 64
 
 
 def picture(root: Path) -> dict[str, object]:
@@ -398,6 +400,23 @@ def test_a_list_may_say_anything(facts: str) -> None:
     text = zlib.compress(f"a\0f{facts}\0".encode())
     lists = {"list": b"%d\n%b" % (len(text), text) + bytes(32)}
     assert delta.change_of(lists, "/t", [file]).kept == {}
+
+
+def test_a_large_file_that_stays_is_not_noted_again(tmp_path: Path) -> None:
+    """Its facts in the list have the sums of its blocks, too."""
+    (tmp_path / "9").write_bytes(b"new")
+    sizes = [9_000_000, *range(1, 17)]
+    sent = [
+        (StagedFile(f"{n}", "", Kind.FILE, 0o644, size, "", 1, f"f644 {size} 1 2 3"), SUM)
+        for n, size in enumerate(sizes)
+    ]
+    blocks = {"0": Blocks(9_000_000, 1 << 20, 9 * ["0" * SUM_DIGITS])}
+    lists = {"list": sent_list.written(sent, blocks), "note": b"0" * 64 + b"\n{}\n"}
+    files = [file for file, _ in sent]
+    files[9] = files[9]._replace(place=str(tmp_path / "9"), size=3, facts="f644 3 9 9 9")
+    change = delta.change_of(lists, "/t", files)
+    assert change.kept.keys() == {file.name for file in files} - {"9"}
+    assert change.continued == delta.Continued(stamp="0" * 64, names={"9"}, gone=set())
 
 
 def test_states_of_both_kinds_of_find_are_read() -> None:

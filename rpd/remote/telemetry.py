@@ -157,9 +157,9 @@ _LOOP = (
 _DIAGNOSE = r"""
 limited() { if command -v timeout >/dev/null 2>&1; then timeout 20 "$@"; else "$@"; fi; }
 show() { echo "--- $*"; limited "$@" 2>&1 | cut -c 1-8000 | head -n 200; echo; }
-# The sessions of rpd itself on the pod. What a job runs is in a session of its own.
+# The sessions of rpd itself in a list of processes. What a job runs is in a session of its own.
 own_sessions() {
-  limited ps -eo sid=,pid=,args= | while read -r session process words; do
+  while read -r session process _ _ _ _ _ words; do
     case $words in
       *.rpd/watchdog/watchdog.sh*|*.rpd/steps/*/supervise*)
         [ "$session" != "$process" ] || printf '%s ' "$session" ;;
@@ -170,8 +170,10 @@ own_sessions() {
 show_processes() {
   columns=sid,pid,ppid,stat,wchan:24,etime,time,args
   echo "--- ps -eo $columns, without rpd's own"
-  own=" $(own_sessions)"
-  limited ps -eo $columns 2>&1 | cut -c 1-8000 | head -n 200 | while IFS= read -r line; do
+  # One list for both: rpd may start a shell between two.
+  listed=$(limited ps -eo $columns 2>&1)
+  own=" $(printf '%s\n' "$listed" | own_sessions)"
+  printf '%s\n' "$listed" | cut -c 1-8000 | head -n 200 | while IFS= read -r line; do
     session=${line#"${line%%[! ]*}"}
     case $own in *" ${session%% *} "*) ;; *) printf '%s\n' "$line" ;; esac
   done

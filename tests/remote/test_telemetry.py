@@ -308,3 +308,28 @@ def test_diagnosis_shows_what_runs(remote: SshRemote) -> None:
     assert b"ARGS" in silence.diagnosis or b"COMMAND" in silence.diagnosis
     # Neither the script of the diagnosis, nor its children.
     assert b"ps -eo sid,pid" not in silence.diagnosis.replace(b"--- ps -eo", b"")
+
+
+def test_diagnosis_leaves_out_shells_that_rpd_starts_meanwhile(
+    machine: Machine, connecting: Connect, tmp_path: Path
+) -> None:
+    """Its own and the job's processes are told apart in one list: each list may have new ones."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "ps").write_text(
+        f"""#!/bin/sh
+echo x >>{tmp_path}/calls
+number=$(wc -l <{tmp_path}/calls)
+echo "SID PID PPID STAT WCHAN ELAPSED TIME COMMAND"
+echo "7 7 1 S - 00:01 00:00:00 python train.py"
+echo "90$number 90$number 1 S - 00:01 00:00:00 sh -c IFS= read -r how"
+"""
+    )
+    (programs / "ps").chmod(0o755)
+    machine.path = f"{programs}:{machine.path}"
+    silence = Silence(10)
+    silence.over()
+    silence.diagnose(connecting())
+    assert silence.diagnosis is not None
+    assert b"python train.py" in silence.diagnosis
+    assert b"read -r how" not in silence.diagnosis

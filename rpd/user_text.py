@@ -13,6 +13,8 @@ from typing import Any
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _BLOCK = 1 << 16
+_COMMANDS = ("/dev/fd/", "/proc/self/fd/")
+"""Where shells put ``<(command)``, which may have ended and printed nothing."""
 
 
 def read_bytes(path: Path, most: int = sys.maxsize) -> bytes:
@@ -37,7 +39,7 @@ def _begun(descriptor: int, path: Path, kind: int) -> bytes:
     begun = b""
     with suppress(BlockingIOError):  # a writer that has not written yet
         begun = os.read(descriptor, _BLOCK)
-        if not begun and stat.S_ISFIFO(kind) and path.parent.name != "fd":  # <(command) may print nothing
+        if not begun and stat.S_ISFIFO(kind) and not str(path).startswith(_COMMANDS):
             raise OSError(errno.EINVAL, "a pipe into which nobody writes", str(path))
     if hasattr(os, "set_blocking"):  # on Windows reads always wait
         os.set_blocking(descriptor, True)

@@ -83,7 +83,7 @@ def sync_file_system(path: str | Path) -> bool:
     """Sync the whole file system of ``path``; return whether that worked.
 
     If it did not, sync the files one by one. If the error was about somebody else's file, that succeeds. If it was
-    about one of these, Linux reports it again to whoever opens that file.
+    about one of these, Linux reports it again to the next process that opens the file.
     """
     call = _syncfs()
     if call is None:

@@ -82,7 +82,14 @@ class Tree:
         """Make a new file of ``data``: ``create``, ``write_all`` and ``dress`` in half the time, for many of them."""
         try:
             place, last = self._at(name, make=True)
-            place.write(last, data, mode, mtime)
+            descriptor = place.create(last, 0o600)
+            try:
+                written = os.write(descriptor, data)
+                while written < len(data):
+                    written += os.write(descriptor, memoryview(data)[written:])
+                place.dress(last, descriptor, mode, mtime)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise self._named(error, name) from error
 

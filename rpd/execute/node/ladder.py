@@ -86,12 +86,10 @@ class Ladder:
                     lease.leave_stopped()
                 stopped = PodStopped(f"pod {event.get('pod_id')} was released by rpd stop")
                 return stopped.with_traceback(error.__traceback__)
-        for lease in run.use.leases[-1:]:  # that of the pod that was lost; those before are given back
-            if lease.ended_by_user:
-                why = (
-                    f"pod {lease.rented.id} was ended by your account, not by this run: {lease.ended_by_user}"
-                )
-                return PodStopped(why).with_traceback(error.__traceback__)
+        lost = run.use.leases[-1]  # those before are given back
+        if lost.ended_by_user:
+            why = f"pod {lost.rented.id} was ended by your account, not by this run: {lost.ended_by_user}"
+            return PodStopped(why).with_traceback(error.__traceback__)
         return error
 
     def failure(self, error: BaseException, run: NodeRun | None) -> Failure:

@@ -374,6 +374,18 @@ def is_out_of_room(error: BaseException | None) -> bool:
     return isinstance(error, OSError) and error.errno in _NO_ROOM
 
 
+_USED_UP = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_NO_THREAD = "can't start new thread"
+"""All that Python says of it, in a plain RuntimeError."""
+
+
+def is_used_up(error: BaseException | None) -> bool:
+    """Return whether this machine has no more memory, open files or threads for this process."""
+    if isinstance(error, OSError):
+        return error.errno in _USED_UP
+    return isinstance(error, MemoryError) or (type(error) is RuntimeError and str(error) == _NO_THREAD)
+
+
 class LocalError(RpdError):
     """Something on this machine was in the way, neither the pod nor RunPod nor the job.
 

@@ -21,7 +21,35 @@ def thread(act: Callable[[], object], *, name: str) -> threading.Thread:
 
     The content of the context (the job defaults of a project) thus applies on the threads of a run, too.
     """
-    return threading.Thread(target=copy_context().run, args=(act,), name=name, daemon=True)
+    return _Thread(target=copy_context().run, args=(act,), name=name, daemon=True)
+
+
+def started(act: Callable[[], object], *, name: str) -> threading.Thread:
+    """Start such a thread and return it. Raise RuntimeError if the system has none left for this process."""
+    new = thread(act, name=name)
+    new.start()
+    return new
+
+
+def begun(act: Callable[[], object], *, name: str) -> threading.Thread:
+    """Start such a thread and return it; call ``act`` here if the system has no thread left for this process.
+
+    For work that must be done, such as to release a pod: a job may have used up all threads.
+    """
+    new = thread(act, name=name)
+    try:
+        new.start()
+    except RuntimeError:
+        new.run()
+    return new
+
+
+class _Thread(threading.Thread):
+    """A thread that may be waited for even if it never started."""
+
+    def join(self, timeout: float | None = None) -> None:
+        if self.ident is not None:
+            super().join(timeout)
 
 
 Failed = Callable[[Exception], object]
@@ -57,8 +85,7 @@ class Repeater:
     def start(self) -> None:
         """Begin, unless it has begun; the first call comes after ``seconds``."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
+            self._thread = started(self._run, name=self._name)
 
     def stop(self, *, wait: float | None = 0.0) -> None:
         """Call ``act`` no more. A call under way is waited for, ``wait`` seconds at most (None: to its end)."""
@@ -83,8 +110,7 @@ class Worker:
     def __init__(self, name: str, *, failed: Failed = _unheard) -> None:
         self._failed = failed
         self._handed: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._thread = started(self._run, name=name)
 
     def hand(self, act: Callable[[], object]) -> None:
         """Queue ``act`` to be called soon; safe in a signal handler, which may interrupt code that holds any lock."""
@@ -118,7 +144,7 @@ def bounded(act: Callable[[], T], *, seconds: float, wake: threading.Event | Non
 
     ``wake`` cuts the wait short when it is set; it is also set when ``act`` returns. After a timeout ``act``
     is left running on its thread: no timeout of a library covers a name that does not resolve, or an answer
-    that never quite stops arriving.
+    that never quite stops arriving. If the system has no thread left, ``act`` is called here, without a limit.
     """
     back = threading.Event() if wake is None else wake
     answers: list[T] = []
@@ -132,7 +158,7 @@ def bounded(act: Callable[[], T], *, seconds: float, wake: threading.Event | Non
         finally:
             back.set()
 
-    threading.Thread(target=call, name="rpd-bounded", daemon=True).start()
+    begun(call, name="rpd-bounded")
     back.wait(seconds)
     if answers:
         return answers[0]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 
-from rpd.threads import Overdue, Repeater, Worker, bounded, guarded
+from rpd.execute.slots import Slots
+from rpd.journal.commits import Commits
+from rpd.stop import Stop
+from rpd.threads import Overdue, Repeater, Worker, begun, bounded, guarded
 from tests.waiting import DEADLINE
 
 
@@ -95,3 +99,22 @@ def test_a_call_that_does_not_come_back_is_left() -> None:
     with pytest.raises(Overdue):
         bounded(never.wait, seconds=DEADLINE, wake=wake)
     never.set()
+
+
+def test_work_is_done_where_no_thread_is_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A release must not fail because a job used up all threads: it is done on the thread that asks for it."""
+
+    def none_left(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    commits = Commits(lambda folder, error: pytest.fail(f"{folder}: {error}"))
+    monkeypatch.setattr(threading, "_start_new_thread", none_left)
+    done: list[str] = []
+    begun(lambda: done.append("begun"), name="test").join()
+    assert bounded(lambda: "answer", seconds=DEADLINE) == "answer"
+    with pytest.raises(ValueError, match="its own"):
+        bounded(lambda: int("its own"), seconds=DEADLINE)
+    commits.soon(tmp_path)
+    commits.finish()
+    Slots(Stop()).run(lambda: done.append("slot 0"), lambda: done.append("slot 1"))
+    assert done == ["begun", "slot 0"]  # slots share their work

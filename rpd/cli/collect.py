@@ -29,9 +29,13 @@ def main(config: Config, manager: PluginManager) -> int:
     if config.output.graph:
         _print_graph(config, gathered)
     elif config.output.as_json:
+        from rpd.pipeline.secrets import redactor_for  # a tree shows no values
+        from rpd.pipeline.secrets_in_ids import api_key
+
         chosen = replace(gathered.collection, nodes=gathered.nodes)
         prices = _shipped_prices(config, gathered.nodes)
-        say_parts(collect_json(chosen, prices.worst_case, prices.gpu))
+        redactor = redactor_for(gathered.nodes, api_key())
+        say_parts(collect_json(chosen, prices.worst_case, prices.gpu, mask=redactor.data))
         prices.tell_unforeseen(Events(manager))
     elif config.output.quiet >= 2:
         _print_lines(count_lines(gathered.nodes))

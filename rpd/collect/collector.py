@@ -244,7 +244,7 @@ class _Collector:
             registered=self._registered,
             module_marks=self._module_marks(module, file),
         )
-        jobs, problems = job_functions(module, self._config.rootdir)
+        jobs, problems = job_functions(module, self._config.rootdir, is_given=path in self._given)
         self._problems[path] = problems
         self._errors += misplaced_hooks(module, self._config.rootdir, self._config.collect.conftest)
         return context, jobs

@@ -24,7 +24,7 @@ from rpd.errors import CollectionError, DefinitionError, UsageError
 from rpd.hooks import hook_names
 from rpd.values.fixture import FIXTURE_ATTRIBUTE, Closure, FixtureDef, Scope
 from rpd.values.frozen import frozen, replace
-from rpd.values.job import JOB_ATTRIBUTE, Job
+from rpd.values.job import EARLIER_JOB_ATTRIBUTE, JOB_ATTRIBUTE, Job
 from rpd.values.mark import MARKS_ATTRIBUTE, NEEDS, Mark
 from rpd.values.never_rented import (
     check_cluster,
@@ -40,7 +40,9 @@ GENERATE = "rpd_generate_nodes"
 _PROVISION, _GPU = "provision", "gpu"
 _POD, _CLUSTER = "pod", "cluster"
 """The built-in fixtures that rent a pod or select it."""
-_OWN_ATTRIBUTES = frozenset({JOB_ATTRIBUTE, MARKS_ATTRIBUTE, FIXTURE_ATTRIBUTE, "__wrapped__"})
+_OWN_ATTRIBUTES = frozenset(
+    {JOB_ATTRIBUTE, EARLIER_JOB_ATTRIBUTE, MARKS_ATTRIBUTE, FIXTURE_ATTRIBUTE, "__wrapped__"}
+)
 
 
 @frozen
@@ -84,13 +86,17 @@ Problem = tuple[str, CollectionError]
 """The name of a job and the error in it."""
 
 
-def job_functions(module: ModuleType, rootdir: Path) -> tuple[dict[str, Any], list[Problem]]:
+def job_functions(
+    module: ModuleType, rootdir: Path, *, is_given: bool = False
+) -> tuple[dict[str, Any], list[Problem]]:
     """Return the module's own jobs by name, in the order of its namespace, and errors for those that cannot be jobs.
 
-    A job imported from another module belongs to that module; one function under two names is one job.
+    A job imported from another module belongs to that module; one function under two names is one job. A program
+    that gives its functions (``is_given``) may decorate one again for each run.
     """
     jobs: dict[str, Any] = {}
     errors: list[Problem] = []
+    wrong: set[int] = set()
     for name, value in list(vars(module).items()):
         if is_a(value, type):
             errors += _jobs_in_class(value, module, rootdir)
@@ -104,8 +110,11 @@ def job_functions(module: ModuleType, rootdir: Path) -> tuple[dict[str, Any], li
             errors.append((name, at_function(text, value.args[0], rootdir=rootdir, name=name)))
         if not is_a(attached(value, JOB_ATTRIBUTE), Job) or not _is_own(value, module):
             continue
-        problem = _job_problem(name, value)
+        problem = _job_problem(name, value) or (None if is_given else _second_job(name, value))
+        if problem and id(value) in wrong:
+            continue
         if problem:
+            wrong.add(id(value))
             errors.append((name, at_function(problem, value, rootdir=rootdir, name=name)))
         else:
             jobs[name] = value
@@ -137,6 +146,15 @@ def _job_problem(name: str, value: Any) -> str | None:
     if attached(value, FIXTURE_ATTRIBUTE) is not None:
         return f"{name!r} is both a job and a fixture: make it one of them"
     return None
+
+
+def _second_job(name: str, value: Any) -> str | None:
+    if attached(value, EARLIER_JOB_ATTRIBUTE) is None:
+        return None
+    return (
+        f"{name!r} is decorated with two different jobs, of which only the outer one would count: keep one "
+        "(train(spot=True) is the job train with a field changed)"
+    )
 
 
 def _jobs_in_class(owner: type, module: ModuleType, rootdir: Path) -> Iterator[Problem]:

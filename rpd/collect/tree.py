@@ -79,12 +79,17 @@ def _columns(node: Node, price: Price | None, gpu: AskedGpu) -> str:
 
 
 def collect_json(
-    collection: Collection, price: Price | None = None, gpu: AskedGpu = requested_gpu
+    collection: Collection,
+    price: Price | None = None,
+    gpu: AskedGpu = requested_gpu,
+    *,
+    mask: Callable[[dict[str, Any]], Any] = lambda node: node,
 ) -> Iterator[str]:
-    """Yield the collection as a JSON document, node by node; all prices are computed first."""
+    """Yield the collection as a JSON document, node by node, each through ``mask``; all prices are computed first."""
     prices = [None if price is None else price(node) for node in collection.nodes]
     yield f'{{\n  "schema_version": {SCHEMA_VERSION},\n  "nodes": '
-    yield from _json_list(map(_node_json, collection.nodes, prices, map(gpu, collection.nodes)))
+    nodes = map(_node_json, collection.nodes, prices, map(gpu, collection.nodes))
+    yield from _json_list(map(mask, nodes))
     yield ',\n  "errors": '
     yield from _json_list(map(_error_json, collection.errors))
     yield "\n}"

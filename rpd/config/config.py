@@ -425,7 +425,7 @@ class OutputSettings:
     )
     notify: tuple[str, ...] = running.several(
         "notify desktop, an https:// webhook or an Apprise URL of failures, a budget nearly spent, pods left behind "
-        "and the end", "--notify", metavar="TARGET", env="RPD_NOTIFY", key=True
+        "and the end", "--notify", metavar="TARGET", env="RPD_NOTIFY", key=True, is_address=True
     )
     color: str = showing.option("auto", "when to use colour", "--color", choices=("auto", "yes", "no"))
 

@@ -13,12 +13,13 @@ class Setting(Declared):
 
     ``name`` is that of the field, ``kind`` its type as written. ``parse`` turns the text of a flag or variable into the
     value, and raises ValueError with a rule to show. ``const`` is the text a flag stands for that is given without a
-    value; None: it needs one. ``action`` is argparse's.
+    value; None: it needs one. ``action`` is argparse's. ``is_address``: its values are addresses that nobody should
+    see, because who has one can write to it.
     """
 
     __slots__ = (
         *("help", "flags", "commands", "group", "_key", "env"),
-        *("metavar", "parse", "choices", "const", "action"),
+        *("metavar", "parse", "choices", "const", "action", "is_address"),
     )
 
     def __init__(
@@ -35,6 +36,7 @@ class Setting(Declared):
         choices: tuple[str, ...] = (),
         const: str | None = None,
         action: str = "store",
+        is_address: bool = False,
     ) -> None:
         """Take the setting as declared; ``key=True`` is a key with the name of the field."""
         super().__init__(default)
@@ -49,6 +51,7 @@ class Setting(Declared):
         self.choices = choices
         self.const = const
         self.action = action
+        self.is_address = is_address
 
     @property
     def key(self) -> str | None:

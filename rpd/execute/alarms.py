@@ -7,7 +7,7 @@ import itertools
 import threading
 from collections.abc import Callable
 
-from rpd.threads import guarded
+from rpd.threads import guarded, started
 from rpd.uptime import uptime
 
 LONGEST_WAIT = 30.0
@@ -34,11 +34,10 @@ class Alarms:
         ``ring`` must be short: all alarms share one thread. If it raises, the other alarms still ring.
         """
         with self._changed:
+            if self._thread is None:
+                self._thread = started(self._run, name="rpd-alarms")
             number = next(self._numbers)
             heapq.heappush(self._set, (at, number, ring))
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, daemon=True, name="rpd-alarms")
-                self._thread.start()
             self._changed.notify()
         return lambda: self._cancel(number)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from rpd.errors import Interrupted, RpdError
 from rpd.execute.alarms import Alarms
 from rpd.stop import Stop, StopLevel
-from rpd.threads import guarded
+from rpd.threads import begun, guarded
 from rpd.uptime import uptime
 
 
@@ -156,7 +157,7 @@ class JobClock:
             if self._is_over or self._steps:
                 return
         # On a separate thread: a listener may hang, and other jobs' alarms come from this one.
-        threading.Thread(target=guarded, args=(self._stuck,), name="rpd-stuck", daemon=True).start()
+        begun(partial(guarded, self._stuck), name="rpd-stuck")
 
 
 def _raise_in(thread: int, kind: type[BaseException]) -> None:

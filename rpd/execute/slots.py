@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from rpd.errors import Interrupted
 from rpd.stop import Stop, StopLevel
-from rpd.threads import thread
+from rpd.threads import started
 
 JOIN_SECONDS = 0.2
 """Seconds between wake-ups of the waiting main thread, so that Python can run its signal handlers."""
@@ -26,13 +26,23 @@ class Slots:
         return count
 
     def run(self, *tasks: Callable[[], None]) -> None:
-        """Run all tasks and return when they are done. Raise Interrupted."""
+        """Run all tasks and return when they are done; raise Interrupted.
+
+        If there are fewer threads than tasks, run as many as there are, at least one: tasks share their work.
+        """
         # Daemons, so that a second Ctrl-C can exit without waiting for a job function that hangs in the
         # driver.
-        threads = [thread(task, name=f"rpd-slot-{number}") for number, task in enumerate(tasks)]
+        threads: list[threading.Thread] = []
+        for number, task in enumerate(tasks):
+            try:
+                threads.append(started(task, name=f"rpd-slot-{number}"))
+            except (
+                RuntimeError
+            ):  # the system has no thread left for this process: the slots before do the work
+                if not threads:
+                    task()
+                break
         self._threads += threads
-        for each in threads:
-            each.start()
         for each in threads:
             while each.is_alive():
                 each.join(JOIN_SECONDS)

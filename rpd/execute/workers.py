@@ -21,7 +21,7 @@ from rpd.journal.commits import Commits
 from rpd.journal.journal import ADDED, RESULTS
 from rpd.lease.lease import Lease
 from rpd.stop import INTERRUPTED, StopLevel
-from rpd.threads import thread
+from rpd.threads import begun
 from rpd.values.node import Node
 from rpd.values.plan import Ahead, Lane, Plan, Source
 from rpd.values.report import NodeReport
@@ -204,14 +204,12 @@ class Execution:
             return
         places = [tuple(range(i * lane.gpus_each, (i + 1) * lane.gpus_each)) for i in range(lane.places)]
         threads = [
-            thread(
+            begun(
                 partial(self._run_place_safely, waiting, number, gpus, 1 / lane.places),
                 name=f"rpd-slot-{number}-gpu-{gpus[0]}",
             )
             for gpus in places[: len(lane.nodes)]
         ]
-        for each in threads:
-            each.start()
         for each in threads:
             each.join()
 

@@ -13,6 +13,7 @@ from rpd.hooks import PluginManager, hookimpl
 from rpd.journal import journal, series
 from rpd.record import manifest, spans
 from rpd.redaction import Redactor
+from rpd.threads import started
 from rpd.values.hand_over import HandOver, Span, TimedStep
 from rpd.values.moments import moment
 from rpd.values.report import NodeReport, RunSummary
@@ -62,8 +63,7 @@ class HandingOver:
                 return
             self._handed.add(report.node.id)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="hand-over", daemon=True)
-                self._thread.start()
+                self._thread = started(self._run, name="hand-over")
         self._waiting.put(report)
 
     def _run(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rpd.disk.durable import sync_file_system, sync_files_in
-from rpd.threads import thread
+from rpd.threads import started
 
 GROUP_SECONDS = 0.25
 FEW = 4
@@ -38,8 +38,13 @@ class Commits:
             self._waiting.append(folder)
             if self._thread is not None:
                 return
-            self._thread = thread(self._commit_groups, name="rpd-commits")
-        self._thread.start()
+            try:
+                self._thread = started(self._commit_groups, name="rpd-commits")
+            except RuntimeError:  # the system has no thread left for this process
+                group, self._waiting = self._waiting, []
+            else:
+                return
+        self._commit(group)
 
     def finish(self) -> None:
         """Return when everything is durable."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 from rpd.errors import ReleaseError
 from rpd.lease.lease import Lease
+from rpd.threads import begun
 from rpd.values.job import Release
 
 
@@ -89,9 +91,7 @@ class LeaseBook:
         with self._lock:
             still_open: Sequence[Lease] = [lease for lease in self._leases if lease.is_open]
         # Daemon threads must not keep the process alive if the wait for them is interrupted.
-        threads = [threading.Thread(target=self._release, args=(lease,), daemon=True) for lease in still_open]
-        for thread in threads:
-            thread.start()
+        threads = [begun(partial(self._release, lease), name="rpd-release") for lease in still_open]
         for thread in threads:
             thread.join()
 

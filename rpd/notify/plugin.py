@@ -14,6 +14,7 @@ from rpd.hooks import PluginManager, hookimpl
 from rpd.notify.message import LONGEST, Kind, Message
 from rpd.notify.targets import DESKTOP, Target, target
 from rpd.redaction import Redactor
+from rpd.threads import started
 from rpd.values.duration import format_duration
 from rpd.values.report import NodeReport, Outcome, RunSummary
 from rpd.values.safe_text import plain
@@ -117,10 +118,7 @@ class _Line:
         """Queue a message; start the sending thread at the first one."""
         self._waiting.put(message)
         if self._thread is None:
-            self._thread = threading.Thread(
-                target=self._run, name=f"notices, {self._target.name}", daemon=True
-            )
-            self._thread.start()
+            self._thread = started(self._run, name=f"notices, {self._target.name}")
 
     def close(self, until: float) -> None:
         """Let it end, and wait for that until a moment of the monotonic clock."""

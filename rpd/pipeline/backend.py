@@ -30,6 +30,7 @@ from rpd.pipeline.secrets import Value
 from rpd.pipeline.worst_case import Prices
 from rpd.redaction import Redactor
 from rpd.stop import Stop
+from rpd.threads import begun
 from rpd.values.frozen import frozen
 from rpd.values.node import Node
 from rpd.values.overrides import Overrides
@@ -76,8 +77,7 @@ class Backend(ABC):
 
     def prepare(self, nodes: Iterable[Node] = ()) -> None:  # noqa: ARG002
         """Start slow work for the pods of ``nodes`` in the background, so that planning continues meanwhile."""
-        self._background = threading.Thread(target=self._begin_quietly, name="rpd-backend", daemon=True)
-        self._background.start()
+        self._background = begun(self._begin_quietly, name="rpd-backend")
 
     def _begin_quietly(self) -> None:
         try:

@@ -16,6 +16,7 @@ from rpd.config.options import OptionGroup
 from rpd.errors import UsageError
 from rpd.hooks import PluginManager
 from rpd.pipeline.command_line import Command, Hint, Silent, asks_help, has_options_of_plugins
+from rpd.redaction import Redactor
 from rpd.values.frozen import EMPTY, frozen
 from rpd.values.suggestions import closest
 
@@ -276,12 +277,15 @@ def print_help(command: Command, manager: PluginManager) -> NoReturn:
 
 
 def describe(config: Config) -> list[str]:
-    """Return one line a setting for ``--show-config``: name, value, where it came from."""
+    """Return one line a setting for ``--show-config``: name, value, where it came from. Addresses are masked."""
     lines = [f"root folder: {config.rootdir}", f"configuration file: {config.config_file or 'none'}"]
-    values: Mapping[str, Any] = {field: value_of(config, field) for field in settings(config.own_kind)}
+    declared = settings(config.own_kind)
+    values: Mapping[str, Any] = {field: value_of(config, field) for field in declared}
     for field, value in values.items():
         shown = (
             dict(value) if isinstance(value, Mapping) else list(value) if isinstance(value, tuple) else value
         )
         lines.append(f"{field} = {shown!r}  ({config.sources.get(field, 'default')})")
-    return lines
+    addresses = [text for field in declared if declared[field].is_address for text in values[field]]
+    redactor = Redactor([text for text in addresses if "://" in text])  # else it is a word, such as desktop
+    return list(map(redactor.text, lines))

@@ -73,10 +73,15 @@ def masked(errors: Sequence[CollectionError], nodes: Iterable[Node], key: str) -
     """
     if not errors:
         return ()
+    redactor = redactor_for(nodes, key)
+    return tuple(_without_secrets(error, redactor) for error in errors)
+
+
+def redactor_for(nodes: Iterable[Node], key: str) -> Redactor:
+    """Return what masks the API key ``key`` and the secrets of ``nodes`` and of the project's default job."""
     secrets = {*job().secrets, *(secret for node in nodes for secret in named_by(node))}
     texts = (text for value in _readable(secrets).values() for text in texts_to_mask(value))
-    redactor = Redactor((key, *texts))
-    return tuple(_without_secrets(error, redactor) for error in errors)
+    return Redactor((key, *texts))
 
 
 def _without_secrets(error: CollectionError, redactor: Redactor) -> CollectionError:

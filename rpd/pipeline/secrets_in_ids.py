@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rpd.collect.ids import escape
 from rpd.errors import CollectionError, UsageError
+from rpd.values.job import Registry
 from rpd.values.node import Definition, Node
 
 _API_KEY = "RUNPOD_API_KEY"
@@ -44,7 +45,9 @@ def _values(nodes: Iterable[Node]) -> dict[str, tuple[str, ...]]:
     """Return each secret's name with the forms its value has in ids."""
     key = api_key()
     values: dict[str, tuple[str, ...]] = {_API_KEY: (key, escape(key))} if key else {}
-    secrets = {secret for node in nodes for secret in node.job.secrets}
+    jobs = {id(node.job): node.job for node in nodes}.values()
+    secrets = {secret for job in jobs for secret in job.secrets}
+    secrets |= {job.registry.password for job in jobs if isinstance(job.registry, Registry)}
     if not secrets:
         return values
     # Not at the top: listing nodes that have no secrets must not pay for it.

@@ -14,6 +14,7 @@ from rpd.events import Events
 from rpd.project.keyfiles import is_key_path
 from rpd.project.owner import tidy
 from rpd.redaction import Redactor
+from rpd.threads import begun
 from rpd.values.frozen import frozen, replace
 from rpd.values.report import SourceRecord
 from rpd.values.size import format_size
@@ -52,9 +53,7 @@ class Sources:
     def read_ahead(self, projects: Iterable[Path]) -> None:
         """Begin to read the code as it is now, on a thread: by the time a node ends it may have been edited."""
         folders = list(dict.fromkeys(projects))
-        threading.Thread(
-            target=lambda: [self.of(project) for project in folders], name="rpd-source", daemon=True
-        ).start()
+        begun(lambda: [self.of(project) for project in folders], name="rpd-source")
 
     def _read(self, project: Path) -> SourceRecord:
         plain = SourceRecord(lock_file_sha256=lock_file_sha256(project), lock_file=lock_file(project))

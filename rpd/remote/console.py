@@ -9,9 +9,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 from rpd.errors import UsageError
+from rpd.threads import started, thread
 
 _BYTES = 32 << 10
 _STOP, _RESIZE = b"s", b"r"
@@ -71,11 +73,11 @@ class Console:
         if sys.platform == "win32":
             # Windows cannot wait for standard input and a pipe at once, and has no SIGWINCH: only input is
             # passed on.
-            threading.Thread(target=self._pass_pipe, args=(far,), daemon=True, name="rpd-stdin").start()
+            started(partial(self._pass_pipe, far), name="rpd-stdin")
             yield
             return
         wake_out, wake_in = os.pipe()
-        reader = threading.Thread(target=self._pass, args=(far, wake_out), daemon=True, name="rpd-stdin")
+        reader = thread(partial(self._pass, far, wake_out), name="rpd-stdin")
         try:
             with self._raw(), self._resizing(wake_in):
                 reader.start()

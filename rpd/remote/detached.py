@@ -31,7 +31,6 @@ import hashlib
 import os
 import re
 import shlex
-import threading
 from collections.abc import Callable, Mapping
 from functools import cache
 
@@ -47,6 +46,7 @@ from rpd.remote.shell import (
     TooMuch,
     is_variable_name,
 )
+from rpd.threads import begun
 from rpd.uptime import uptime
 from rpd.values.frozen import frozen, replace
 from rpd.values.step import Completed
@@ -610,8 +610,7 @@ class _Following:
             return
         self._interrupt = Interrupt()  # the request has been handled: the rest of the log is still wanted
         # On another thread: the output that the command writes while it ends is passed on here meanwhile.
-        ending = threading.Thread(target=self._end_group_quietly, daemon=True, name="rpd-kill")
-        ending.start()
+        ending = begun(self._end_group_quietly, name="rpd-kill")
         try:
             self._patiently(lambda: self._follow(self._command.grace + _KILL_SECONDS + _DRAIN_SECONDS))
         finally:

@@ -18,7 +18,7 @@ from functools import partial
 
 from rpd.errors import RpdError
 from rpd.remote.protocol import Feed, Remote
-from rpd.threads import guarded
+from rpd.threads import guarded, started
 from rpd.values.late_pattern import late_pattern
 from rpd.values.telemetry import DiskSample, GpuSample, Sample
 
@@ -249,7 +249,7 @@ class Monitor:
 
     def start(self) -> None:
         """Start to listen, after a moment: a node that ends before that costs nothing."""
-        threading.Thread(target=self._run, daemon=True, name="rpd-telemetry").start()
+        started(self._run, name="rpd-telemetry")
 
     def close(self) -> None:
         """Stop listening; from any thread."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -114,7 +115,8 @@ class LiveView(View):
         if self._level > -2:
             self._screen.start_board(self._draw)
         if self._level >= 0 and not self._screen.is_interactive:
-            self._pulse.start()
+            with suppress(RuntimeError):  # the system has no thread left for this process
+                self._pulse.start()
 
     def _draw(self) -> str:
         with self._lock:

@@ -7,11 +7,13 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
 from rpd.redaction import NO_SECRETS, Redactor
 from rpd.terminal.streams import OwnCopy
 from rpd.terminal.styles import Ink
+from rpd.threads import started
 from rpd.values.safe_text import colored
 
 if TYPE_CHECKING:
@@ -125,11 +127,11 @@ class Screen:
             live = self._make_live()
             live.start()
             self._end.clear()
-            self._live = live
-            self._ticker = threading.Thread(
-                target=self._tick, args=(live, self._framed(live, draw)), name="rpd-screen", daemon=True
-            )
-            self._ticker.start()
+            try:
+                self._ticker = started(partial(self._tick, live, self._framed(live, draw)), name="rpd-screen")
+                self._live = live
+            except RuntimeError:  # the system has no thread left for this process
+                live.stop()
 
     def _framed(self, live: Live, draw: Callable[[], str]) -> Callable[[], str]:
         """Return ``draw`` behind the door, and without ghosts where the terminal became narrower since."""

@@ -63,6 +63,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 JOB_ATTRIBUTE = "__rpd_job__"
+EARLIER_JOB_ATTRIBUTE = "__rpd_earlier_job__"
+"""Of a function that got a second job: the one it had."""
 DEFAULT_DISK_GB = 20
 DEFAULT_IMAGE = "runpod/pytorch:1.0.2-cu1281-torch280-ubuntu2404"
 
@@ -618,11 +620,16 @@ class Job:
         if changes or not callable(function):
             raise _fail("Job", "", "a job decorates one function, or derives a job from keywords", function)
         if not hasattr(function, "__name__"):
-            rule = "a job decorates a function, which may call this"
+            rule = "a job decorates a function: write one that calls this"
             if getattr(function, "name", "") == "needs":
                 rule = "needs takes the jobs that are needed: @rpd.mark.needs(train); here it took the function itself"
             raise _fail("Job", "", rule, function)
+        own: dict[str, Any] = getattr(function, "__dict__", {})
+        earlier = own.get(JOB_ATTRIBUTE, self)
         try:
+            # A wrapper made by functools.wraps has the job of the function in it: that is another one.
+            if earlier != self and getattr(own.get("__wrapped__"), JOB_ATTRIBUTE, None) is not earlier:
+                setattr(function, EARLIER_JOB_ATTRIBUTE, earlier)
             setattr(function, JOB_ATTRIBUTE, self)
         except (AttributeError, TypeError):
             raise _fail("Job", "", "a job decorates a function written in Python", function) from None

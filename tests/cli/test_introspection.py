@@ -258,8 +258,14 @@ def test_the_later_of_x_and_maxfail_wins(project: Project, flags: list[str], lim
 def test_show_config_tells_where_values_come_from(project: Project) -> None:
     """Each setting has its value and its source, flag, environment, file or default; nothing runs."""
     project.write({"rpd.toml": 'runs_dir = "out"\nmarkers = ["slow"]', "deploy_a.py": "1 / 0"})
-    result = project.run("--show-config", "-x", "--lf=infra", env={"RPD_N": "3"})
+    hook = "https://hooks.slack.com/services/T0/B0/s3cr3t"
+    result = project.run(
+        "--show-config", "-x", "--lf=infra", env={"RPD_N": "3", "RPD_NOTIFY": f"desktop,{hook}"}
+    )
     assert result.exit_code == 0
+    assert (
+        "notify = ['desktop', '***']  (environment RPD_NOTIFY)" in result.out
+    )  # who has the address can use it
     lines = result.out.splitlines()
     assert "exitfirst = True  (flag -x)" in lines
     assert "width = 3  (environment RPD_N)" in lines

@@ -75,6 +75,11 @@ def test_a_wrapped_job_keeps_its_arguments_and_place(project):
             "@rpd.job\ndef train(): ...\n@rpd.job\ndef train(): ...\n",
             "two jobs are called 'train' (lines 3, 5)",
         ),
+        ("@rpd.job(spot=True)\n@rpd.job\ndef train(): ...\n", "decorated with two different jobs"),
+        (
+            "def fit(): ...\na = rpd.job(fit)\nb = rpd.job(spot=True)(fit)\n",
+            "decorated with two different jobs",
+        ),
     ],
 )
 def test_what_cannot_be_a_job_is_an_error(project, body, text):
@@ -83,6 +88,26 @@ def test_what_cannot_be_a_job_is_an_error(project, body, text):
     error = project.error()
     assert text in error.message
     assert error.file == "deploy_x.py"
+
+
+def test_the_same_job_twice_and_a_wrapper_of_a_job_are_fine(project):
+    """The wrapper has the attributes of what it wraps, but only one job was given to it."""
+    project.write(
+        {
+            "deploy_x.py": """
+            import functools
+            @rpd.job
+            @rpd.job
+            def fit(): ...
+
+            @rpd.job(spot=True)
+            @functools.wraps(fit)
+            def train(): fit()
+            """
+        }
+    )
+    nodes = project.collect().nodes
+    assert [(node.definition.name, node.job.spot) for node in nodes] == [("fit", False), ("train", True)]
 
 
 def test_one_of_two_definitions_may_be_chosen(project):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,28 @@ def test_an_id_of_its_own_will_do(project: Path, capsys: pytest.CaptureFixture[s
     write(project, 'rpd.param(os.environ["HF_TOKEN"], id="main")')
     assert main(["collect", "-q"]) == 0
     assert capsys.readouterr().out.splitlines() == ["deploy_a.py::fit[main]", "deploy_a.py::other"]
+
+
+def test_a_secret_in_a_value_is_masked_wherever_nodes_are_listed(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The id is the user's own, but JSON has the values of parameters: a secret inside one is masked."""
+    monkeypatch.setenv("RUNPOD_API_KEY", "rpa_0123456789ABCDEF")
+    write(project, 'rpd.param({"a": ["x", os.environ["HF_TOKEN"], os.environ["RUNPOD_API_KEY"]]}, id="main")')
+    assert main(["collect", "--json"]) == 0
+    (fit, _) = json.loads(capsys.readouterr().out)["nodes"]
+    assert fit["parameters"] == {"token": {"a": ["x", "***", "***"]}}
+
+
+def test_the_password_of_a_registry_counts_as_a_secret(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Commands on the pod do not get it, but an id would show it."""
+    registry = 'registry=rpd.Registry(username="me", password=Secret("HF_TOKEN"))'
+    text = DEPLOY.replace('secrets=[Secret("HF_TOKEN")]', registry).format(values='os.environ["HF_TOKEN"]')
+    (project / "deploy_a.py").write_text(text, encoding="utf-8")
+    assert main(["collect", "-q"]) == 2
+    assert "the value of the secret HF_TOKEN would be in a node id" in capsys.readouterr().err
 
 
 def test_the_key_counts_as_a_secret(

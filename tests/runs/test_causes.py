@@ -35,6 +35,14 @@ def fit(pod, run_dir):
     (run_dir / "artifacts").write_text("in the way")
     pod.pull("out/", "sub")
 """,
+        "no_thread_is_left": """
+import threading
+@job
+def fit(pod):
+    pod.run("echo r > r")
+    threading.stack_size(1 << 46)
+    pod.pull("r")
+""",
         "port_is_taken": """
 @job
 def fit(pod):

@@ -18,7 +18,7 @@ from rpd.values.report import Outcome
 from tests.runs.conftest import events, outcomes, write_project
 
 DEPLOY = """
-import os, socket, subprocess
+import errno, os, socket, subprocess
 from pathlib import Path
 import rpd
 from rpd import Budget, Gpu
@@ -45,6 +45,15 @@ def overspends(pod):
 @job
 def out_of_memory(pod):
     pod.run("echo 'torch.OutOfMemoryError: CUDA out of memory. Tried to allocate'; exit 1")
+
+@job
+def only_begins():
+    async def work(): ...
+    return work()
+
+@job
+def has_no_file_left():
+    raise OSError(errno.EMFILE, "Too many open files")
 
 @job
 def raises(pod):
@@ -155,6 +164,8 @@ EXPECTED = {
     "outlives": (Outcome.FAILED, Cause.TIMEOUT, "timeout of 0.5 s: sleep 300"),
     "overspends": (Outcome.FAILED, Cause.BUDGET, "reached its cap"),
     "out_of_memory": (Outcome.FAILED, Cause.OOM, "command exited 1"),
+    "only_begins": (Outcome.FAILED, Cause.CODE, "call asyncio.run(…) in it"),
+    "has_no_file_left": (Outcome.ERROR, Cause.LOCAL, "Too many open files"),
     "raises": (Outcome.FAILED, Cause.CODE, "ValueError: the job's own mistake"),
     "says_fail": (Outcome.FAILED, Cause.CODE, "it is no good"),
     "pulls_nothing": (Outcome.FAILED, Cause.CODE, "/workspace/no-results"),
@@ -176,7 +187,7 @@ EXPECTED = {
     "salvaged_until_it_leaves": (Outcome.FAILED, Cause.CODE, "command exited 4"),
 }
 WITHOUT_POD = {
-    "skipped", "skipped_if", "not_run", "unexpected", "strictly_unexpected", "skips_itself", "podless",
+    "only_begins", "has_no_file_left", "skipped", "skipped_if", "not_run", "unexpected", "strictly_unexpected", "skips_itself", "podless",
     "tears_down_badly", "sets_up_badly", "sold_out",
 }  # fmt: skip
 

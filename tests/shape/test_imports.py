@@ -250,6 +250,18 @@ def test_hooks_are_called_through_one_door() -> None:
     assert called == {"events.py", "hooks.py"}
 
 
+def test_threads_come_from_one_place() -> None:
+    """``rpd.threads`` knows what to do if the system has no thread left; the rest are servers, and code of pods."""
+    making = {
+        path.relative_to(ROOT / "rpd").as_posix()
+        for path in MODULES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("threading.Thread", "Thread")
+    }
+    others = {name for name in making if not name.startswith("emulator/")}
+    assert others <= {"threads.py", "api/running.py", "cluster/preflight_probe.py"}
+
+
 def test_no_modules_import_each_other() -> None:
     """Nowhere in rpd do imports run in a circle, those for type checkers and those in functions included."""
     names = {_module(path): path for path in MODULES}

@@ -21,6 +21,7 @@ from rpd.errors import (
     ReleaseError,
     RpdError,
     is_out_of_room,
+    is_used_up,
 )
 from rpd.execute import user_tracebacks
 from rpd.execute.context import RunContext
@@ -56,9 +57,7 @@ class Ladder:
                 outcome, cause = Outcome.ERROR, error.cause
             case RpdError() if error.cause in (Cause.INFRA, Cause.LOCAL):
                 outcome, cause = Outcome.ERROR, error.cause
-            case OSError() if is_out_of_room(error):
-                outcome, cause = Outcome.ERROR, Cause.LOCAL
-            case MemoryError():  # that of this machine: a larger pod would not help
+            case _ if is_out_of_room(error) or is_used_up(error):  # a larger pod would not help
                 outcome, cause = Outcome.ERROR, Cause.LOCAL
             case RpdError():
                 outcome, cause = usual, error.cause
@@ -148,7 +147,7 @@ class Ladder:
             failure = replace(failure, teardown=(*failure.teardown, *each))
             return replace(verdict, reason=f"{verdict.reason}; {reason}", failure=failure)
         cause = worst.error.cause if isinstance(worst.error, RpdError) else Cause.CODE
-        cause = Cause.LOCAL if is_out_of_room(worst.error) else cause
+        cause = Cause.LOCAL if is_out_of_room(worst.error) or is_used_up(worst.error) else cause
         return Verdict(Outcome.ERROR, cause, reason, self.failure(worst.error, worst.user), worst.error)
 
 

@@ -53,6 +53,17 @@ def rpd_run_node(call: Callable[[], object]) -> bool:
     return True
 
 
+def _check_result(node: Node, result: object) -> None:
+    """Raise DefinitionError if a job returned code that has yet to run: it would pass and have done nothing."""
+    if result is not None and (hasattr(result, "__await__") or hasattr(result, "gi_frame")):
+        with suppress(Exception):
+            result.close()  # type: ignore[attr-defined] # a coroutine complains that nobody awaited it
+        how = "call asyncio.run(…) in it" if hasattr(result, "__await__") else "a job does not yield"
+        raise DefinitionError(
+            node.name, "", f"expected a function that does its work when it is called ({how})", result
+        )
+
+
 SALVAGE_SECONDS = 20.0
 """Seconds that a job's own code may take when it is called again for its remaining pulls."""
 
@@ -277,7 +288,9 @@ class Runner:
                 ),
                 self._mode.guard(),
             ):
-                self._context.events.run_node(node=run.node, call=lambda: function(**arguments))
+                self._context.events.run_node(
+                    node=run.node, call=lambda: _check_result(run.node, function(**arguments))
+                )
             run.pulls.finish(required=True)
         except BaseException as error:  # noqa: BLE001 - the ladder below names it
             verdict = self._ladder.judge(run, error, in_job=True)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rpd.errors import ConnectionLost, LocalTransferError, MissingArtifact, PodLost, TransferError
+from rpd.errors import ConnectionLost, LocalTransferError, MissingArtifact, PodLost, RpdError, TransferError
 from rpd.execute.node.node_run import NodeRun
 from rpd.execute.node.pulls import Ending
 from rpd.execute.node.step_history import StepRequest
@@ -169,8 +169,10 @@ class Pulling:
         self.lifetimes.allow_pull(self.lease)
         try:
             yield
-        except (TransferError, ConnectionLost) as error:
-            if self.required and not isinstance(error, MissingArtifact | PodLost):
+        except Exception as error:
+            # Of rpd's own errors these; besides, whatever this machine may lack: memory, files, threads.
+            is_cut = isinstance(error, TransferError | ConnectionLost) or not isinstance(error, RpdError)
+            if self.required and is_cut and not isinstance(error, MissingArtifact | PodLost):
                 self.lease.could_not_fetch(self.source)
             raise
 

@@ -7,11 +7,13 @@ import secrets
 import shlex
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 from typing import Any
 
 from rpd.remote.shell import Program
 from rpd.remote.ssh.error_wording import FAILURES, close_quietly
+from rpd.threads import begun
 from rpd.values.frozen import frozen
 
 _MOST_WAITING = 2
@@ -106,9 +108,7 @@ class WaitingShells:
             self._starting += max(0, lacking)
             age = self._age
         for _ in range(lacking):
-            threading.Thread(
-                target=self._prepare, args=(transport, age), daemon=True, name="rpd-waiting-shell"
-            ).start()
+            begun(partial(self._prepare, transport, age), name="rpd-waiting-shell")
 
     def _prepare(self, transport: Any, age: int) -> None:
         shell = None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from rpd.remote.console import Console
 from rpd.remote.ssh.connection import PACKET_BYTES
 from rpd.remote.ssh.error_wording import FAILURES
+from rpd.threads import started
 
 NO_EXIT_CODE = 255
 
@@ -18,10 +19,7 @@ def lend(console: Console, channel: Any) -> int:
     """Connect the console to a program until it ends; return its exit code, 255 if it has none."""
     with console.lent(_Typing(channel)):
         # Standard error is read on another thread: a window that nobody empties would stop the program.
-        errors = threading.Thread(
-            target=_pour, args=(channel.recv_stderr, console.write_error), daemon=True, name="rpd-stderr"
-        )
-        errors.start()
+        errors = started(partial(_pour, channel.recv_stderr, console.write_error), name="rpd-stderr")
         _pour(channel.recv, console.write)
         errors.join()
         code: int = channel.recv_exit_status()

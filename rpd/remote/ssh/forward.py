@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from rpd.errors import ConnectionLost, LocalError
 from rpd.remote.ssh.connection import PACKET_BYTES
 from rpd.remote.ssh.error_wording import FAILURES, close_quietly
+from rpd.threads import started
 
 
 class Forward:
@@ -29,7 +30,7 @@ class Forward:
                 f"cannot listen on 127.0.0.1:{local_port} to forward port {remote_port}", error
             ) from error
         self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True, name=f"rpd-forward-{self.port}").start()
+        started(self._accept, name=f"rpd-forward-{self.port}")
 
     def close(self) -> None:
         """Stop listening."""
@@ -44,7 +45,12 @@ class Forward:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._serve, args=(client,), daemon=True, name="rpd-forward").start()
+            try:
+                started(partial(self._serve, client), name="rpd-forward")
+            except (
+                RuntimeError
+            ):  # the system has no thread left for this process: the next client may get one
+                client.close()
 
     def _serve(self, client: socket.socket) -> None:
         with client:
@@ -52,8 +58,7 @@ class Forward:
                 channel = self._open_channel()
             except ConnectionLost:
                 return
-            back = threading.Thread(target=_pump, args=(channel, client), daemon=True, name="rpd-forward")
-            back.start()
+            back = started(partial(_pump, channel, client), name="rpd-forward")
             _pump(client, channel)
             back.join()
             close_quietly(channel)

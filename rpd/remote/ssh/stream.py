@@ -6,12 +6,14 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Protocol
 
 from rpd.remote.shell import DeadlinePassed, Disconnected, Ended, Interrupt, Program, TooMuch
 from rpd.remote.ssh.connection import PACKET_BYTES
 from rpd.remote.ssh.error_wording import FAILURES, close_quietly, reason
 from rpd.remote.ssh.window import WINDOWS
+from rpd.threads import started
 
 _QUIET_SECONDS = 20.0
 _LOOK_SECONDS = 2.0
@@ -85,8 +87,7 @@ class SshStream:
             # Fits into any window: no thread is needed to write it.
             self._write(stdin)
         else:
-            self._writer = threading.Thread(target=self._write, args=(stdin,), daemon=True, name="rpd-stdin")
-            self._writer.start()
+            self._writer = started(partial(self._write, stdin), name="rpd-stdin")
 
     def read(self) -> bytes:
         with self._interrupt.waking(self.close):

@@ -29,6 +29,7 @@ from rpd.runpod.key import ENVIRONMENT_NAME
 from rpd.runpod.rate_limit import TokenBucket
 from rpd.runpod.reconcile import UnsureCreate
 from rpd.runpod.response import understood
+from rpd.threads import begun
 from rpd.values.frozen import replace
 
 T = TypeVar("T")
@@ -51,9 +52,7 @@ _BARS_FORCED = "TQDM_LOGGABLE_FORCE"
 
 def preload() -> threading.Thread:
     """Start importing the SDK in the background; calls wait for it only as long as it still takes."""
-    thread = threading.Thread(target=_preload, name="rpd-import-sdk", daemon=True)
-    thread.start()
-    return thread
+    return begun(_preload, name="rpd-import-sdk")
 
 
 def _preload() -> None:

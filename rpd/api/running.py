@@ -17,7 +17,7 @@ from rpd.api import tables
 from rpd.api.call import Call
 from rpd.api.outcome import RunOutcome
 from rpd.api.reports import reports_of
-from rpd.errors import UsageError
+from rpd.errors import RpdError, UsageError
 from rpd.execute import no_network
 from rpd.hooks import hookimpl
 from rpd.pipeline.caller import Caller
@@ -222,6 +222,11 @@ class Running:
                 if self._call.is_dry:
                     stack.enter_context(no_network.among_others())
                 self._outcome = self._carried_out(stack)
+        except SystemExit as error:  # of a hook: it must not end the program
+            self._error = RpdError(
+                f"SystemExit: {error.code}: a conftest or plugin called sys.exit in a hook"
+            )
+            self._error.__cause__ = error
         except BaseException as error:  # noqa: BLE001 - raised where the program asks for the result
             self._error = error
         self._is_over = True

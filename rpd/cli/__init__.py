@@ -41,6 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output is gone (`rpd collect | head`); the rest of it has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
+    except SystemExit as error:
+        if _is_help(error):
+            raise
+        return _tell_defect(error)
     except Exception as error:  # noqa: BLE001 - a defect, of rpd or of a plugin: show it, with the code that says so
         return _tell_defect(error)
 
@@ -107,7 +111,26 @@ def _tell(error: RpdError) -> int:
     return error.exit_code
 
 
-def _tell_defect(error: Exception) -> int:
+def _is_help(error: SystemExit) -> bool:
+    """Return whether argparse ended the program after it printed a help; whatever else does so is not rpd's.
+
+    A hook that calls ``sys.exit(0)`` must not make a run look green that ran nothing.
+    """
+    parser = sys.modules.get("argparse")
+    ours = (str(Path(rpd.__file__).parent), str(parser and parser.__file__))
+    return all(file.startswith(ours) for file in _files(error))
+
+
+def _files(error: BaseException) -> list[str]:
+    """Return the files of the frames in a traceback, the deepest last."""
+    trace, files = error.__traceback__, []
+    while trace is not None:
+        files.append(trace.tb_frame.f_code.co_filename)
+        trace = trace.tb_next
+    return files
+
+
+def _tell_defect(error: BaseException) -> int:
     import traceback
 
     from rpd.execute.user_tracebacks import user_frames
@@ -123,16 +146,13 @@ def _tell_defect(error: Exception) -> int:
     return ExitCode.INTERNAL_ERROR
 
 
-def _is_raised_here(error: Exception) -> bool:
+def _is_raised_here(error: BaseException) -> bool:
     """Return whether rpd's own code raised ``error``, rather than a library or plugin it called.
 
     If a value (``rpd/values``) refuses its use, the code that used it is to blame.
     """
     package = Path(rpd.__file__).parent
-    trace, files = error.__traceback__, []
-    while trace is not None:
-        files.append(trace.tb_frame.f_code.co_filename)
-        trace = trace.tb_next
+    files = _files(error)
     while files and files[-1].startswith(str(package / "values")):
         files.pop()
     return bool(files) and files[-1].startswith(str(package))

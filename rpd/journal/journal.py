@@ -74,6 +74,9 @@ class FileJournal:
     written before the next one, once there is room again. Pods outlive a full disk, and so must the knowledge
     of them. Threads that want their events on the disk at the same time share one sync. After a sync that failed,
     everything since the last one that succeeded is written again before the next.
+
+    A forked process that writes an event is ended: it came out of a hook or the like, and would go on to rent and
+    release the pods of the run, each of which begins with an event.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class FileJournal:
         """What was written since the last sync that succeeded."""
         self._safe_size = 0
         """The size of the file up to that sync."""
+        self._process = os.getpid()
         self._is_closed = False
         self._waiting = bytearray()
         self._error: OSError | None = None
@@ -105,6 +109,9 @@ class FileJournal:
 
     def write(self, event: str, /, *, sync: bool = False, **detail: Any) -> None:
         """Append one event, in one write call: a killed process leaves at most one torn last line."""
+        if os.getpid() != self._process:
+            os.write(2, b"rpd: a forked process ends here: only the one that was started drives the run\n")
+            os._exit(1)
         record = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **detail}
         line = _encode(self._redactor.data(record)) + "\n"
         with self._lock:

@@ -409,6 +409,18 @@ def test_a_hook_that_raises_is_not_called_a_defect_of_rpd(project: Project, hook
     assert "rpd/cli" not in result.err
 
 
+@pytest.mark.parametrize(
+    "deed", ["raise SystemExit(0)", "__import__('argparse').ArgumentParser().parse_args(['-x'])"]
+)
+def test_a_hook_does_not_end_the_program(project: Project, deed: str) -> None:
+    """A run that a hook ends with code 0 has run nothing, and must not look green."""
+    project.write({"deploy_a.py": ONE, "conftest.py": f"def rpd_configure():\n    {deed}\n"})
+    result = project.run()
+    assert result.exit_code == 3
+    assert "a hook of a conftest or plugin raised an error\nSystemExit: " in result.err
+    assert f"conftest.py:2\n    {deed}" in result.err
+
+
 # --- options of conftests -------------------------------------------------------------------------------------------
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, TypeVar
 
-from rpd.errors import ConnectionLost, Interrupted
+from rpd.errors import ConnectionLost, Interrupted, RpdError
 from rpd.execute import no_network
 from rpd.execute.node.node_run import NodeRun
 from rpd.execute.node.step_history import StepEnd, StepRequest
@@ -43,14 +44,20 @@ class Steps:
     def __init__(self, lease: Lease, begin: Callable[[NodeRun], None]) -> None:
         self._lease = lease
         self._begin = begin
+        self._process = os.getpid()
 
     def do(self, run: NodeRun, request: StepRequest[T], act: Callable[[StepEnd], T]) -> T:
         """Return the answer of a step, calling ``act`` unless the step was done before.
 
         During a salvage the answer comes from memory, and after the failed step from ``salvaged``. After a
         resume it comes from the journal. A lost connection is noted on the lease. Raises the error that ends the
-        job if its time was up in the meantime: nothing else would tell the job's own code that follows.
+        job if its time was up in the meantime: nothing else would tell the job's own code that follows. A process
+        that the job forked gets an RpdError: it would take the step, and the connection, from under the job.
         """
+        if os.getpid() != self._process:
+            raise RpdError(
+                "only the process of the run acts on pods, not one that a job forked: use threads instead"
+            )
         if run.steps.salvaging:
             with run.deadlines.shielded(), no_network.lowered():  # a pull may have to connect again
                 return run.steps.replay(request.salvaged)

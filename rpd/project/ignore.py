@@ -52,6 +52,8 @@ class Kind(StrEnum):
 
 _FILE, _FOLDER = Kind.FILE, Kind.FOLDER
 """Bound once: to look up a member of an enumeration takes long for something that is done for each file."""
+_new = tuple.__new__
+"""Makes one in half the time that its class takes."""
 
 
 class StagedFile(NamedTuple):
@@ -238,25 +240,26 @@ class _Walk:
     ) -> list[StagedFile]:
         """Return the entries of a folder that are staged, by name."""
         found = []
-        for own_name in sorted(entries):
+        withholds, decided = self.withholds, None
+        for own_name in sorted(entries):  # there may be many: only a few steps for each
             entry = entries[own_name]
-            own_place = f"{place}/{own_name}"
+            own_place, name = f"{place}/{own_name}", prefix + own_name
             is_folder = entry.is_dir(follow_symlinks=False)
-            name = prefix + own_name
-            rule_name = f"{name}/" if is_folder else name
-            decided = _decided(rules, rule_name, is_tracked=rule_name in self.tracked) if rules else None
-            if decided:
-                self.left_out.append(rule_name)
-                continue
+            if rules:
+                rule_name = f"{name}/" if is_folder else name
+                decided = _decided(rules, rule_name, is_tracked=rule_name in self.tracked)
+                if decided:
+                    self.left_out.append(rule_name)
+                    continue
             is_file = not is_folder and entry.is_file(follow_symlinks=False)
             if not (is_folder or is_file or entry.is_symlink()):
                 continue
-            if self.withholds and decided is None:
+            if withholds and decided is None:
                 holds_keys = (
                     is_key_file(own_name, own_place) if is_file else is_folder and is_key_folder(own_name)
                 )
                 if holds_keys:
-                    self.withheld.append(rule_name)
+                    self.withheld.append(f"{name}/" if is_folder else name)
                     continue
             try:
                 found.append(_staged(name, own_place, entry.stat(follow_symlinks=False)))
@@ -293,7 +296,7 @@ def _named(path: Path) -> StagedFile:
 def _staged(name: str, place: str, status: os.stat_result) -> StagedFile:
     if stat.S_ISREG(status.st_mode):  # nearly all of them
         mode, size, mtime = status.st_mode & 0o777, status.st_size, int(status.st_mtime)
-        return StagedFile(name, place, _FILE, mode, size, "", mtime, _facts(status))
+        return _new(StagedFile, (name, place, _FILE, mode, size, "", mtime, _facts(status)))
     is_link, is_folder = stat.S_ISLNK(status.st_mode), stat.S_ISDIR(status.st_mode)
     mode, target = status.st_mode & 0o777, os.readlink(place) if is_link else ""  # noqa: PTH115
     return StagedFile(
@@ -311,10 +314,8 @@ def _staged(name: str, place: str, status: os.stat_result) -> StagedFile:
 
 def _facts(status: os.stat_result) -> str:
     """Return the facts on a file."""
-    return (
-        f"f{status.st_mode & 0o777:o} {status.st_size} "
-        f"{status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
-    )
+    mode, size = _octal(status.st_mode & 0o777), status.st_size
+    return f"f{mode} {size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
 def _own_rules(

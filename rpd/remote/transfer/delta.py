@@ -44,22 +44,27 @@ FORM = b"FORM "
 """Begins a line of CHECK on the form of the next stream."""
 
 STATE = r"""
-_rpd_below() { find "$1" -mindepth 1 -printf '%y %m %s %T@ %C@ %i/%P\0'; }
+_rpd_exact=
+if printf '.\0' | LC_ALL=C comm -z -3 - /dev/null >/dev/null 2>&1 && [ "$(find / -prune -printf x 2>/dev/null)" = x ]
+then _rpd_exact=x; fi
 _rpd_state() {
-  if [ "$(find / -prune -printf x 2>/dev/null)" = x ]; then
-    printf 'G\0'
-    find "$1" -prune -printf '%y %m %s %T@ %C@ %i/\0'
-    if [ -n "$2" ]; then cat "$2"; else _rpd_below "$1"; fi
-  else
-    printf 'B\0'
+  if [ -z "$_rpd_exact" ]; then
     find "$1" -print0 | xargs -0 stat -c '%f %s %Y %Z %i' -- || return 1
     printf '\0'
     find "$1" -print0
-  fi 2>/dev/null
+  elif [ -d "$1" ] && [ ! -L "$1" ]; then
+    (cd -- "$1" && find . -printf '%y %m %s %T@ %C@ %i/%p\0') | LC_ALL=C sort -z
+  else find "$1" -prune -printf '%y %m %s %T@ %C@ %i/.\0'; fi 2>/dev/null
 }
+_rpd_state_of() {
+  (cd -- "$1" && xargs -0 sh -c 'exec find "$@" -prune -printf "%y %m %s %T@ %C@ %i/%p\0"' find) | LC_ALL=C sort -z
+} 2>/dev/null
 """
-"""Defines ``_rpd_state TREE``, which prints the state of a tree without reading it; busybox's find has whole
-seconds only.
+"""Defines ``_rpd_state TREE``, which prints the state of a tree without reading it, and ``_rpd_state_of TREE`` for
+single paths of it, below ``./``.
+
+``$_rpd_exact`` is set if times are exact and records sorted, so that states can be compared on the pod; without GNU's
+find and comm (busybox) there are only whole seconds, and the driver compares them.
 """
 
 STOP = r"""
@@ -80,7 +85,7 @@ CHECK = (
     + STOP
     + r"""
 _rpd_sizes() {
-  if [ "$(find / -prune -printf x 2>/dev/null)" = x ]; then
+  if [ -n "$_rpd_exact" ]; then
     printf 'G\0'
     find "$1" -type f -printf '%s/%P\0'
   else
@@ -95,19 +100,34 @@ if [ -n "$3" ]; then
   _rpd_stop "$3"
   if [ -e "$3/tree" ] && _rpd_sizes "$3/tree" >"$3/half"; then _rpd_half=half; fi
 fi
-_rpd_notes=${HOME:-/root}/.rpd/staged/$2 _rpd_lists= _rpd_same= _rpd_now=
-_rpd_look() {
+_rpd_notes=${HOME:-/root}/.rpd/staged/$2 _rpd_lists= _rpd_same= _rpd_look=$4 _rpd_stays=
+_rpd_compare() {
   [ -r "$_rpd_notes/note" ] && [ -e "$1" ] || return 0
   { read -r _rpd_stamp && read -r _rpd_tree; } <"$_rpd_notes/note" || return 0
-  _rpd_now=$(mktemp "$_rpd_notes/now.XXXXXX") || return 0
-  _rpd_state "$1" >"$_rpd_now" || return 0
-  _rpd_lists="note list"
-  [ ! -e "$_rpd_notes/more" ] || _rpd_lists="note base more"
-  if cmp -s "$_rpd_notes/state" "$_rpd_now"; then _rpd_same=x; else _rpd_lists="$_rpd_lists state ${_rpd_now##*/}"; fi
+  cd "$_rpd_notes" && _rpd_state "$1" >"now.$_rpd_look" || return 0
+  _rpd_sent="note list"
+  [ ! -e more ] || _rpd_sent="note base more"
+  _rpd_then=state
+  if [ -n "$_rpd_exact" ] && [ -e was ]; then
+    _rpd_then=then.$_rpd_look
+    LC_ALL=C comm -z -23 state was 2>/dev/null | LC_ALL=C sort -z -m - is >"$_rpd_then" 2>/dev/null || return 0
+  fi
+  if [ -z "$_rpd_exact" ]; then
+    if cmp -s state "now.$_rpd_look"; then _rpd_same=x; else _rpd_sent="$_rpd_sent state now.$_rpd_look"; fi
+  else
+    LC_ALL=C comm -z -3 "$_rpd_then" "now.$_rpd_look" >"differ.$_rpd_look" || return 0
+    if [ ! -s "differ.$_rpd_look" ]; then _rpd_same=x
+    else
+      _rpd_sent="$_rpd_sent differ.$_rpd_look"
+      if gzip -1 <"differ.$_rpd_look" >"then.$_rpd_look"; then mv -f -- "then.$_rpd_look" "differ.$_rpd_look"; fi
+    fi
+  fi 2>/dev/null
+  _rpd_lists=$_rpd_sent
 }
-trap '[ -z "$_rpd_now" ] || rm -f -- "$_rpd_now" "$_rpd_notes/half.${_rpd_now##*.}"' EXIT
+trap 'cd "$_rpd_notes" 2>/dev/null && { [ -n "$_rpd_stays" ] || rm -f -- "now.$_rpd_look"
+  rm -f -- "then.$_rpd_look" "differ.$_rpd_look" "half.$_rpd_look"; }' EXIT
 trap 'exit 1' HUP INT TERM
-_rpd_look "$@"
+_rpd_compare "$1"
 read -r _rpd_own || exit 1
 if [ -n "$_rpd_same" ] && [ "$_rpd_stamp" = "$_rpd_own" ]; then
   printf 'SAME\n%s\n' "$_rpd_tree"
@@ -123,26 +143,29 @@ elif gzip -1 </dev/null >/dev/null 2>&1; then echo "FORM gzip"
 else echo "FORM plain"; fi
 if [ -n "$_rpd_lists" ]; then
   if [ -n "$_rpd_half" ]; then
-    _rpd_half=half.${_rpd_now##*.}
+    _rpd_half=half.$_rpd_look
     mv -- "$3/half" "$_rpd_notes/$_rpd_half" || _rpd_half=
   fi
   cd "$_rpd_notes" || exit 0
+  _rpd_stays=$_rpd_exact
 elif [ -n "$_rpd_half" ]; then cd "$3" || exit 0
 else exit 0; fi
 printf 'OTHER\n'
-# The list is compressed already.
-if [ -n "$_rpd_same" ] && [ -z "$_rpd_half" ]; then tar -c -f - $_rpd_lists 2>/dev/null
+# What there is else is compressed already.
+if [ -n "$_rpd_same$_rpd_exact" ] && [ -z "$_rpd_half" ]; then tar -c -f - $_rpd_lists 2>/dev/null
 else tar -c -f - $_rpd_lists $_rpd_half 2>/dev/null | gzip -1; fi
 exit 0
 """
 )
-"""The script that compares; $1 target, $2 name of its notes, $3 the folder of a cut stream, or nothing.
+"""The script that compares; $1 target, $2 name of its notes, $3 the folder of a cut stream, or nothing, $4 a new name
+for what it sees.
 
 Its standard input is the stamp of the tree that is to be sent; before that comes, the script looks at what is there.
 
 Ends a program that may still receive the cut stream. Prints SAME and the note; or FORM and the form of the next stream
-unless that is frames, and then OTHER, the note and the lists (of what was sent, of its state then and, if that differs,
-now, and of the files of the cut stream), or nothing.
+unless that is frames, and then OTHER, the note and the lists (of what was sent; if its state has changed, of where it
+differs, or of its state then and now; and of the files of the cut stream), or nothing. If states can be compared on the
+pod, that of now stays there under the new name.
 """
 
 
@@ -194,6 +217,7 @@ class Change:
     blocks: Mapping[str, Blocks] = field(default_factory=dict)
     dropped: Sequence[str] = ()
     folders: frozenset[str] = frozenset()
+    paths: Collection[str] = ()
     continued: Continued | None = None
 
 
@@ -229,27 +253,25 @@ def change_of(
     try:
         more = lists.get("more", b"")
         sent = read_sent(lists["base" if more else "list"], most, more)
-        before = now = None
-        if "state" in lists:  # the state is sent only if it has changed
-            before, now = read_state(lists["state"], target), read_state(lists["now"], target)
-
-        def is_untouched(name: str) -> bool:
-            return now is None or before is None or (name in now and now[name] == before.get(name))
-
+        before, now = _differing(lists, target, most)
+        touched = before.keys() | now.keys()
         facts, sums = sent.facts, sent.sums
-        kept: dict[str, str] = {}
-        others: list[StagedFile] = []
-        for file in files:  # nearly all of a large tree are kept: only a few steps for each
-            name = file.name
-            sha256 = sums.get(name) if facts.get(name) == file.facts else None
-            if sha256 is None or not is_folder or (now is not None and not is_untouched(name)):
-                others.append(file)
-            else:
-                kept[name] = sha256
+        # Nearly all files of a large tree are kept: only a few steps for each.
+        others = [
+            file
+            for file in files
+            if facts.get(name := file.name) != file.facts or name not in sums or name in touched
+        ]
+        own = {file.name for file in others}
+        kept = {name: sums[name] for file in files if (name := file.name) not in own}
+        if not is_folder:
+            others, kept = list(files), {}
         there = [
             file
             for file in others
-            if file.kind is Kind.FILE and file.name in sums and is_untouched(file.name if is_folder else "")
+            if file.kind is Kind.FILE
+            and file.name in sums
+            and (file.name if is_folder else "") not in touched
         ]
         kept |= {file.name: sums[file.name] for file in there if is_folder and _is_same(file, sent)}
         patched = {
@@ -264,25 +286,24 @@ def change_of(
         }
         folders = {file.name: file.mode for file in others if file.kind is Kind.FOLDER}
         other_facts = [name for name in facts if name not in kept]
-        modes = (
-            {name: sent.folder_mode(name) for name in other_facts}
-            if now is None
-            else {name: _folder_mode(one) for name, one in now.items() if name not in kept}
-        )
+        modes = {name: sent.folder_mode(name) for name in other_facts if name not in touched}
+        modes |= {name: _folder_mode(one) for name, one in now.items()}
         dropped = [
             name for name, mode in modes.items() if name and not (name in folders and mode is not None)
         ]
     except (ValueError, KeyError, TypeError, zlib.error, RecursionError, Cut, TransferError):
         return NOTHING_KEPT
     sent_names = [file.name for file in others if file.kind is not Kind.FOLDER and file.name not in kept]
-    touched = {above for name in (*sent_names, *dropped) for above in _above(name)}
     wrong = {name for name, mode in folders.items() if modes.get(name) != mode}
+    changed = {*sent_names, *dropped, *wrong}
+    around = {above for name in changed for above in _above(name)}
     return Change(
         kept=kept,
         patched=patched,
         blocks=blocks,
         dropped=dropped,
-        folders=frozenset(wrong | touched),
+        folders=frozenset(wrong | around),
+        paths=changed | around if len(changed | around) <= len(files) // _LITTLE else (),
         continued=_continued(lists.get("note", b""), sent, kept, others, other_facts),
     )
 
@@ -406,13 +427,38 @@ def _unpacked(archive: bytes, most: int) -> Iterator[bytes]:
             yield piece
 
 
+def _differing(
+    lists: Mapping[str, bytes], target: str, most: int
+) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Return the facts on paths of the pod's tree that differ: when it was sent, and now. Raise ValueError."""
+    if "differ" in lists:
+        return read_differing(b"".join(_unpacked(lists["differ"], most)))
+    if "state" not in lists:
+        return {}, {}
+    before, now = read_state(lists["state"], target), read_state(lists["now"], target)
+    return (
+        {name: facts for name, facts in before.items() if now.get(name) != facts},
+        {name: facts for name, facts in now.items() if before.get(name) != facts},
+    )
+
+
+def read_differing(data: bytes) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Return what comm tells of two states: facts by name, of the first and of the second. Raise ValueError."""
+    before: dict[str, str] = {}
+    now: dict[str, str] = {}
+    for record in data.decode("utf-8", "surrogateescape").split("\0")[:-1]:
+        facts, slash, path = record.partition("/")
+        if not slash:
+            raise ValueError("not the state of a tree")
+        # comm begins a line of the second with a tab.
+        which = now if facts.startswith("\t") else before
+        which["" if path == "." else path.removeprefix("./")] = facts.strip()
+    return before, now
+
+
 def read_state(data: bytes, target: str) -> Mapping[str, str]:
     """Return the output of ``_rpd_state`` for the tree at ``target``: name to facts. Raise ValueError."""
-    kind, _, rest = data.decode("utf-8", "surrogateescape").partition("\0")
-    if kind == "G":
-        pairs = (record.partition("/") for record in rest.split("\0")[:-1])
-        return {name: facts for facts, _, name in pairs}
-    lines, _, names = rest.partition("\0")
+    lines, _, names = data.decode("utf-8", "surrogateescape").partition("\0")
     return {
         name.removeprefix(target).removeprefix("/"): facts
         for name, facts in zip(names.split("\0")[:-1], lines.split("\n")[:-1], strict=True)

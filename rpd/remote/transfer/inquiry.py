@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from queue import SimpleQueue
 
 from rpd.remote.shell import MOST_KEPT, Interrupt, Program, Shell, TooMuch, with_arguments
@@ -19,7 +20,9 @@ class Inquiry:
         self, shell: Shell, target: str, notes: str, cut: str = "", interrupt: Interrupt | None = None
     ) -> None:
         self._input: SimpleQueue[bytes] = SimpleQueue()
-        script = with_arguments(delta.CHECK, target, notes, cut)
+        self.look = secrets.token_hex(4)
+        """The name under which the pod keeps what it sees."""
+        script = with_arguments(delta.CHECK, target, notes, cut, self.look)
         self._stream = shell.open(
             Program(script, stdin=iter(self._input.get, b""), interrupt=interrupt, most=MOST_KEPT)
         )

@@ -39,19 +39,19 @@ from rpd.values.step import Staged
 
 # $1 target, $2 its folder, $3 the form of the stream (frames, gzip or plain), $4 name of the tree's notes,
 # $5 "file" or "folder": the kind of what is sent, $6 the folder where it is received, $7 number of earlier
-# streams, $8 the file that new/rest continues, $9 seconds for which a cut stream is kept. A folder is never
-# replaced by a file, nor a file by a folder (exit code 6). A plan assembles files from others that are
-# there. If the stream holds only the changes to a tree (drop, folders, count), the existing tree is moved
-# aside, changed there, and moved back; exit code 3 means that this or the plan failed. Otherwise the
-# existing tree is moved aside for the new one.
+# streams, $8 the file that new/rest continues, $9 seconds for which a cut stream is kept, $10 the name under
+# which the last look at the tree was kept. A folder is never replaced by a file, nor a file by a folder (exit
+# code 6). A plan assembles files from others that are there. If the stream holds only the changes to a tree
+# (drop, folders, count), the existing tree is moved aside, changed there, and moved back; exit code 3 means
+# that this or the plan failed. Otherwise the existing tree is moved aside for the new one.
 RECEIVE = (
     delta.STATE
     + UNPACK
     + r"""
 _rpd_temp=$6 _rpd_new= _rpd_tar=
-_rpd_clear() { rm -rf -- "$_rpd_temp" "$_rpd_new"; }
+_rpd_clear() { rm -rf -- "$_rpd_temp" "$_rpd_new" "$_rpd_notes/$_rpd_name/now.$_rpd_look"; }
 _rpd_fail() { echo "$1" >&2; _rpd_clear; exit "${2:-1}"; }
-_rpd_target=$1 _rpd_notes=${HOME:-/root}/.rpd/staged _rpd_name=$4 _rpd_turn=$7 _rpd_part=$8 _rpd_keep=$9
+_rpd_target=$1 _rpd_notes=${HOME:-/root}/.rpd/staged _rpd_name=$4 _rpd_turn=$7 _rpd_part=$8 _rpd_keep=$9 _rpd_look=${10}
 _rpd_cut() {
   # What came stays for a while, to be gone on with: a beginning of the archive, all but its last file whole.
   [ -z "$_rpd_part" ] || [ ! -s "$_rpd_temp/new/rest" ] || cat "$_rpd_temp/new/rest" >>"$_rpd_temp/$_rpd_part"
@@ -70,14 +70,17 @@ _rpd_change() {
   { cp -a -l -- "$_rpd_temp/tree/." "$_rpd_temp/old" 2>/dev/null || cp -a -- "$_rpd_temp/tree/." "$_rpd_temp/old"; } &&
   tar -x -p -o -f "$_rpd_temp/folders" -C "$_rpd_temp/old" &&
   # First: a link less is a change to what both have in common.
-  rm -rf -- "$_rpd_temp/tree" && [ "$(($(_rpd_paths "$_rpd_temp/old")))" = "$(cat "$_rpd_temp/count")" ] &&
+  rm -rf -- "$_rpd_temp/tree" &&
+  [ "$(($(find "$_rpd_temp/old" -print0 | tr -cd '\000' | wc -c)))" = "$(cat "$_rpd_temp/count")" ] &&
   mv -- "$_rpd_temp/old" "$_rpd_temp/tree"
 }
-_rpd_paths() {
-  # What is counted is kept for the note.
-  if _rpd_below "$1" >"$_rpd_temp/below" 2>/dev/null; then { cat "$_rpd_temp/below"; printf '\0'; }
-  else rm -f -- "$_rpd_temp/below"; find "$1" -print0; fi | tr -cd '\000' | wc -c
-}
+_rpd_see_changes() {
+  # After a small change the last look stays, and only what was changed is looked at, before and afterwards: so
+  # whatever others do to the tree meanwhile will be seen as a change.
+  [ -e "$_rpd_temp/was" ] && mv -- "$_rpd_notes/$_rpd_name/now.$_rpd_look" "$1/state" &&
+    mv -- "$_rpd_temp/was" "$1" && _rpd_state_of "$_rpd_target" <"$_rpd_temp/paths" >"$1/is"
+} 2>/dev/null
+_rpd_see_all() { rm -f -- "$1/was" "$1/is" && _rpd_state "$_rpd_target" >"$1/state"; }
 _rpd_continue() {
   # The list that is there may be another driver's by now.
   { read -r _rpd_stamp; } 2>/dev/null <"$1/note"
@@ -93,12 +96,11 @@ _rpd_note() {
     _rpd_list=more
     _rpd_continue "$_rpd_notes/$_rpd_name" || return 0
   fi
-  _rpd_below=$_rpd_temp/below; [ -e "$_rpd_below" ] || _rpd_below=
-  if _rpd_state "$_rpd_target" "$_rpd_below" >"$_rpd_new/state" &&
+  if { _rpd_see_changes "$_rpd_new" || _rpd_see_all "$_rpd_new"; } &&
     mv -- "$_rpd_temp/note" "$_rpd_temp/$_rpd_list" "$_rpd_new"
   then
     # Whole seconds: a change in this one would look like none.
-    [ "$(head -c 1 "$_rpd_new/state")" = G ] || sleep 1
+    [ -n "$_rpd_exact" ] || sleep 1
     rm -rf -- "$_rpd_notes/$_rpd_name" && mv -- "$_rpd_new" "$_rpd_notes/$_rpd_name"
   fi 2>/dev/null
   return 0
@@ -118,7 +120,7 @@ mkdir -p -- "$2" || exit 1
 trap '[ -z "$_rpd_tar" ] || { kill "$_rpd_tar" 2>/dev/null; wait "$_rpd_tar"; }
   _rpd_cut "the stream ended early" 5' HUP INT TERM
 echo "$7" >"$6/turn" && exec 6>"$6/pid" && echo "$$" >&6
-for _rpd_old in new made plan drop count folders below note stamp list more end; do rm -rf -- "$6/$_rpd_old"; done
+for _rpd_old in new made plan drop count folders paths was note stamp list more end; do rm -rf -- "$6/$_rpd_old"; done
 # In the background, so that the try that continues this stream can end it while it waits for a line that is gone.
 exec 3<&0
 case $3 in
@@ -133,6 +135,9 @@ wait "$_rpd_tar" || _rpd_cut "tar could not write it" 7
 # What is begun here is soon over, and better whole than stopped.
 trap '' HUP INT TERM
 if [ -e "$6/plan" ]; then (_rpd_plan) || _rpd_fail "nothing can be kept" 3; fi
+if [ -e "$6/paths" ] && [ -n "$_rpd_exact" ]; then
+  _rpd_state_of "$1" <"$6/paths" >"$6/was" || rm -f -- "$6/was"
+fi
 if [ -e "$6/drop" ]; then _rpd_change || _rpd_fail "nothing can be kept" 3; fi
 _rpd_tree=$_rpd_temp/tree
 if [ -d "$_rpd_tree" ] || [ -d "$1" ]; then
@@ -259,6 +264,8 @@ class _Sending:
         """The form of the stream that the pod can unpack."""
         self._folder = ""
         """The folder on the pod where the tree is received."""
+        self._look = ""
+        """The name of what the pod saw, if it is kept there for the note."""
         self._turn = 0
         """The number of streams sent there."""
         self._last: Archive | None = None
@@ -335,6 +342,7 @@ class _Sending:
         if inquiry is None:
             cut = self._folder if self._last is not None else ""
             inquiry = Inquiry(self._shell, self._target, self._notes, cut, self._interrupt)
+        self._look = inquiry.look
         # Its notes were made by this driver or another, for about as many files as there are here.
         most = MOST_KEPT + delta.most_note_bytes(self._files)
         word, _, rest = inquiry.answer(self._stamp, most).partition(b"\n")
@@ -423,6 +431,7 @@ class _Sending:
             str(self._turn),
             archive.part_path,
             f"{self._keep:g}",
+            self._look,
         )
         self._turn += 1
         blocks = batched(archive.blocks())

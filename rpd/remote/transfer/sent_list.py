@@ -80,19 +80,21 @@ def read_sent(data: bytes, most: int, more: bytes = b"") -> SentTree:
 
     Raise ValueError or zlib.error for other data, or for over ``most`` bytes.
     """
-    facts, sums = _read(data, most)
-    if not more:
-        return SentTree(facts, sums, _with_blocks(facts))
-    later_facts, later_sums = _read(more, most)
-    for name in later_facts:
-        sums.pop(name, None)
-    facts |= later_facts
-    sums |= later_sums
-    facts = {name: fact for name, fact in facts.items() if fact != _GONE}
-    return SentTree(facts, sums, _with_blocks(facts), later_facts.keys())
+    facts, sums, has_blocks = _read(data, most)
+    later: Collection[str] = ()
+    if more:
+        later_facts, later_sums, later_has_blocks = _read(more, most)
+        for name in later_facts:
+            sums.pop(name, None)
+        sums |= later_sums
+        facts = {name: fact for name, fact in (facts | later_facts).items() if fact != _GONE}
+        has_blocks, later = has_blocks or later_has_blocks, later_facts.keys()
+    with_blocks = [name for name, fact in facts.items() if _BLOCKS in fact] if has_blocks else []
+    return SentTree(facts, sums, with_blocks, later)
 
 
-def _read(data: bytes, most: int) -> tuple[dict[str, str], dict[str, str]]:
+def _read(data: bytes, most: int) -> tuple[dict[str, str], dict[str, str], bool]:
+    """Return the facts, the sums, and whether there may be sums of blocks."""
     size, _, rest = data.partition(b"\n")
     gunzip = zlib.decompressobj()
     text = gunzip.decompress(rest[: int(size)], most)
@@ -103,12 +105,9 @@ def _read(data: bytes, most: int) -> tuple[dict[str, str], dict[str, str]]:
     if parts[-1] or not all(facts):
         raise ValueError("not names and facts")
     files = [name for name, fact in zip(names, facts, strict=True) if fact[0] == _FILE]
-    digits = rest[int(size) :].hex()
-    if len(digits) != len(files) * 2 * _SUM_BYTES:
+    raw = rest[int(size) :]
+    if len(raw) != len(files) * _SUM_BYTES:
         raise ValueError("not a sum for each file")
-    sums = {name: digits[at : at + 64] for name, at in zip(files, range(0, len(digits), 64), strict=True)}
-    return dict(zip(names, facts, strict=True)), sums
-
-
-def _with_blocks(facts: Mapping[str, str]) -> list[str]:
-    return [name for name, fact in facts.items() if _BLOCKS in fact]
+    sums = raw.hex("\n", _SUM_BYTES).split("\n") if raw else ()
+    has_blocks = _BLOCKS.encode() in text
+    return dict(zip(names, facts, strict=True)), dict(zip(files, sums, strict=True)), has_blocks

@@ -622,12 +622,13 @@ BOMBS: list[Callable[[], bytes]] = [
     lambda: lists(list=sent("[" * 10_000_000)),
     lambda: lists(list=sent("\0" * (64 << 20))),
     lambda: lists(state=STATE),
+    lambda: lists(list=sent("a\0f644 1 (1,)\0", SUM_OF_X), differ=gzip.compress(bytes(64 << 20), 1)),
     lambda: lists(list=b"x" * 3_000_000, state=STATE),
     lambda: gzip.compress(header("././@LongLink", tarfile.GNUTYPE_LONGNAME, 4 << 30) + bytes(1 << 20)),
 ]
 
 
-@pytest.mark.parametrize("bomb", BOMBS, ids=range(10))
+@pytest.mark.parametrize("bomb", BOMBS, ids=range(11))
 def test_bombs_are_not_unpacked(tmp_path: Path, bomb: Callable[[], bytes]) -> None:
     """Of compressed data, a limited amount is unpacked and no more."""
     message = bomb()

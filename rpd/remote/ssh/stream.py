@@ -103,6 +103,7 @@ class SshStream:
         if self._hear is not None:
             self._pass_errors(self._hear)
             return
+        before = len(self._stderr)
         while len(self._stderr) <= self._most and self._channel.recv_stderr_ready():
             try:
                 self._stderr += self._channel.recv_stderr(1 << 20)
@@ -111,6 +112,7 @@ class SshStream:
         if len(self._stderr) > self._most and self._failure is None:
             self._failure = self._too_much()
             self.close()
+        self._look_again(len(self._stderr) - before, _LOOK_SECONDS)
 
     def _pass_errors(self, hear: Callable[[bytes], None]) -> None:
         taken = 0
@@ -123,7 +125,11 @@ class SshStream:
                 break
             taken += len(data)
             hear(data)
-        self._look = _LISTEN_SECONDS if taken < _BURST_BYTES else _AGAIN_SECONDS
+        self._look_again(taken, _LISTEN_SECONDS)
+
+    def _look_again(self, taken: int, seconds: float) -> None:
+        """Look at standard error again in ``seconds``; soon if much was ``taken``: the program may wait for room."""
+        self._look = seconds if taken < _BURST_BYTES else _AGAIN_SECONDS
 
     def _too_much(self) -> TooMuch:
         return TooMuch(

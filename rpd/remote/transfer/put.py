@@ -117,7 +117,9 @@ if [ -d "$1" ] && [ ! -L "$1" ] && [ "$(stat -c %d -- "$1" 2>/dev/null)" != "$(s
 fi
 mkdir -p -- "$2" || exit 1
 [ -e "$6" ] || mkdir -m 700 -- "$6" || exit 1
-trap '[ -z "$_rpd_tar" ] || { kill "$_rpd_tar" 2>/dev/null; wait "$_rpd_tar"; }
+# Not by "wait": that waits for the whole pipeline, whose beginning may be reading from a line that is gone.
+trap '[ -z "$_rpd_tar" ] || kill "$_rpd_tar" 2>/dev/null
+  while [ -n "$_rpd_tar" ] && kill -0 "$_rpd_tar" 2>/dev/null; do sleep 0.1 2>/dev/null || sleep 1; done
   _rpd_cut "the stream ended early" 5' HUP INT TERM
 echo "$7" >"$6/turn" && exec 6>"$6/pid" && echo "$$" >&6
 for _rpd_old in new made plan drop count folders paths was note stamp list more end; do rm -rf -- "$6/$_rpd_old"; done

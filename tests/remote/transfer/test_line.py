@@ -49,6 +49,18 @@ def fill(root: Path, *sizes: int) -> int:
     return sum(sizes)
 
 
+def receivers(machine: Machine) -> list[str]:
+    """Return what receives a stream on a machine: shells (each is a session of its own) that hold its ``pid``."""
+    held = []
+    for descriptor in Path("/proc").glob("[0-9]*/fd/6"):
+        with contextlib.suppress(OSError):
+            pid = int(descriptor.parts[2])
+            if os.getsid(pid) == pid:
+                held.append(str(descriptor.readlink()))
+    # Its folder may be gone by now.
+    return [path for path in held if path.startswith(str(machine.files)) and "/pid" in path]
+
+
 def written(folder: Path) -> int:
     """Return how many bytes the files below a folder have, while others come and go."""
     total = 0
@@ -80,6 +92,9 @@ def test_a_put_that_is_cut_goes_on(
     assert picture(machine.files / "t") == picture(tmp_path / "tree")
     assert line.counts().connections == 1  # the second one, after ``reset``
     assert line.counts().up < size * 1.4  # all of it again would be 1.6
+    assert receivers(machine) == [], (
+        "the one that still waited for the line would clear what another receives"
+    )
     assert staged == put(remote._shell, tmp_path / "tree", str(machine.files / "t"))
     assert entries(machine.files) == ["t"]
 

@@ -12,6 +12,8 @@ from collections.abc import Callable
 _PUBLIC_PORT = re.compile(rb'("publicPort": ?)([0-9]{5})')
 _PIECE = 1 << 16
 """Bytes taken at once."""
+_ROUNDING = 0.1
+"""Of a round trip: times are sums of floats."""
 _QUEUED = 8
 """Pieces that wait at the beginning of a line with a rate, or are under way."""
 
@@ -29,9 +31,11 @@ class DelayedLine:
         self.round_trip = round_trip
         self._rate = rate
         self._free_at = {"up": 0.0, "down": 0.0}
-        """For each way, when what was taken so far will have left (the loop's time)."""
+        """For each way, when what was taken so far will have left (monotonic)."""
         self.opened_at: dict[int, float] = {}
         self.answered_at: dict[int, float] = {}
+        self._under_way: list[tuple[float, float]] = []
+        """When anything was under way (monotonic), in order; no two of these times overlap."""
         self._ports: dict[int, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._servers: list[asyncio.Server] = []
@@ -48,10 +52,14 @@ class DelayedLine:
         return asyncio.run_coroutine_threadsafe(self._to(port, leads_to_pods), self._loop).result(30)
 
     def count(self, act: Callable[[], object]) -> int:
-        """Return how many round trips ``act`` waits for: it takes that many times as long as one, and a part more."""
+        """Return how many round trips ``act`` waits for: while anything is under way, and not while a machine is busy."""
         began = time.monotonic()
         act()
-        return int((time.monotonic() - began) / self.round_trip)
+        ended = time.monotonic()
+        under_way = sum(
+            max(0.0, min(until, ended) - max(since, began)) for since, until in [*self._under_way]
+        )
+        return int(under_way / self.round_trip + _ROUNDING)
 
     def close(self) -> None:
         """Close everything."""
@@ -118,7 +126,7 @@ class DelayedLine:
             is_gone = False
             while True:
                 due, data = await waiting.get()
-                await asyncio.sleep(max(0.0, due - self._loop.time()))
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
                 try:
                     if not data:
                         if writer.can_write_eof() and not is_gone:
@@ -145,10 +153,17 @@ class DelayedLine:
             delivering.cancel()
 
     def _due(self, way: str, size: int) -> float:
-        """Return when ``size`` more bytes arrive."""
-        free_at = max(self._free_at[way], self._loop.time()) + (size / self._rate if self._rate else 0)
+        """Send ``size`` more bytes on their way; return when they arrive (monotonic)."""
+        now = time.monotonic()
+        free_at = max(self._free_at[way], now) + (size / self._rate if self._rate else 0)
         self._free_at[way] = free_at
-        return free_at + self.round_trip / 2
+        due = free_at + self.round_trip / 2
+        since, until = self._under_way[-1] if self._under_way else (now, -1.0)
+        if now <= until:
+            self._under_way[-1] = (since, max(until, due))
+        else:
+            self._under_way.append((now, due))
+        return due
 
     async def _with_own_ports(self, data: bytes) -> bytes:
         """Return an answer of the API with the ports of pods replaced by such of this line; its length stays."""

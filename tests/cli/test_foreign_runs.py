@@ -40,6 +40,7 @@ COMMANDS = (
     ("diff", RUN, RUN),
     ("diff", f"{RUN}:train", f"{RUN}:train"),
 )
+OF_THE_RUN = (("runs",), ("show", RUN), ("report", RUN), ("verify", RUN))
 
 
 class Foreign:
@@ -103,6 +104,13 @@ class Foreign:
         assert code != ExitCode.INTERNAL_ERROR, (command, text)
         return code, text
 
+    def survives(self) -> bool:
+        """Run every command; return whether those about the whole run still tell of it, whatever is damaged in it."""
+        answers = {command: self(*command) for command in COMMANDS}
+        return all(
+            answers[command][0] == ExitCode.OK and RUN in answers[command][1] for command in OF_THE_RUN
+        )
+
 
 @pytest.fixture
 def foreign(
@@ -131,8 +139,7 @@ def test_an_honest_run_can_be_read(foreign: Foreign, command: tuple[str, ...]) -
 def test_links_and_fifos_are_not_opened(foreign: Foreign, name: str, made: str) -> None:
     """In the place of any file, or of the node's folder: nothing outside is shown, and no command hangs."""
     foreign.replace((foreign.node / name).resolve(), made)
-    for command in COMMANDS:
-        foreign(*command)
+    assert foreign.survives()
 
 
 def with_sums(foreign: Foreign, list_name: str, *sums: str) -> None:
@@ -174,7 +181,7 @@ def test_verify_does_not_wait_for_a_fifo(foreign: Foreign) -> None:
 HOSTILE_TEXTS = (
     "x = " + "[" * 5000 + "]" * 5000,
     "x = " + "[" * 200 + "]" * 200,
-    ".".join(["a"] * 5000) + " = 1",
+    ".".join(["a"] * 1500) + " = 1",
     "x = " + "9" * 5000,
     "schema_version = 1\n[node]\nid = " + "[" * 70 + "]" * 70,
     "\0",
@@ -187,8 +194,7 @@ HOSTILE_TEXTS = (
 def test_hostile_files_are_damage(foreign: Foreign, name: str, text: str) -> None:
     """Deep nesting, numbers without end and other nonsense are reported, and nothing more."""
     (foreign.node / name).write_text(text)
-    for command in COMMANDS:
-        foreign(*command)
+    assert foreign.survives()
 
 
 def test_a_file_that_is_too_large_is_not_read(foreign: Foreign, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,8 +225,7 @@ def test_damaged_values_end_no_command(foreign: Foreign, seed: int) -> None:
             elif chance.random() < 0.1:
                 del event[name]
     foreign.write_journal(events)
-    for command in COMMANDS:
-        foreign(*command)
+    assert foreign.survives()
 
 
 def mangle_toml(path: Path, chance: random.Random) -> None:

@@ -489,6 +489,9 @@ def test_a_live_fault_armed_for_the_next_boot(platform: Platform) -> None:
     platform.emulator.inject({"kind": "lose-host", "status": "EXITED", "on": "boot", "times": 1})
     pod = platform.create()
     platform.eventually(lambda: platform.sdk.get_pod(pod["id"])["desiredStatus"] == "EXITED")
+    (struck,) = platform.emulator.faults()
+    assert struck["struck"] == 1
+    assert platform.boot("next")["desiredStatus"] == "RUNNING", "it strikes once"
 
 
 def test_the_host_is_full_at_resume(platform: Platform) -> None:

@@ -50,6 +50,10 @@ NODE: list[dict[str, Any]] = [
 POD = PodInfo(id="p", name="rpd-a", status=PodStatus.RUNNING)
 
 
+JOURNALS = ("events.jsonl", "a.fit/events.jsonl")
+"""The journals of a run and of its node, in its folder."""
+
+
 def as_lines(events: list[dict[str, Any]]) -> bytes:
     return b"".join(json.dumps({"at": AT, **event}).encode() + b"\n" for event in events)
 
@@ -57,8 +61,8 @@ def as_lines(events: list[dict[str, Any]]) -> bytes:
 def write(runs: Path, of_run: bytes, of_node: bytes) -> Path:
     folder = runs / "20261128T010000Z-aaaaaa"
     (folder / "a.fit").mkdir(parents=True, exist_ok=True)
-    (folder / "events.jsonl").write_bytes(of_run)
-    (folder / "a.fit" / "events.jsonl").write_bytes(of_node)
+    for path, data in zip(JOURNALS, (of_run, of_node), strict=True):
+        (folder / path).write_bytes(data)
     return folder
 
 
@@ -84,14 +88,21 @@ def read_everything(runs: Path, folder: Path) -> None:
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_no_reader_minds_other_bytes(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Bytes that are cut out, put in or written over end no reader."""
+    """Bytes that are cut out, put in or written over end no reader; the lines before and after them are read."""
     runs = tmp_path_factory.mktemp("runs")
-    spoiled = []
+    spoiled, before, after = [], [], []
     for whole in (as_lines(DRIVEN), as_lines(NODE)):
         start = data.draw(st.integers(0, len(whole)))
         end = data.draw(st.integers(start, len(whole)))
         spoiled.append(whole[:start] + data.draw(st.binary(max_size=20)) + whole[end:])
-    read_everything(runs, write(runs, *spoiled))
+        before.append(whole[:start].splitlines(keepends=True)[: whole[:start].count(b"\n")])
+        after.append(whole[end:].splitlines(keepends=True)[1:])
+    folder = write(runs, *spoiled)
+    read_everything(runs, folder)
+    for path, first, last in zip(JOURNALS, before, after, strict=True):
+        events = list(read(folder / path))
+        assert events[: len(first)] == [json.loads(line) for line in first]
+        assert events[len(events) - len(last) :] == [json.loads(line) for line in last]
 
 
 ODD = st.recursive(
@@ -110,12 +121,14 @@ ODD = st.recursive(
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_no_reader_minds_other_values(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Fields that are missing or hold something else end no reader."""
+    """Fields that are missing or hold something else end no reader, and cost no other event."""
     runs = tmp_path_factory.mktemp("runs")
-    spoiled = []
+    spoiled, sound = [], []
     for whole in (DRIVEN, NODE):
         events = [dict(event) for event in whole]
-        event = data.draw(st.sampled_from(events))
+        at = data.draw(st.integers(0, len(events) - 1))
+        sound.append([{"at": AT, **each} for each in (*whole[:at], *whole[at + 1 :])])
+        event = events[at]
         name = data.draw(st.sampled_from(sorted(event)))
         inner = event[name]
         if isinstance(inner, dict) and data.draw(st.booleans()):
@@ -125,7 +138,10 @@ def test_no_reader_minds_other_values(data: st.DataObject, tmp_path_factory: pyt
         else:
             del event[name]
         spoiled.append(as_lines(events))
-    read_everything(runs, write(runs, *spoiled))
+    folder = write(runs, *spoiled)
+    read_everything(runs, folder)
+    for path, others in zip(JOURNALS, sound, strict=True):
+        assert [event for event in read(folder / path) if event in others] == others
 
 
 @settings(max_examples=150, deadline=None)

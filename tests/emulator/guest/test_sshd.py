@@ -169,8 +169,9 @@ def test_a_detached_command_outlives_its_connection(platform: Platform, pod: Any
     )
     connection.close()
     again = platform.connect(pod)
+    assert platform.run(again, "ls /tmp/done").failed
     platform.run(again, "touch /tmp/go")
-    platform.eventually(lambda: platform.run(again, "cat /tmp/done").stdout == "done\n")
+    assert platform.eventually(lambda: platform.run(again, "cat /tmp/done").stdout) == "done\n"
 
 
 def test_sftp_moves_files(connection: Any, tmp_path: Path) -> None:

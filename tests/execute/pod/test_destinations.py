@@ -41,12 +41,13 @@ def test_places_outside_are_refused(local: object) -> None:
     assert isinstance(local, int) or "rpd report --export DIR" in str(caught.value)
 
 
-def pulled(*pairs: tuple[str, str]) -> None:
+def pulled(*pairs: tuple[str, str]) -> Destinations:
     """Take places one after the other: place, and path on the pod (``other:`` before it for a second pod)."""
     destinations = Destinations()
     for place, text in pairs:
         pod, _, path = text.rpartition(":")
         destinations.take(ARTIFACTS / place, Origin(pod, path))
+    return destinations
 
 
 @pytest.mark.parametrize(
@@ -60,8 +61,11 @@ def pulled(*pairs: tuple[str, str]) -> None:
     ],
 )
 def test_places_that_do_not_meet(pairs: list[tuple[str, str]]) -> None:
-    """The same pull again, and a part of a tree pulled to its own place in it, overwrite nothing else."""
-    pulled(*pairs)
+    """The same pull again, and a part of a tree pulled to its own place in it, overwrite nothing else; all are taken."""
+    destinations = pulled(*pairs)
+    for place, _ in pairs:
+        with pytest.raises(DestinationTaken):
+            destinations.take(ARTIFACTS / place, Origin("", "/elsewhere"))
 
 
 @pytest.mark.parametrize(

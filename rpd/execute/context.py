@@ -21,6 +21,7 @@ from rpd.journal.files import NodeFiles, RunFiles
 from rpd.journal.journal import Journal
 from rpd.lease.account_limit import Headroom
 from rpd.lease.book import LeaseBook
+from rpd.project.owner import owner
 from rpd.redaction import Redactor
 from rpd.stop import Stop
 from rpd.values.job import Registry
@@ -76,6 +77,7 @@ class RunContext:
     needed: NothingNeeded = fresh(factory=NothingNeeded)
     """The results that nodes take over from other nodes."""
     asides: Asides = fresh(factory=Asides)
+    owner: str = fresh(factory=owner)
     _projects: dict[str, Path] = fresh(factory=dict)
     _locks: dict[str, str] = fresh(factory=dict)
 

@@ -114,7 +114,7 @@ class Scopes:
             instance.users.add(setup.run)
         if is_first:
             self._set_up(instance, setup, slot)
-        elif not self._stop.hold(instance.ready, grace=0.0):
+        elif not (instance.ready.is_set() or self._stop.hold(instance.ready, grace=0.0)):
             self._stop.check()
         instance.last_user = setup.run
         if instance.error is not None:
@@ -199,6 +199,8 @@ class Scopes:
                 for instance in self._instances.values()
                 if over(instance) and instance.ready.is_set()
             ]
+            if not instances:
+                return []
             for instance in instances:  # all of them now, so that no node gets a value that is about to end
                 self._forget(instance)
         errors: list[TeardownError] = []

@@ -7,8 +7,7 @@ So it waits for that, but only while another node is running that does not wait 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from rpd.stop import Stop
 
@@ -27,17 +26,20 @@ class Headroom:
         self._given = 0
         self._free = 0
 
-    @contextmanager
-    def working(self, node_id: str) -> Iterator[None]:
+    def working(self, node_id: str) -> AbstractContextManager[None]:
         """Count a node as running inside the block."""
+        return _Working(self, node_id)
+
+    def begin(self, node_id: str) -> None:
+        """Count a node as running from now on."""
         with self._changed:
             self._working.add(node_id)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._working.discard(node_id)
-                self._changed.notify_all()
+
+    def end(self, node_id: str) -> None:
+        """Count it no more."""
+        with self._changed:
+            self._working.discard(node_id)
+            self._changed.notify_all()
 
     def mark(self) -> int:
         """Return the ``since`` argument for ``wait``; call it before requesting a pod."""
@@ -75,3 +77,19 @@ class Headroom:
             finally:
                 self._waiting.discard(node_id)
                 self._free = min(self._free, len(self._waiting))
+
+
+class _Working:
+    """A block in which a node is running. A class: it is entered for each node."""
+
+    __slots__ = ("_headroom", "_node_id")
+
+    def __init__(self, headroom: Headroom, node_id: str) -> None:
+        self._headroom = headroom
+        self._node_id = node_id
+
+    def __enter__(self) -> None:
+        self._headroom.begin(self._node_id)
+
+    def __exit__(self, *_: object) -> None:
+        self._headroom.end(self._node_id)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from functools import lru_cache
 
+from rpd.values.late_pattern import late_pattern
 from rpd.values.pod import NAME_PREFIX
+
+_OTHERS = late_pattern(r"[^a-z0-9]+")
 
 LONGEST = 60
 """Names of up to 60 characters are known to work on RunPod."""
@@ -15,7 +17,7 @@ LONGEST = 60
 def pod_name(run_id: str, node_id: str) -> str:
     """Return ``rpd-<run>-<node>-<random>``, at most 60 characters of ``[a-z0-9-]``."""
     run = _short(run_id)
-    job = re.sub(r"[^a-z0-9]+", "-", node_id.rpartition("::")[2].lower()).strip("-")
+    job = _OTHERS.sub("-", node_id.rpartition("::")[2].lower()).strip("-")
     unique = os.urandom(3).hex()
     room = LONGEST - len(NAME_PREFIX) - len(run) - len(unique) - 2
     return f"{NAME_PREFIX}{run}-{job[:room].strip('-')}-{unique}"
@@ -33,4 +35,4 @@ def is_named_by(run_id: str, name: str) -> bool:
 
 @lru_cache(maxsize=16)
 def _short(run_id: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "", run_id.lower())[-22:]
+    return _OTHERS.sub("", run_id.lower())[-22:]

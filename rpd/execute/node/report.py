@@ -14,7 +14,6 @@ from rpd.execute.node.verdict import Verdict
 from rpd.journal.files import ARTIFACTS
 from rpd.lease.lease import Lease
 from rpd.project.fingerprint import fingerprint
-from rpd.project.owner import owner
 from rpd.remote.telemetry import NVIDIA_SMI, PACKAGES
 from rpd.values.frozen import replace
 from rpd.values.pod import PodInfo
@@ -62,7 +61,7 @@ def node_report(
             parameters={name: tellable(value) for name, value in node.parameters.items()},
             marks=tuple(dict.fromkeys(mark.name for mark in node.marks)),
             run=context.run_id if run.files else "",
-            owner=owner() if run.files else "",
+            owner=context.owner if run.files else "",
             needs=node.needs,
         ),
         result=Result(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,22 @@ MOST_METRICS_BYTES = 1 << 20
 """Largest ``metrics.json`` that is read, in bytes; larger ones hold something else, since the manifest lists
 all metrics.
 """
+
+
+class _Timed:
+    """Adds the time spent inside to a phase. A class: it is entered several times for each node."""
+
+    __slots__ = ("_began", "_name", "_phases")
+
+    def __init__(self, phases: dict[str, float], name: str) -> None:
+        self._phases = phases
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._began = uptime()
+
+    def __exit__(self, *_: object) -> None:
+        self._phases[self._name] = self._phases.get(self._name, 0.0) + uptime() - self._began
 
 
 class NodeResults:
@@ -55,14 +71,9 @@ class NodeResults:
         self.sent: dict[str, str] = {}
         """Source of each transfer to its pods, with its sha256."""
 
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
+    def phase(self, name: str) -> AbstractContextManager[None]:
         """Add the time spent inside to the phase ``name``."""
-        started = uptime()
-        try:
-            yield
-        finally:
-            self.phases[name] = self.phases.get(name, 0.0) + uptime() - started
+        return _Timed(self.phases, name)
 
     def record_metric(self, name: str, value: Any) -> None:
         """Keep a number (or text) that the job measured, for the summary and the manifest.

@@ -160,7 +160,7 @@ class Archive:
             yield from _small_file("drop", nul_ended(self._change.dropped))
             yield from _small_file("count", str(len(self._list) + 1))
             yield from _small_file("folders", b"".join(self._folders()))
-            if self._change.paths:
+            if self._change.paths is not None:
                 yield from _small_file("paths", b".\0" + nul_ended(self._change.paths))
         if self._stamp:
             yield from _small_file("note", f"{self._stamp}\n{json.dumps(self.about())}\n")

@@ -147,7 +147,7 @@ if [ -n "$_rpd_lists" ]; then
     mv -- "$3/half" "$_rpd_notes/$_rpd_half" || _rpd_half=
   fi
   cd "$_rpd_notes" || exit 0
-  _rpd_stays=$_rpd_exact
+  _rpd_stays=x
 elif [ -n "$_rpd_half" ]; then cd "$3" || exit 0
 else exit 0; fi
 printf 'OTHER\n'
@@ -164,8 +164,8 @@ Its standard input is the stamp of the tree that is to be sent; before that come
 
 Ends a program that may still receive the cut stream. Prints SAME and the note; or FORM and the form of the next stream
 unless that is frames, and then OTHER, the note and the lists (of what was sent; if its state has changed, of where it
-differs, or of its state then and now; and of the files of the cut stream), or nothing. If states can be compared on the
-pod, that of now stays there under the new name.
+differs, or of its state then and now; and of the files of the cut stream), or nothing. The state of now stays there
+under the new name until somebody sends this tree.
 """
 
 
@@ -217,7 +217,7 @@ class Change:
     blocks: Mapping[str, Blocks] = field(default_factory=dict)
     dropped: Sequence[str] = ()
     folders: frozenset[str] = frozenset()
-    paths: Collection[str] = ()
+    paths: Collection[str] | None = None
     continued: Continued | None = None
 
 
@@ -303,7 +303,7 @@ def change_of(
         blocks=blocks,
         dropped=dropped,
         folders=frozenset(wrong | around),
-        paths=changed | around if len(changed | around) <= len(files) // _LITTLE else (),
+        paths=changed | around if len(changed | around) <= len(files) // _LITTLE else None,
         continued=_continued(lists.get("note", b""), sent, kept, others, other_facts),
     )
 

@@ -66,6 +66,8 @@ _rpd_cut() {
 }
 _rpd_plan() { cd -- "$_rpd_temp" && . ./plan; }
 _rpd_change() {
+  # Without its look, another driver has sent the tree since: nothing is known of the files that were to stay.
+  [ -e "$_rpd_notes/$_rpd_name/now.$_rpd_look" ] || return 1
   mv -- "$_rpd_target" "$_rpd_temp/old" && (cd -- "$_rpd_temp/old" && xargs -0 rm -rf -- <"$_rpd_temp/drop") &&
   { cp -a -l -- "$_rpd_temp/tree/." "$_rpd_temp/old" 2>/dev/null || cp -a -- "$_rpd_temp/tree/." "$_rpd_temp/old"; } &&
   tar -x -p -o -f "$_rpd_temp/folders" -C "$_rpd_temp/old" &&

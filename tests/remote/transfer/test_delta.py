@@ -307,6 +307,23 @@ def test_a_look_that_is_continued_is_not_believed_blindly(
     assert send(remote, tree, target) == 0
 
 
+def test_two_drivers_that_send_one_tree_at_once_end_with_one_of_theirs(
+    machine_kind: str, connecting: Connect, machine: Machine, tmp_path: Path
+) -> None:
+    """The later one does not keep files that the other has replaced since it looked."""
+    tree, target = tmp_path / "tree", machine.files / "t"
+    tree.mkdir()
+    for number in range(40):
+        (tree / f"{number}").write_text("x")
+    send(connecting(), tree, target)
+    others = shutil.copytree(tree, tmp_path / "others")
+    (others / "1").write_text("other")
+    (tree / "0").write_text("new")
+    other = connecting()
+    put(connecting()._shell, tree, str(target), progress=Sent(lambda: put(other._shell, others, str(target))))
+    assert picture(target) == picture(tree), machine_kind
+
+
 def test_a_change_by_others_during_a_small_change_is_seen_later(
     remote: SshRemote, machine: Machine, tmp_path: Path
 ) -> None:

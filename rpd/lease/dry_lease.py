@@ -9,7 +9,7 @@ from typing import Any
 from rpd.errors import OutOfStock
 from rpd.lease import pod_release
 from rpd.lease.lease import Connect, Lease, describe
-from rpd.lease.leased_pod import LeasedPod
+from rpd.lease.leased_pod import LeasedPod, Meter
 from rpd.lease.lifetime import Lifetime
 from rpd.remote.protocol import Remote
 from rpd.remote.shell import Interrupt
@@ -19,6 +19,7 @@ from rpd.values.pod import Offer, PodRequest, PodSpec, Provider
 
 _NEVER = Interrupt()
 """Nothing takes time here, so nothing is interrupted."""
+_NO_TIME = Meter(0.0, 0.0)
 _FINAL_STATES = {Release.PRESERVE: "running", Release.DELETE: "deleted"}
 
 
@@ -83,6 +84,10 @@ class DryLease(Lease):
 
     def is_alive(self) -> bool:
         return self.is_open
+
+    def take_meter(self) -> Meter:
+        """Return that nothing was billed."""
+        return _NO_TIME
 
     def note(self, event: str, **detail: Any) -> None:
         pass

@@ -131,7 +131,7 @@ class Prices:
         return self._overrides.budget(node.job.budget)
 
     def _once(self, node: Node, pods: Sequence[Sequence[PodRequest]]) -> float | None:
-        key = (id(node.job), tuple(tuple(map(id, requests)) for requests in pods))
+        key = (id(node.job), *[tuple(map(id, requests)) for requests in pods])
         if key not in self._worst:
             self._worst[key] = self._work_out(node, pods)
         return self._worst[key]

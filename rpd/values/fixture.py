@@ -136,7 +136,12 @@ class FixtureDef:
     @property
     def is_built_in(self) -> bool:
         """Whether it is one of rpd's own."""
-        return self.module.partition(".")[0] == __name__.partition(".")[0]
+        return _is_of_rpd(self.module)
+
+
+@lru_cache(maxsize=256)
+def _is_of_rpd(module: str) -> bool:
+    return module.partition(".")[0] == __name__.partition(".")[0]
 
 
 @frozen(eq=False, hidden=("visible",))

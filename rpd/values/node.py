@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rpd.values.fixture import Closure
@@ -98,10 +98,13 @@ class Node:
         """Every parameter of the node, direct and through fixtures, for people and manifests."""
         return {**self.params, **{name: param.value for name, param in self.fixture_params.items()}}
 
-    def marks_named(self, name: str) -> Iterator[Mark]:
-        """Yield the marks of that name, nearest first."""
-        return (mark for mark in self.marks if mark.name == name)
+    def marks_named(self, name: str) -> list[Mark]:
+        """Return the marks of that name, nearest first."""
+        return [mark for mark in self.marks if mark.name == name]
 
     def mark(self, name: str) -> Mark | None:
         """Return the nearest mark of that name."""
-        return next(self.marks_named(name), None)
+        for mark in self.marks:
+            if mark.name == name:
+                return mark
+        return None

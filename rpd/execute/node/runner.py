@@ -120,14 +120,9 @@ class Runner:
                 run.use.bill.seconds, run.use.bill.usd = past.billed_seconds, past.usd
                 past = None
             report = self._attempt(run, slot, wrong, tuple(earlier))
-            # Where a pod could not be given back, another attempt might only add one more that bills.
-            is_stuck = any(lease.is_open and not lease.is_wide for lease in run.use.leases)
-            # A pod that stays for its results, or for a look at it, must not become one for each attempt.
-            is_kept = any(lease.final_state == "running" for lease in run.use.leases)
-            may_go_on = self._context.stop.level is StopLevel.NONE and not is_stuck and not is_kept
             if (
                 report.result.outcome.is_ok
-                or not may_go_on
+                or not self._may_go_on(run)
                 or not attempts.another(report.result.cause, run.error)
             ):
                 break
@@ -139,6 +134,14 @@ class Runner:
         for late in self._scopes.node_done(node):
             self._late_errors.put(late)
         return report, run
+
+    def _may_go_on(self, run: NodeRun) -> bool:
+        """Return whether a node that did not pass may be tried again."""
+        # Where a pod could not be given back, another attempt might only add one more that bills.
+        is_stuck = any(lease.is_open and not lease.is_wide for lease in run.use.leases)
+        # A pod that stays for its results, or for a look at it, must not become one for each attempt.
+        is_kept = any(lease.final_state == "running" for lease in run.use.leases)
+        return self._context.stop.level is StopLevel.NONE and not is_stuck and not is_kept
 
     def _skipped(self, node: Node) -> tuple[Skip | None, Verdict | None]:
         """Ask the plugins whether to skip a node; an error of a plugin becomes the node's error."""
@@ -172,7 +175,7 @@ class Runner:
                 verdict = early or self._decide(run, slot)
             run.error = verdict.error
             if run.use.leases:
-                self._context.requests[run.node.id] = tuple(lease.request for lease in run.use.leases)
+                self._context.requests[run.node.id] = tuple([lease.request for lease in run.use.leases])
             self._context.lifetimes.leave(run.use)
             run.use.settle()
         report = node_report(self._context, run, verdict, started, earlier)

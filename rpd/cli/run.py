@@ -51,7 +51,6 @@ def _resume(invocation_dir: Path, resumed: Resumed) -> int:
     # The planned nodes are recorded: nothing is selected by later outcomes.
     unchosen = replace(
         run_config,
-        money=replace(run_config.money, yes=True),
         select=SelectSettings(
             keyword=run_config.select.keyword,
             markexpr=run_config.select.markexpr,
@@ -72,6 +71,19 @@ def _confirm(worst_case_usd: float, limit_usd: float) -> bool:
         )
     answer = input(f"This run may cost up to ${worst_case_usd:.2f}. Start it? [y/N] ")
     return answer.strip().lower() in ("y", "yes")
+
+
+def _confirm_resumed(worst_case_usd: float, limit_usd: float) -> bool:
+    """Ask whether a run that may cost more than when it was started may go on. Raise UsageError without a terminal."""
+    from rpd.cli.confirm import can_ask  # few runs change meanwhile
+
+    text = (
+        f"the rest of this run may cost up to ${worst_case_usd:.2f} now, more than the whole run when it was started "
+        f"(${limit_usd:.2f}): its files or the prices have changed"
+    )
+    if not can_ask():
+        raise UsageError(f"{text}. Undo the change, or start a new run (`rpd gc` shows the pods of this one)")
+    return input(f"{text[0].upper()}{text[1:]}. Resume it? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -> int:
@@ -108,7 +120,7 @@ def carry_out(config: Config, manager: PluginManager, resumed: Resumed | None) -
         stop = Stop()
         caller = Caller(
             owns_process=True,
-            confirm=_confirm,
+            confirm=_confirm if resumed is None else _confirm_resumed,
             stop=stop,
             while_executing=nullcontext if config.run.dry_run else partial(handled, stop),
         )

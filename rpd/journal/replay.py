@@ -39,6 +39,7 @@ class PastStep:
     seconds: float = 0.0
     marks: tuple[tuple[str, str], ...] = ()
     """The parts it announced, each with its time; an empty name ends a part."""
+    command: str = ""
 
 
 @frozen
@@ -267,6 +268,7 @@ def _begun(event: Mapping[str, Any], earlier: PastStep | None) -> PastStep:
         series_bytes=event.get("series_bytes", 0),
         began=event["at"],
         pod=event.get("pod", ""),
+        command=str(event.get("command", "")),
     )
     is_same = earlier is not None and (earlier.pod, earlier.fingerprint) == (step.pod, step.fingerprint)
     return (

@@ -95,7 +95,8 @@ def choose(
     if resumed is not None:
         for text in resumed.damage:
             events.notice(text)
-        gathered = replace(gathered, nodes=resumed.left_of(gathered.nodes))
+        left = resumed.left_of(gathered.nodes, are_all=not gathered.errors)
+        gathered = replace(gathered, nodes=left)
         if gathered.graph:
             gathered.graph.go_on(gathered.nodes, resumed.taken.stands, resumed.taken.gone)
     cached = tuple(changed.cached.values()) if changed else ()
@@ -171,7 +172,11 @@ def prepare(
         for text in backend.check_images(kinds, secrets, digests):
             events.notice(text)
     _check_policies(config, plan, prices, events, is_resumed=resumed is not None)
-    if not may_start(config.asks_above_usd, most, plan, prices, events, caller.confirm):
+    limit = config.asks_above_usd
+    if resumed is not None and not config.run.local:
+        # Nobody agreed to more than that, not even with --yes. Sums may differ in the last digit.
+        limit = resumed.info.worst_case_usd + 0.004
+    if not may_start(limit, most, plan, prices, events, caller.confirm):
         return None
     return Prepared(
         config=config,

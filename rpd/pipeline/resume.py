@@ -65,10 +65,32 @@ class Resumed:
         """The unreadable parts of its journals, one sentence each."""
         return tuple(map(str, self.past.damage))
 
-    def left_of(self, nodes: Sequence[Node]) -> tuple[Node, ...]:
-        """Return the nodes that were planned and are not over."""
-        over = {report.node.id for report in self.reports}
-        return tuple(node for node in nodes if node.id in self.planned and node.id not in over)
+    def left_of(self, nodes: Sequence[Node], *, are_all: bool) -> tuple[Node, ...]:
+        """Return the nodes that were planned and are not over. ``are_all``: no file failed to be collected.
+
+        Raise UsageError if one of them is then not among ``nodes``, or needs a node that was not planned: it would
+        end without a word, or with other results than were asked for.
+        """
+        left = self.planned - {report.node.id for report in self.reports}
+        kept = tuple(node for node in nodes if node.id in left)
+        collected = {node.id for node in nodes}
+        gone = sorted(left - collected)
+        if gone and are_all:
+            more = f" and {len(gone) - 1} more of its nodes" if len(gone) > 1 else ""
+            raise self._changed(f"{gone[0]}{more} can no longer be collected")
+        taken = self.taken
+        known = {*self.planned, *(each.node.id for each in taken.reports), *taken.stands, *taken.gone}
+        for node in kept:
+            new = next((need for need in node.needs if need in collected and need not in known), None)
+            if new is not None:
+                raise self._changed(f"{node.id} needs {new} now, which is not in that run")
+        return kept
+
+    def _changed(self, what: str) -> UsageError:
+        return UsageError(
+            f"run {self.info.id} cannot be resumed: {what}. Undo the change to the deploy files, or start a new run "
+            "(`rpd gc` shows the pods of this one)"
+        )
 
 
 def choose(runs_path: Path, wanted: str) -> Resumed:

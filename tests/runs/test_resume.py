@@ -221,9 +221,23 @@ def test_a_pod_that_died_meanwhile_starts_its_node_afresh(
 
 
 def test_a_job_whose_steps_changed_is_told_so(rpd: RpdRun, project: Project, emulator: Launched) -> None:
-    """Another command in the place of a finished one is an error with advice, and the pod is released."""
+    """Another command in the place of a finished one is an error with advice, and the pod is released.
+
+    A job that may cost more now is not resumed at all: nobody agreed to that.
+    """
     folder = project({"deploy_a.py": STEPS})
     start_and_kill(rpd, folder, emulator, lambda: logs_hold(folder, AWAITED))
+    pods = len(emulator.pods())
+    dearer = STEPS.replace("cost_cap_usd=1", "cost_cap_usd=500")
+    (folder / "deploy_a.py").write_text(dearer, encoding="utf-8")
+    result = rpd(folder, command="resume")
+    assert result.exit_code == 4
+    assert (
+        "the rest of this run may cost up to $1000.00 now, more than the whole run when it was started"
+        in result.err
+    )
+    assert len(emulator.pods()) == pods
+
     (folder / "deploy_a.py").write_text(STEPS.replace("echo first", "echo another"), encoding="utf-8")
 
     result = rpd(folder, command="resume")

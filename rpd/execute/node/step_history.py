@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_BEFORE, _AFTER = 40, 120
+"""Characters shown of a command that changed: before the first one that differs, and from there on."""
+
 
 @frozen
 class StepRequest(Generic[T]):
@@ -143,9 +146,12 @@ class StepHistory:
         past = self.remembered.popleft()
         if past.kind != request.kind or past.fingerprint != request.fingerprint:
             self.remembered.clear()
+            was, now = _told_apart(
+                past.kind, past.command, request.kind, self._redactor.text(request.command)
+            )
             raise StepsChanged(
-                f"step {past.index + 1} of {self._node.id} changed since the run was interrupted (was {past.kind}, now "
-                f"{request.kind}: {self._redactor.text(request.command)}), so it can't be resumed; start a new run"
+                f"step {past.index + 1} of {self._node.id} changed since the run was interrupted (was {was}, "
+                f"now {now}), so it can't be resumed; start a new run"
             )
         if past.result is None or not request.can_recall(past.result):
             self._log.cut(past.log_bytes)
@@ -315,3 +321,18 @@ def _moment(at: str) -> float:
 def _seconds_since(at: str) -> float:
     """Return the seconds since a moment (UTC, ISO 8601) by this machine's clock; 0 if it is empty."""
     return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()) if at else 0.0
+
+
+def _told_apart(past_kind: str, past: str, kind: str, command: str) -> tuple[str, str]:
+    """Return two steps in words, long commands cut to where they differ."""
+    if (past_kind, past) == (kind, command):
+        return f"{kind}: {_cut(past, 0)}", "the same with other arguments"
+    differ = (at for at, pair in enumerate(zip(past, command, strict=False)) if len(set(pair)) > 1)
+    same = next(differ, min(len(past), len(command))) if past_kind == kind else 0
+    return f"{past_kind}: {_cut(past, same)}", f"{kind}: {_cut(command, same)}"
+
+
+def _cut(command: str, same: int) -> str:
+    start = same - _BEFORE if same > _BEFORE else 0
+    end = start + _BEFORE + _AFTER
+    return f"{'…' if start else ''}{command[start:end]}{'…' if command[end:] else ''}"

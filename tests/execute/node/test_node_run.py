@@ -262,6 +262,22 @@ def test_a_job_that_does_something_else_is_refused(run: NodeRun, changed: dict[s
     assert not run.steps.remembered
 
 
+@pytest.mark.parametrize(
+    ("was", "now", "told"),
+    [
+        ("echo a", "echo b", "was run: echo a, now run: echo b"),
+        ("echo a", "echo a", "was run: echo a, now the same with other arguments"),
+        ("x" * 99 + "a", "x" * 99 + "b" * 199, f"was run: …{'x' * 40}a, now run: …{'x' * 40}{'b' * 120}…"),
+    ],
+)
+def test_a_changed_step_is_told_with_both_commands(run: NodeRun, was: str, now: str, told: str) -> None:
+    """You see what differs, also at the end of a long command."""
+    run.steps.remembered = deque([replace(past(0, step("a", was, about=1)), command=was)])
+    with pytest.raises(StepsChanged) as raised:
+        run.steps.recall(step("a", now), "p")
+    assert f"({told})" in str(raised.value)
+
+
 def test_a_second_call_gets_the_same_answers(run: NodeRun) -> None:
     """Steps that were done answer from memory, in order; past the last one the other answer is given."""
     for answer in ("first", "second"):

@@ -41,16 +41,18 @@ def resume(config: Config, manager: PluginManager) -> int:
 
     resumed = choose(config.runs_path, config.args[0] if config.args else "")
     with resumed.lock:
-        return _resume(config.invocation_dir, resumed)
+        return _resume(config.invocation_dir, resumed, yes=config.money.yes)
 
 
-def _resume(invocation_dir: Path, resumed: Resumed) -> int:
+def _resume(invocation_dir: Path, resumed: Resumed, *, yes: bool) -> int:
     argv = list(resumed.info.argv)
     argv = argv[1:] if argv[:1] == ["run"] else argv
     run_config, run_manager = configure("run", argv, Path(resumed.info.invocation_dir or invocation_dir))
     # The planned nodes are recorded: nothing is selected by later outcomes.
     unchosen = replace(
         run_config,
+        # A --yes of the run itself was for what it could cost at that time.
+        money=replace(run_config.money, yes=yes),
         select=SelectSettings(
             keyword=run_config.select.keyword,
             markexpr=run_config.select.markexpr,
@@ -73,16 +75,16 @@ def _confirm(worst_case_usd: float, limit_usd: float) -> bool:
     return answer.strip().lower() in ("y", "yes")
 
 
-def _confirm_resumed(worst_case_usd: float, limit_usd: float) -> bool:
+def _confirm_resumed(worst_case_usd: float, _limit_usd: float) -> bool:
     """Ask whether a run that may cost more than when it was started may go on. Raise UsageError without a terminal."""
     from rpd.cli.confirm import can_ask  # few runs change meanwhile
 
     text = (
-        f"the rest of this run may cost up to ${worst_case_usd:.2f} now, more than the whole run when it was started "
-        f"(${limit_usd:.2f}): its files or the prices have changed"
+        f"the rest of this run may cost up to ${worst_case_usd:.2f}, more than the whole run when you started it: "
+        "the deploy files or the prices have changed"
     )
     if not can_ask():
-        raise UsageError(f"{text}. Undo the change, or start a new run (`rpd gc` shows the pods of this one)")
+        raise UsageError(f"{text}. Undo the change, or pass --yes if you mean it")
     return input(f"{text[0].upper()}{text[1:]}. Resume it? [y/N] ").strip().lower() in ("y", "yes")
 
 

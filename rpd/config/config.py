@@ -269,7 +269,7 @@ class MoneySettings:
 
     yes: bool = spending.switch(
         "do not ask before spending money or deleting something", "--yes", "-y",
-        commands=("run", "gc", "stop", "volume", "estimate")
+        commands=("run", "resume", "gc", "stop", "volume", "estimate")
     )
     cost_cap_usd: float | None = pricing.option(
         None, "the most a node may cost", "--cost-cap-usd", metavar="USD", parse=texts.money

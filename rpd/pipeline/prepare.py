@@ -173,9 +173,9 @@ def prepare(
             events.notice(text)
     _check_policies(config, plan, prices, events, is_resumed=resumed is not None)
     limit = config.asks_above_usd
-    if resumed is not None and not config.run.local:
-        # Nobody agreed to more than that, not even with --yes. Sums may differ in the last digit.
-        limit = resumed.info.worst_case_usd + 0.004
+    if resumed is not None and limit is not None:
+        # What was agreed to when the run was started needs no second answer. Sums may differ in the last digit.
+        limit = max(limit, resumed.info.worst_case_usd + 0.004)
     if not may_start(limit, most, plan, prices, events, caller.confirm):
         return None
     return Prepared(

@@ -233,7 +233,7 @@ def test_a_job_whose_steps_changed_is_told_so(rpd: RpdRun, project: Project, emu
     result = rpd(folder, command="resume")
     assert result.exit_code == 4
     assert (
-        "the rest of this run may cost up to $1000.00 now, more than the whole run when it was started"
+        "the rest of this run may cost up to $1000.00, more than the whole run when you started it"
         in result.err
     )
     assert len(emulator.pods()) == pods

@@ -9,7 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Quiet(BaseHTTPRequestHandler):
-    """A handler that writes no log."""
+    """A handler that writes no log, and lets no answer wait for the client's word that the first part of it arrived."""
+
+    disable_nagle_algorithm = True
 
     def log_message(self, *args: object) -> None:
         """Stay quiet."""

@@ -51,7 +51,7 @@ def running(rest: httpx.Client, platform: Platform, pod_id: str) -> dict[str, An
 
 def test_a_pod_from_provisioning_to_deleted(rest: httpx.Client, platform: Platform) -> None:
     """A pod is PROVISIONING, then RUNNING with an SSH address, EXITED for free after a stop, and gone at last."""
-    platform.emulator.inject({"kind": "slow-boot", "seconds": 3.0})
+    platform.emulator.inject({"kind": "slow-boot", "seconds": 0.5, "times": 1})
     pod = create(rest, platform)
     assert (pod["status"], pod["ssh"]["direct"], pod["runtime"]) == ("PROVISIONING", None, None)
     ready = running(rest, platform, pod["id"])

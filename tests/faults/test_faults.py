@@ -146,7 +146,7 @@ MEANWHILE = [
     Case(id="balance runs out", job=ONCE, slack=5, **LOST, meanwhile=lambda emulator, _driver: emulator.set_balance(0)),
     Case(id="balance runs out, and the next try is refused", job=WAITS, slack=5, attempts=2, says="not enough credit",
          meanwhile=lambda emulator, _driver: emulator.set_balance(0), **INFRA),
-    Case(id="host dead, then Ctrl-C", job=ONCE, slack=5, meanwhile=_dead_host_then_ctrl_c,
+    Case(id="host dead, then Ctrl-C", job=ONCE, slack=5, meanwhile=_dead_host_then_ctrl_c, long=True,
          exit_code=ExitCode.INTERRUPTED, outcome=Outcome.ERROR, cause=Cause.INTERRUPTED),
 ]  # fmt: skip
 

@@ -321,9 +321,10 @@ def test_an_interrupt_before_the_start_starts_nothing(remote: SshRemote, machine
 
 
 def test_an_interrupt_while_the_pod_is_away_does_not_wait_for_it(
-    connecting: Connect, machine: Machine
+    connecting: Connect, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a way to the pod an interrupt is over soon."""
+    monkeypatch.setattr("rpd.remote.ssh.shell._LAST_TRY_SECONDS", 0.2)
     remote = connecting(is_alive=lambda: None)
 
     def outage() -> None:

@@ -154,14 +154,22 @@ def test_an_interrupt_ends_an_attempt(connecting: Connect, *, is_asked_before: b
 def test_a_lost_connection_is_not_mended_for_long_while_a_run_ends(
     connecting: Connect, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An interrupt that comes after the connection leaves a moment for mending it, not the five minutes of a job."""
+    """An interrupt that comes after the connection leaves a moment for mending it, not the five minutes of a job.
+
+    It is the same moment for all that is still to be done; if the pod is back later, that is noticed.
+    """
     monkeypatch.setattr("rpd.remote.ssh.shell._ENDING_SECONDS", 0.2)
     interrupt = Interrupt()
     remote = connecting(interrupt=interrupt, give_up=3600.0)
     machine.stop()
     threading.Timer(0.2, interrupt.request).start()
+    with pytest.raises(ConnectionLost, match=r"did not come back within \d+(\.\d)? s"):
+        remote.script("echo x", timeout=DEADLINE)
+    monkeypatch.setattr("rpd.remote.ssh.shell._ENDING_SECONDS", DEADLINE * 10)
     with pytest.raises(ConnectionLost):
         remote.script("echo x", timeout=DEADLINE)
+    machine.start()
+    assert remote.script("echo x", timeout=DEADLINE) == "x\n"
 
 
 def test_a_pod_that_died_while_booting_is_lost(connecting: Connect, machine: Machine) -> None:

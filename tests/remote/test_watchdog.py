@@ -31,7 +31,7 @@ from tests.waiting import DEADLINE, wait_until
 POD = "pod1"
 KEY = "rpa_of_the_pod"
 EVERYTHING = ("podTerminate", "podStop", "terminate", "stop")
-NEEDED = ("sh", "bash", "cat", "date", "sed", "tr", "sleep", "id", "mkdir", "mv", "grep", "setsid", "rm", "env", "tail",
+NEEDED = ("sh", "bash", "cat", "date", "sed", "tr", "id", "mkdir", "mv", "grep", "setsid", "rm", "env", "tail",
           "wc", "mkfifo", "head")  # fmt: skip
 
 
@@ -105,9 +105,21 @@ def runpod() -> Iterator[RunPod]:
     made.close()
 
 
+HASTY = """#!/bin/sh
+case $1 in 1 | 2 | 5) set -- "0.$1" ;; esac
+exec SLEEP "$@"
+"""
+"""``sleep``, of whose short pauses a tenth is left."""
+
+
 @pytest.fixture
-def guarded(machine: Machine, runpod: RunPod) -> Iterator[Machine]:
-    """The machine as the pod ``pod1``, whose watchdog ends with the test."""
+def guarded(machine: Machine, runpod: RunPod, tmp_path: Path) -> Iterator[Machine]:
+    """The machine as the pod ``pod1``, whose watchdog ends with the test, and makes short pauses."""
+    sleep = tmp_path / "hasty/sleep"
+    sleep.parent.mkdir()
+    sleep.write_text(HASTY.replace("SLEEP", shutil.which("sleep") or "sleep"))
+    sleep.chmod(0o755)
+    machine.path = f"{sleep.parent}:{machine.path}"
     machine.before_command = (
         f"export RUNPOD_POD_ID={POD} RUNPOD_API_KEY={KEY} RUNPOD_API_BASE_URL={runpod.url}\n"
     )
@@ -133,6 +145,7 @@ def only(machine: Machine, tmp_path: Path, *tools: str) -> None:
     """Leave the machine the commands every system has, and ``tools``."""
     folder = tmp_path / "only"
     folder.mkdir()
+    (folder / "sleep").symlink_to(tmp_path / "hasty/sleep")
     for name in (*NEEDED, *tools):
         # A shim of pyenv would look for a home folder that this machine does not have.
         program = os.path.realpath(sys.executable) if name == "python3" else shutil.which(name)

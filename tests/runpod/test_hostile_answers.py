@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
@@ -31,6 +31,7 @@ from rpd.runpod.response import understood
 from rpd.runpod.rest.provider import RestProvider
 from rpd.values.job import Gpu, Storage
 from rpd.values.pod import Account, Cloud, NetworkVolume, Offer, PodInfo, PodRequest, PodSpec
+from tests.http_server import Quiet
 
 SEEDS = 20
 AnyProvider = RunPodProvider | RestProvider
@@ -48,7 +49,7 @@ class Between:
         self._known: dict[str, tuple[int, bytes]] = {}
         between = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet):
             protocol_version = "HTTP/1.1"
 
             def answer(self) -> None:
@@ -61,9 +62,6 @@ class Between:
                 self.wfile.write(content)
 
             do_GET = do_POST = do_DELETE = answer
-
-            def log_message(self, *args: object) -> None:
-                """Stay quiet."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True

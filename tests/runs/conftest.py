@@ -13,6 +13,12 @@ from rpd.journal import journal
 from rpd.testing import RpdRun, RunResult, start_interpreter
 from tests.files import write_files
 
+HASTY = """
+import rpd.lease.boot as boot, rpd.lease.lease as lease, rpd.runpod.rest.pods as pods
+boot.FIRST_LOOK_SECONDS, pods._LOG_QUIET_SECONDS = 0.2, 0.5
+"""
+"""A conftest for pods that do not come up at once: times that a user waits some seconds for, a test need not."""
+
 
 def write_project(folder: Path, files: dict[str, str]) -> Path:
     """Write a project: file name to (indented) text. Its folder is the root folder."""

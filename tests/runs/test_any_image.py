@@ -11,7 +11,7 @@ from rpd.emulator.launch import Launched
 from rpd.errors import Cause
 from rpd.testing import RpdRun, RunResult
 from tests.http_server import Quiet, serving
-from tests.runs.conftest import events, write_project
+from tests.runs.conftest import HASTY, events, write_project
 from tests.waiting import DEADLINE
 
 DEPLOY = """
@@ -21,10 +21,8 @@ import rpd
 def fit(pod):
     pod.run("id -un; echo key=$RUNPOD_API_KEY; cat /tmp/said 2>/dev/null; true")
 """
-HASTY = """
-import rpd.lease.boot as boot, rpd.lease.lease as lease
-boot.FIRST_LOOK_SECONDS, boot.SILENT_SECONDS = 0.2, 0
-lease.REFUSED_SECONDS, lease.LOOK_AGAIN_SECONDS = 20, 2
+HASTIER = f"""{HASTY}
+boot.SILENT_SECONDS, lease.REFUSED_SECONDS, lease.LOOK_AGAIN_SECONDS = 0, 20, 2
 """
 MICROMAMBA = b"""#!/bin/sh
 while [ "$1" != -p ]; do shift; done
@@ -41,7 +39,10 @@ def _sandboxed(clean_emulator: Launched) -> None:
 @pytest.fixture
 def run(clean_emulator: Launched, rpd: RpdRun, tmp_path: Path) -> Callable[..., RunResult]:
     def run(image: str, fields: str = "", *words: str, rest: bool = False) -> RunResult:
-        files = {"deploy_a.py": DEPLOY.replace("FIELDS", f"image={image!r}, {fields}"), "conftest.py": HASTY}
+        files = {
+            "deploy_a.py": DEPLOY.replace("FIELDS", f"image={image!r}, {fields}"),
+            "conftest.py": HASTIER,
+        }
         folder = write_project(tmp_path / "p", files)
         if rest:
             (folder / "rpd.toml").write_text('lifecycle = "rest"\n')

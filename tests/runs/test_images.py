@@ -9,7 +9,7 @@ import pytest
 from rpd.emulator.launch import Launched
 from rpd.errors import Cause
 from rpd.testing import RpdRun
-from tests.runs.conftest import events, write_project
+from tests.runs.conftest import HASTY, events, write_project
 from tests.waiting import DEADLINE
 
 SWEEP = """
@@ -19,11 +19,8 @@ import rpd
 @rpd.mark.parametrize("n", range(6))
 def fit(pod, n): ...
 """
-# Times that a user waits some seconds for, a test need not.
-HASTY = """
-import rpd.lease.boot as boot, rpd.lease.lease as lease
-boot.FIRST_LOOK_SECONDS, boot.MOST_RESTARTS = 0.2, 1
-lease.REFUSED_SECONDS, lease.LOOK_AGAIN_SECONDS = 0.2, 0.5
+HASTIER = f"""{HASTY}
+boot.MOST_RESTARTS, lease.REFUSED_SECONDS, lease.LOOK_AGAIN_SECONDS = 1, 0.2, 0.5
 """
 
 
@@ -50,7 +47,7 @@ def test_a_bad_image_fails_a_sweep_early(
     if fault:
         clean_emulator.inject({"kind": fault})
     folder = write_project(
-        tmp_path / "p", {"deploy_a.py": SWEEP.replace("IMAGE", image), "conftest.py": HASTY}
+        tmp_path / "p", {"deploy_a.py": SWEEP.replace("IMAGE", image), "conftest.py": HASTIER}
     )
     result = rpd(folder, "-n", str(width), timeout=DEADLINE)
     assert result.exit_code == 1, result.out + result.err

@@ -10,7 +10,7 @@ import pytest
 from rpd.emulator.launch import Launched
 from rpd.errors import Cause
 from rpd.testing import RpdRun
-from tests.runs.conftest import events, write_project
+from tests.runs.conftest import HASTY, events, write_project
 from tests.waiting import DEADLINE, wait_until
 
 DEPLOY = """
@@ -25,11 +25,12 @@ HERE = Path(__file__).parent
 @rpd.mark.parametrize("n", [1, 2])
 def fit(pod, n):
     pod.run("true")
+    # Called a second time, for its pulls, it does not wait again.
+    waits = os.environ.get("WAIT") and not (HERE / f"reached{n}").exists()
     (HERE / f"reached{n}").touch()
-    while os.environ.get("WAIT") and not (HERE / "go").exists():
+    while waits and not (HERE / "go").exists():
         time.sleep(0.02)
 """
-HASTY = "import rpd.lease.boot as boot\nboot.FIRST_LOOK_SECONDS = 0.2\n"
 WORD = "s3cret\\\"'of mine"
 
 
@@ -108,7 +109,7 @@ def test_credentials_that_are_stored_already(
     assert "whether the credentials in registry are right" in result.reports[0].result.reason
     account.remove_registry(wrong)
     right = account.add_registry("mine", "me", WORD)
-    assert rpd(folder, timeout=DEADLINE).exit_code == 0
+    assert rpd(folder, "-n", "2", timeout=DEADLINE).exit_code == 0
     account.remove_registry(right)
     account.remove_registry(right)
     account.close()

@@ -74,6 +74,8 @@ class SshShell:
         self._closing = Interrupt()
         self._is_refused = False
         """Whether the last attempt to connect met an sshd that does not accept the key."""
+        self._is_given_up = False
+        """Whether it was tried in vain for as long as the end of a run allows: once more is enough for each call."""
         self._mending = threading.Lock()
         self._forwards: list[Forward] = []
         self._waiting = WaitingShells(self._open_session)
@@ -238,15 +240,21 @@ class SshShell:
         with self._mending:
             if self.answers():
                 return
-            deadline = time.monotonic() + self._give_up
+            began = time.monotonic()
             # A command that has to end anyway matters less than the results that are fetched while the run
             # ends.
-            last_try = _LAST_TRY_SECONDS if interrupt is not None else _ENDING_SECONDS
-            last = self._try_until(deadline, interrupt or self._ending, longest_pause=10.0, last_try=last_try)
+            last_try = (
+                _LAST_TRY_SECONDS if interrupt is not None else 0.0 if self._is_given_up else _ENDING_SECONDS
+            )
+            last = self._try_until(
+                began + self._give_up, interrupt or self._ending, longest_pause=10.0, last_try=last_try
+            )
+            self._is_given_up = last is not None and interrupt is None and self._ending.requested
         if last is not None:
+            tried = min(self._give_up, round(time.monotonic() - began, 1))
             raise ConnectionLost(
                 f"pod {self._pod_id}: SSH to {self._endpoint.host}:{self._endpoint.port} was lost and did not come "
-                f"back within {self._give_up:g} s; last reason: {last}. What ran there may still run."
+                f"back within {tried:g} s; last reason: {last}. What ran there may still run."
             )
 
     def mend(self) -> None:

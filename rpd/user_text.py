@@ -1,4 +1,4 @@
-"""Reading files that people write: of any editor, of any kind, TOML of any depth. One reader, so that all agree."""
+"""Reading what people write: files of any editor and kind, TOML of any depth, Python. One reader, so that all agree."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import io
 import os
 import stat
 import sys
+from _thread import RLock
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import ast
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _BLOCK = 1 << 16
@@ -65,3 +69,23 @@ def parse_toml(text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+_parsing = RLock()  # of a module that is built in: a collection loads no threading
+_TRIES = 10
+
+
+def parse_python(text: str | bytes) -> ast.Module:
+    """Return the syntax tree of Python source. Raise SyntaxError, and ValueError for NUL characters.
+
+    The nodes of a run are in threads, and two threads that make trees at once may break each other's in CPython 3.11
+    and 3.12, with a SystemError (https://github.com/python/cpython/issues/106905). So only one makes them here. Other
+    code of the process may do so too, and then it is tried again.
+    """
+    import ast  # a run of plain jobs needs no trees
+
+    with _parsing:
+        for _ in range(_TRIES):
+            with suppress(SystemError):
+                return ast.parse(text)
+        return ast.parse(text)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import threading
 from pathlib import Path
 
 import pytest
 
-from rpd.user_text import parse_toml, read_bytes, read_text
+from rpd.user_text import parse_python, parse_toml, read_bytes, read_text
 
 has_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 
@@ -70,3 +71,18 @@ def test_the_beginning_of_a_file_is_read_and_a_folder_is_refused(tmp_path: Path)
     with pytest.raises(IsADirectoryError):
         read_bytes(tmp_path)
     assert read_bytes(Path(os.devnull)) == b""
+
+
+def test_a_tree_that_another_thread_broke_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By code that is not rpd's."""
+    real, calls = ast.parse, []
+
+    def parse(text: str) -> ast.AST:
+        calls.append(text)
+        if len(calls) == 1:
+            raise SystemError("AST constructor recursion depth mismatch (before=57, after=53)")
+        return real(text)
+
+    monkeypatch.setattr(ast, "parse", parse)
+    assert len(parse_python("a = 1").body) == 1
+    assert len(calls) == 2

@@ -19,6 +19,7 @@ from rpd.cli.typed import escaped, split
 from rpd.config import Setting, settings
 from rpd.config.settings_file import find_root, read_file
 from rpd.errors import RpdError
+from rpd.user_text import parse_python
 
 Candidates = Mapping[str, str]
 """What may be typed, with what it is for."""
@@ -178,7 +179,7 @@ def _jobs(current: str, cwd: Path) -> Candidates:
 def _decorated(path: Path) -> Iterator[str]:
     """Yield the functions of a file that are decorated by anything but a fixture; the file is read, not imported."""
     try:
-        tree = ast.parse(path.read_bytes())
+        tree = parse_python(path.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError):
         return
     for node in tree.body:

@@ -8,12 +8,14 @@ import textwrap
 from collections.abc import Callable, Collection
 from typing import Any
 
+from rpd.user_text import parse_python
+
 
 def first_call(function: Callable[..., Any], names: Collection[str]) -> tuple[str, int] | None:
     """Return the first of ``names`` that ``function`` calls, and its line number; None if it calls none."""
     try:
         lines, first = inspect.getsourcelines(function)
-        tree = ast.parse(textwrap.dedent("".join(lines)))
+        tree = parse_python(textwrap.dedent("".join(lines)))
     except (OSError, TypeError, SyntaxError):  # no source, or only a part of a line
         return None
     calls = (

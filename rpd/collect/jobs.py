@@ -187,7 +187,9 @@ def _redefined(jobs: Mapping[str, Any], module: ModuleType, rootdir: Path) -> li
         names = Counter(const.co_name for const in consts if isinstance(const, CodeType))
         if not any(names[name] > 1 for name in jobs):
             return []
-        body = ast.parse(Path(path).read_bytes()).body
+        from rpd.user_text import parse_python  # few files define a name twice
+
+        body = parse_python(Path(path).read_bytes()).body
     except OSError:  # removed, or made unreadable, since it was imported
         return []
     errors = []

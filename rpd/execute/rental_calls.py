@@ -15,6 +15,7 @@ from typing import Any
 
 from rpd.errors import DefinitionError
 from rpd.execute.asked import asked_while_running
+from rpd.user_text import parse_python
 from rpd.values.fixture import FixtureDef, Scope, needs
 from rpd.values.frozen import EMPTY, frozen
 from rpd.values.job import Budget, Gpu, Job, Lifecycle, Storage
@@ -129,7 +130,7 @@ def _source_tree(function: FunctionType, where: Location) -> ast.FunctionDef:
     try:
         import textwrap  # few fixtures rent pods themselves
 
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        tree = parse_python(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError, ValueError):
         raise Unforeseen(f"the source of {where} cannot be read") from None
     first = tree.body[0] if tree.body else None

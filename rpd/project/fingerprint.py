@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from rpd.user_text import parse_python
 from rpd.values.fixture import FixtureDef
 from rpd.values.frozen import frozen
 from rpd.values.node import SOURCE_ATTRIBUTE, Definition, Node
@@ -118,7 +119,7 @@ def _source(function: Callable[..., Any]) -> str:
         import textwrap
 
         text = textwrap.dedent(inspect.getsource(function))
-        first = ast.parse(text).body[0]
+        first = parse_python(text).body[0]
     except (OSError, TypeError):
         return repr(function)
     except SyntaxError:  # a lambda amid other code

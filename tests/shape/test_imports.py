@@ -262,6 +262,17 @@ def test_threads_come_from_one_place() -> None:
     assert others <= {"threads.py", "api/running.py", "cluster/preflight_probe.py"}
 
 
+def test_python_source_is_parsed_at_one_place() -> None:
+    """``parse_python`` knows what threads do to each other's trees; a command that reads an expression has one."""
+    parsing = {
+        path.relative_to(ROOT / "rpd").as_posix()
+        for path in MODULES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "ast.parse"
+    }
+    assert parsing == {"user_text.py", "query/expression.py"}
+
+
 def test_no_modules_import_each_other() -> None:
     """Nowhere in rpd do imports run in a circle, those for type checkers and those in functions included."""
     names = {_module(path): path for path in MODULES}

@@ -13,6 +13,7 @@ from rpd.config import Config
 from rpd.errors import CollectionError
 from rpd.events import Events
 from rpd.hooks import PluginManager
+from rpd.user_text import parse_python
 from rpd.values.node import LINES_ATTRIBUTE, SOURCE_ATTRIBUTE
 
 SUFFIXES = (".yaml", ".yml")
@@ -50,7 +51,7 @@ def _typed(path: Path, here: Path) -> str:
 def module_of(path: Path, written: Written) -> ModuleType:
     """Return the module that ``written`` is; its functions stand in the lines of the YAML they come from."""
     text = str(written.lines)
-    tree = ast.parse(text)
+    tree = parse_python(text)
     sources = {
         node.name: ast.get_source_segment(text, node)
         for node in tree.body

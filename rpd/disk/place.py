@@ -39,6 +39,10 @@ class Place(Protocol):
         """Return the descriptor of a new file to write to, with permission bits that the umask allows."""
         ...
 
+    def write(self, name: str, data: bytes, mode: int, mtime: int) -> None:
+        """Make a new file of ``data``: ``create`` and ``dress`` at once."""
+        ...
+
     def change(self, name: str) -> int:
         """Return the descriptor of a regular file that is there, to read and write."""
         ...
@@ -110,6 +114,16 @@ class DescriptorPlace:
     def create(self, name: str, mode: int) -> int:
         return os.open(name, _NEW, mode, dir_fd=self.descriptor)
 
+    def write(self, name: str, data: bytes, mode: int, mtime: int) -> None:
+        descriptor = os.open(name, _NEW, 0o600, dir_fd=self.descriptor)
+        try:
+            _write_all(descriptor, data)
+            if sys.platform != "win32":
+                os.fchmod(descriptor, mode)
+            os.utime(descriptor, (mtime, mtime))
+        finally:
+            os.close(descriptor)
+
     def change(self, name: str) -> int:
         return _regular(os.open(name, _CHANGE | _NONBLOCK, dir_fd=self.descriptor))
 
@@ -167,6 +181,14 @@ class PathPlace:
     def create(self, name: str, mode: int) -> int:
         return os.open(self.folder / name, _NEW, mode)
 
+    def write(self, name: str, data: bytes, mode: int, mtime: int) -> None:
+        descriptor = self.create(name, 0o600)
+        try:
+            _write_all(descriptor, data)
+        finally:
+            os.close(descriptor)
+        self.dress(name, descriptor, mode, mtime)
+
     def change(self, name: str) -> int:
         return self._existing(name, _CHANGE)
 
@@ -204,6 +226,12 @@ class PathPlace:
 
     def close(self) -> None:
         """Hold nothing open."""
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    written = os.write(descriptor, data)
+    while written < len(data):
+        written += os.write(descriptor, memoryview(data)[written:])
 
 
 def _regular(descriptor: int) -> int:

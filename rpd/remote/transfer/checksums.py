@@ -48,6 +48,9 @@ def is_plain(names: Iterable[str]) -> bool:
 
 
 _SUM_LINE = re.compile(r"(\\?)([0-9a-f]{64}) [ *](.*)")
+_SUM_LINES = re.compile(f"^{_SUM_LINE.pattern}\n", re.MULTILINE)
+_ROUNDABOUT = ("//", "/./", "/../", "/\n", "/.\n", "/..\n")
+"""Where none of them is in lines, the names in them are in their shortest form, but for a ``./`` before them."""
 _LONGEST_NAME = 16 << 10
 MOST_LIST_BYTES = 512 << 20
 """A longer file is not a list of sums."""
@@ -55,13 +58,23 @@ MOST_LIST_BYTES = 512 << 20
 
 def parse_sums(text: str) -> dict[str, str]:
     """Return the sums by name from the output of sha256sum, its relatives, or ``note_sums``."""
+    whole = _SUM_LINES.findall(text)
+    if len(whole) == text.count("\n") and text.endswith("\n"):  # a name in each line, as nearly always
+        is_short = not any(odd in text for odd in _ROUNDABOUT)
+        return {
+            name[2:]
+            if is_short and not mark and name.startswith("./")
+            else _shortest(name, bool(mark)): digest
+            for mark, digest, name in whole
+            if len(name) <= _LONGEST_NAME
+        }
     sums: dict[str, str] = {}
     digest, is_escaped, lines = "", False, [""]
 
     def note() -> None:
         name = "\n".join(lines)
         if digest and len(name) <= _LONGEST_NAME:
-            sums[posixpath.normpath(_unescape(name) if is_escaped else name)] = digest
+            sums[_shortest(name, is_escaped)] = digest
 
     for line in text.removesuffix("\n").split("\n"):
         match = _SUM_LINE.fullmatch(line)
@@ -83,6 +96,10 @@ def listed_sums(data: bytes) -> dict[str, str]:
 _ESCAPES = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}
 
 
+def _shortest(name: str, is_escaped: bool) -> str:  # noqa: FBT001
+    return posixpath.normpath(_unescape(name) if is_escaped else name)
+
+
 def _unescape(name: str) -> str:
     return re.sub(r"\\[\\nr]", lambda match: _ESCAPES[match[0]], name)
 
@@ -95,8 +112,12 @@ def _escape(name: str) -> str:
 
 def sum_lines(sums: Mapping[str, str]) -> list[str]:
     """Return sums by file name as lines in the format of sha256sum."""
+    names = sorted(sums)
+    joined = "".join(names)
+    if joined.isprintable() and "\\" not in joined:
+        return [f"{sums[name]}  {name}" for name in names]
     lines = []
-    for name in sorted(sums):
+    for name in names:
         escaped = _escape(name)
         lines.append(f"{'' if escaped == name else chr(92)}{sums[name]}  {escaped}")
     return lines

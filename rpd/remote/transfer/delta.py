@@ -403,10 +403,7 @@ def _members(archive: bytes, most: int) -> dict[str, bytes]:
     for member, content in members(lambda: next(unpacked, b"")):
         if member.size > most or len(contents) == _MOST_LISTS:
             raise ValueError("not a list")
-        data = bytearray()
-        while content.left:
-            data += content.read(most)
-        contents[member.name] = bytes(data)
+        contents[member.name] = content if isinstance(content, bytes) else content.whole()
     return contents
 
 

@@ -27,23 +27,29 @@ _MOST_STEPS = 5_000_000
 """After this many steps through links in total, the remaining links count as leading out."""
 _LONGEST_TARGET = 4096
 
-# Names are ./name and end with NUL; a word that is not a name announces the kind of the names after it. A
-# file with exactly the time of the mark (_rpd_mark) is neither newer nor older for test, but "not newer" for
-# find.
+# Names are ./name and end with NUL; a word that is not a name announces the kind of the names after it. GNU find
+# says the kind of each name before it, in one letter, and goes through the tree only once. A link is followed by
+# its target, after the kind of what that is. A file with exactly the time of the mark (_rpd_mark) is neither newer
+# nor older for test, but "not newer" for find.
 _LIST = r"""
 cd -- "$1" 2>/dev/null || { printf 'END\0'; exit 0; }
+_rpd_gnu=
+if find --version 2>/dev/null | grep -q GNU; then _rpd_gnu=yes; fi
 _rpd_list() {
   printf 'ROOT\0%s\0' "$1"
-  if [ -d "$1" ]; then
+  if [ -d "$1" ] && [ -n "$_rpd_gnu" ]; then
+    find "$1/" -type l -printf 'l%p\0%Y%l\0' -o -printf '%y%p\0'
+    _rpd_older "$1/"
+  elif [ -d "$1" ]; then
     printf 'FOLDERS\0'; find "$1/" -type d -print0
     printf 'FILES\0'; find "$1/" -type f -print0
     _rpd_older "$1/"
     printf 'LINKS\0'; find "$1/" -type l -exec sh -c 'for _rpd_link do
-      if [ -f "$_rpd_link" ]; then _rpd_kind=F; else _rpd_kind=x; fi
+      if [ -f "$_rpd_link" ]; then _rpd_kind=f; else _rpd_kind=x; fi
       printf "%s\0%s%s\0" "$_rpd_link" "$_rpd_kind" "$(readlink "$_rpd_link")"
     done' sh {} +
     printf 'OTHERS\0'; find "$1/" ! -type d ! -type f ! -type l -print0
-  elif [ -L "$1" ] && [ -f "$1" ]; then printf 'LINKS\0%s\0F%s\0' "$1" "$(readlink "$1")"
+  elif [ -L "$1" ] && [ -f "$1" ]; then printf 'LINKS\0%s\0f%s\0' "$1" "$(readlink "$1")"
   elif [ -f "$1" ]; then printf 'FILES\0%s\0' "$1"; _rpd_older "$1"
   elif [ ! -L "$1" ]; then printf 'OTHERS\0%s\0' "$1"; fi
 }
@@ -289,11 +295,16 @@ def _list_literal(name: str) -> str:
     return f"if [ -e {quoted} ]; then _rpd_list {quoted}; fi"
 
 
+_KINDS = {"d": "FOLDERS", "f": "FILES", "l": "LINKS"}
+
+
 def _read_listing(base: str, words: Sequence[str]) -> Listing:
     listing = Listing(base=base)
     rest, kind = iter(words), ""
     for word in rest:
-        if not word.startswith("./"):
+        if word[1:3] == "./":
+            kind, word = _KINDS.get(word[0], "OTHERS"), word[1:]
+        elif not word.startswith("./"):
             kind = word
             continue
         is_plain = "/." not in word[2:] and "//" not in word and len(word) > 2 and word[-1] != "/"
@@ -310,5 +321,5 @@ def _read_listing(base: str, words: Sequence[str]) -> Listing:
             listing.others.append(name)
         elif kind == "LINKS":
             target = next(rest, "")
-            listing.links[name] = Link(target=target[1:], is_file=target.startswith("F"))
+            listing.links[name] = Link(target=target[1:], is_file=target.startswith("f"))
     return listing

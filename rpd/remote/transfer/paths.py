@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from rpd.disk.safe_tree import DEEPEST
 from rpd.errors import TransferError
@@ -29,11 +29,23 @@ def absolute(remote: str, verb: str) -> str:
     return path
 
 
-def check_name(name: str) -> None:
+def check_names(names: Collection[str]) -> None:
     """Refuse a name that could lead out of the target folder: a pod must not decide where this machine writes.
 
     Characters that only Windows treats specially (backslashes, drives, devices) are checked on Windows alone.
     """
+    text = "/\0/".join(["", *names, ""])
+    if (
+        os.name == "nt"
+        or any(odd in text for odd in ("//", "/./", "/../"))
+        or text.count("\0") > len(names) + 1
+        or max(map(len, names), default=0) > _LONGEST_PART
+    ):
+        for name in names:
+            _check_name(name)
+
+
+def _check_name(name: str) -> None:
     parts = name.split("/")
     if "" in parts or "." in parts or ".." in parts or "\0" in name or (os.name == "nt" and _is_odd(parts)):
         raise TransferError(f"the pod names a file that cannot be stored here: {name[:_SHOWN]!r}")

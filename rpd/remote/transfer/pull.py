@@ -12,7 +12,7 @@ from rpd.remote.protocol import Intake, Progress
 from rpd.remote.shell import DeadlinePassed, Disconnected, Shell, TooMuch, mended
 from rpd.remote.transfer.fetch import RESUMABLE_BYTES, Fetching
 from rpd.remote.transfer.listing import Listing, list_files
-from rpd.remote.transfer.paths import absolute, check_name
+from rpd.remote.transfer.paths import absolute, check_names
 from rpd.remote.transfer.pull_cache import Seen, facts_of
 from rpd.remote.transfer.staging_folder import Landing
 from rpd.values.step import Pulled
@@ -61,8 +61,7 @@ def pull(
         if required:
             raise MissingArtifact(f"{source} does not exist on the pod")
         return None
-    for name in (*listing.roots, *listing.folders, *listing.files, *listing.links, *listing.others):
-        check_name(name)
+    check_names([*listing.roots, *listing.folders, *listing.files, *listing.links, *listing.others])
     if required and set(listing.roots) <= set(listing.others):
         raise MissingArtifact(f"{source} is a FIFO, socket or device: rpd pulls files, folders and links")
     if intake.contents and listing.is_one_folder:

@@ -10,7 +10,7 @@ import secrets
 import stat
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, closing
 from io import BufferedReader, FileIO
 from pathlib import Path
@@ -71,24 +71,24 @@ class Landing:
 
     def begin(self, name: str) -> FileIO:
         """Open a file to be written from its start. Raise TransferError if it would hide another."""
-        return self._made(name, self._there.create)
-
-    def write(self, name: str, data: bytes, mode: int, mtime: int) -> None:
-        """Write a complete file at once: ``begin`` and ``dress``, for many of them."""
-        self._made(name, self._there.write, data, mode, mtime)
-
-    def _made(self, name: str, make: Callable[..., T], *how: object) -> T:
         if name in self._begun:
             self._there.remove(name)
         try:
-            made = make(name, *how)
+            made = self._there.create(name)
         except FileExistsError:
-            raise TransferError(
-                f"{name!r} has the same name as another file of this pull, as far as the disk here can tell them "
-                "apart (capitals, accents): rename one of them on the pod, or exclude it"
-            ) from None
+            raise _would_hide(name) from None
         self._begun.add(name)
         return made
+
+    def write(self, name: str, data: bytes, mode: int, mtime: int) -> None:
+        """Write a complete file at once: ``begin`` and ``dress``, for many of them."""
+        if name in self._begun:
+            self._there.remove(name)
+        try:
+            self._there.write(name, data, mode, mtime)
+        except FileExistsError:
+            raise _would_hide(name) from None
+        self._begun.add(name)
 
     def go_on(self, name: str) -> FileIO:
         """Open a file that was begun before."""
@@ -141,9 +141,8 @@ class Landing:
 
     def _complete(self, listing: Listing, sums: Mapping[str, str], links: Mapping[str, str]) -> None:
         """Make the landing folder the image of ``local``: add folders and links, remove unverified files."""
-        for name in self._begun:
-            if name not in sums:
-                self._there.remove(name)
+        for name in self._begun - sums.keys():
+            self._there.remove(name)
         for name in listing.folders:
             self._there.make_folder(name)
         for name, inner in links.items():
@@ -164,8 +163,18 @@ class Landing:
                 self._there.move(name, self._tree, f"{self._name}/{name}")
 
 
+def _would_hide(name: str) -> TransferError:
+    return TransferError(
+        f"{name!r} has the same name as another file of this pull, as far as the disk here can tell them apart "
+        "(capitals, accents): rename one of them on the pod, or exclude it"
+    )
+
+
 def _by_root(listing: Listing, names: Iterable[str]) -> Mapping[str, list[str]]:
     by_root: dict[str, list[str]] = defaultdict(list)
+    if len(listing.roots) == 1 and not listing.is_inside:
+        by_root[listing.roots[0]].extend(names)
+        return by_root
     for name in names:
         # Inside one folder, links may lead anywhere in it, so it is one root for them; but its entries are
         # moved singly.

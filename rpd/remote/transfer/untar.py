@@ -25,13 +25,16 @@ _MOST_ZEROS = 1 << 20
 _FARTHEST = 1 << 33
 """Greatest distance from 1970 in seconds; not every file system can store times beyond."""
 _BLOCK = tarfile.BLOCKSIZE
+_AT_ONCE = 64 << 10
 _MOST_PASSED_OVER = 20_000
 """Most headers in a row that are not files: tar is asked for files alone."""
 _TAKEN = ("path", "linkpath", "size")
 _NAMING = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _EXTENDED = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
-_ORDINARY = re.compile(rb"([0-7]{7})\0.{16}([0-7]{11})\0([0-7]{11})\0([0-7]{6})\0 0", re.DOTALL)
-"""What follows the name: mode, owners, size, time and checksum as GNU tar and busybox write them, and a file's type."""
+_ORDINARY = re.compile(
+    rb"(?=([^\0]{1,100})).{100}([0-7]{7})\0.{16}([0-7]{11})\0([0-7]{11})\0([0-7]{6})\0 0", re.DOTALL
+)
+"""Name, mode, owners, size, time and checksum as GNU tar and busybox write them, and a file's type."""
 _ADLER = 65521
 """The modulus of Adler-32."""
 _FILES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
@@ -104,6 +107,23 @@ class Source:
             parts += self.some(size - len(parts))
         return bytes(parts)
 
+    def header(self) -> bytes | memoryview:
+        """Return the next block of tar, without a copy if all of it is here; empty at the end. Raise Cut."""
+        begin, end = self._at, self._at + _BLOCK
+        if end <= self._size:
+            self._at = end
+            return self._block[begin:end]
+        return b"" if self.is_over() else self.exactly(_BLOCK)
+
+    def content(self, size: int) -> bytes | Content:
+        """Return the content of ``size`` bytes that comes next, as bytes and passed over if all of it is here."""
+        begin = self._at
+        end = begin + size + -size % _BLOCK
+        if size > _AT_ONCE or end > self._size:
+            return Content(self, size)
+        self._at = end
+        return self._block[begin : begin + size].tobytes()
+
     def skip(self, size: int) -> None:
         """Skip ``size`` bytes. Raise Cut."""
         if self._at + size <= self._size:
@@ -120,25 +140,25 @@ class Source:
         return not self._size
 
 
-def members(receive: Callable[[], bytes | memoryview]) -> Iterator[tuple[Member, Content]]:
+def members(receive: Callable[[], bytes | memoryview]) -> Iterator[tuple[Member, bytes | Content]]:
     """Yield the files of one tar stream or several in a row; folders, links and devices are skipped.
 
-    Unread content is skipped. Raise Cut if the stream ends early, TransferError if it is no tar stream or
-    makes implausible claims.
+    A small file's content comes as bytes if all of it has arrived; of another, what is left unread is skipped.
+    Raise Cut if the stream ends early, TransferError if it is no tar stream or makes implausible claims.
     """
     source = Source(receive)
     zeros = passed_over = 0
     extended: dict[str, str] = {}
-    while not source.is_over():
-        block = source.exactly(_BLOCK)
+    while block := source.header():
         member = _plain_file(block, extended)
         if member is not None:
             zeros = passed_over = 0
             if extended:
                 extended = {}
-            content = Content(source, member.size)
+            content = source.content(member.size)
             yield member, content
-            source.skip(content.left + -member.size % _BLOCK)
+            if isinstance(content, Content):
+                source.skip(content.left + _padding(member.size))
             continue
         if not any(block):
             zeros += _BLOCK
@@ -146,7 +166,7 @@ def members(receive: Callable[[], bytes | memoryview]) -> Iterator[tuple[Member,
                 raise TransferError("the pod sent no tar stream: zeros without end")
             continue
         zeros = 0
-        info = _header(block)
+        info = _header(bytes(block))
         if info.type not in _FILES:
             passed_over += 1
             if passed_over > _MOST_PASSED_OVER:
@@ -172,26 +192,24 @@ def members(receive: Callable[[], bytes | memoryview]) -> Iterator[tuple[Member,
         source.skip(content.left + _padding(member.size))
 
 
-def _plain_file(block: bytes, extended: dict[str, str]) -> Member | None:
+def _plain_file(block: bytes | memoryview, extended: dict[str, str]) -> Member | None:
     """Return the file named by an ordinary header; None for all other headers, which ``tarfile`` parses.
 
     Nearly all headers are ordinary: a regular file, octal numbers, no prefix. Parsed as ``tarfile`` would,
     but much faster.
     """
-    numbers = _ORDINARY.match(block, 100)
-    if numbers is None or block[345]:
+    ordinary = _ORDINARY.match(block)
+    if ordinary is None or block[345]:
         return None
-    mode, size, mtime, checksum = numbers.groups()
+    name, mode, size, mtime, checksum = ordinary.groups()
     # The low half of Adler-32 is the sum of all bytes and 1, by its modulus, in a tenth of the time of ``sum``.
     if (int(checksum, 8) + sum(block[148:156]) - 255) % _ADLER != zlib.adler32(block) & 0xFFFF:
         return None
     return Member(
-        name=extended["path"]
-        if "path" in extended
-        else block[:100].partition(b"\0")[0].decode("utf-8", "surrogateescape"),
+        name=extended["path"] if "path" in extended else name.decode("utf-8", "surrogateescape"),
         size=_whole(extended["size"], 0) if "size" in extended else int(size, 8),
         mode=int(mode, 8),
-        mtime=min(int(mtime, 8), _FARTHEST),
+        mtime=int(mtime, 8),  # eleven digits are less than _FARTHEST
     )
 
 

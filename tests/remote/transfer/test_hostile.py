@@ -34,12 +34,12 @@ from rpd.remote.transfer.checksums import note_sums, parse_sums
 from rpd.remote.transfer.delta import NOTHING_KEPT, change_of, lists_in, sizes_of
 from rpd.remote.transfer.large import read_large
 from rpd.remote.transfer.listing import Link, Listing
-from rpd.remote.transfer.paths import check_name
+from rpd.remote.transfer.paths import check_names
 from rpd.remote.transfer.pull import pull
 from rpd.remote.transfer.pull_cache import Seen
 from rpd.remote.transfer.put import put
 from rpd.remote.transfer.staging_folder import Landing
-from rpd.remote.transfer.untar import LONGEST_NAME, Cut, members
+from rpd.remote.transfer.untar import LONGEST_NAME, Content, Cut, members
 from tests.remote.conftest import Machine
 from tests.remote.transfer.conftest import names
 
@@ -221,7 +221,7 @@ def test_links_cost_no_more_than_they_are_worth(monkeypatch: pytest.MonkeyPatch)
 def test_names_that_are_refused(name: str) -> None:
     """They lead out, or cannot be stored."""
     with pytest.raises(TransferError, match=r"cannot be stored|too long"):
-        check_name(name)
+        check_names([name])
 
 
 @pytest.mark.parametrize(
@@ -232,11 +232,11 @@ def test_names_that_are_refused(name: str) -> None:
 )  # fmt: skip
 def test_names_that_windows_reads_otherwise(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Backslashes, drives and devices are refused there, and fine elsewhere."""
-    check_name(name)
+    check_names([name])
     monkeypatch.setattr("rpd.remote.transfer.paths.os.name", "nt")
     with pytest.raises(TransferError, match="cannot be stored"):
-        check_name(name)
-    check_name("console/nullable.com1x")
+        check_names([name])
+    check_names(["console/nullable.com1x"])
 
 
 LISTED = [
@@ -474,7 +474,7 @@ def test_a_cut_archive_is_cut_and_nothing_else(cut: int) -> None:
     blocks = iter([GOOD[:cut]])
     with pytest.raises(Cut) if cut % 512 or cut in (512, 1536) else contextlib.nullcontext():
         for _, content in members(lambda: next(blocks, b"")):
-            while content.left:
+            while isinstance(content, Content) and content.left:
                 content.read(100)
 
 
@@ -485,7 +485,7 @@ def test_a_damaged_archive(at: int, data: bytes) -> None:
     blocks = iter([GOOD[:at] + data + GOOD[at + len(data) :]])
     with contextlib.suppress(TransferError, Cut):
         for _, content in members(lambda: next(blocks, b"")):
-            while content.left:
+            while isinstance(content, Content) and content.left:
                 content.read(100)
 
 
@@ -500,6 +500,8 @@ def test_a_damaged_archive(at: int, data: bytes) -> None:
         b"SUMS\n",
         b"\xff\xfe",
         b"SUMS\n" + b"x" * 100_000,
+        b"SUMS\n./r/a\n./r/b\n",
+        b"SUMS\n" + b" " * 64 + b"  ./r/a\n" + b" " * 64 + b"  ./r/b\n",
         b"SUMS\n" + SUM_OF_X.encode() + b"  ./r/b\n",
     ],
 )

@@ -325,12 +325,9 @@ def with_escapes(node_id: str) -> str:
 def untypable(nodes: Iterable[Node]) -> Iterator[Node]:
     """Yield the nodes whose case id is no name of the grammar: ``-k`` can find parts of it only."""
     for node in nodes:
-        if node.case and (node.case in _OPERATORS or not _is_name(node.case)):
+        case = node.case
+        if case and (case in _OPERATORS or not (_PLAIN.issuperset(case) or re.fullmatch(_NAME, case))):
             yield node
-
-
-def _is_name(text: str) -> bool:
-    return _PLAIN.issuperset(text) or re.fullmatch(_NAME, text) is not None
 
 
 def _keyword_test(text: str) -> Callable[[Node], bool]:

@@ -286,20 +286,21 @@ class _Collector:
 
     # --- nodes ------------------------------------------------------------------------------------------------------
 
-    def _file_nodes(self, path: Path, target: Target) -> Iterator[Node]:
+    def _file_nodes(self, path: Path, target: Target) -> list[Node]:
         read = self._context(path)
         if read is None:
-            return
+            return []
         context, jobs = read
         job_name = target.name.partition("[")[0]
         self._errors += [error for name, error in self._problems[path] if job_name in ("", name)]
+        nodes: list[Node] = []
         for name in jobs:
-            if job_name in ("", name):
-                yield from (
-                    each
-                    for each in self._job_nodes(name, jobs[name], context)
-                    if target.wants(name, each.name)
-                )
+            if not target.name:
+                nodes += self._job_nodes(name, jobs[name], context)
+            elif name == job_name:
+                made = self._job_nodes(name, jobs[name], context)
+                nodes += (node for node in made if target.wants(name, node.name))
+        return nodes
 
     def _job_nodes(self, name: str, function: Any, context: FileContext) -> tuple[Node, ...]:
         key = (context.path, name)

@@ -99,9 +99,9 @@ class Conftests:
 
     def above(self, folder: Path) -> tuple[ModuleType, ...]:
         """Return the conftests of ``folder`` and of those above it up to the root folder, the outermost first."""
-        if folder in self._rootdir.parents:
-            return ()
         if folder not in self._above:
+            if folder in self._rootdir.parents:
+                return ()
             outer = () if folder in (self._rootdir, folder.parent) else self.above(folder.parent)
             broken = self.broken_above(folder.parent) is not None
             own = None if broken else self._load(folder / self._name)

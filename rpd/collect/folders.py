@@ -9,19 +9,16 @@ from pathlib import Path
 
 from rpd.values.runfolder import MARKS, is_run_folder
 
-SKIPPED_FOLDERS = (
-    "*.egg",
-    ".*",
-    "_darcs",
-    "build",
-    "CVS",
-    "dist",
-    "node_modules",
-    "venv",
-    "{arch}",
-    "__pycache__",
+SKIPPED_FOLDERS = frozenset(
+    map(
+        os.path.normcase,
+        ("_darcs", "build", "CVS", "dist", "node_modules", "venv", "{arch}", "__pycache__"),
+    )
 )
-"""Names of folders that are never entered unless they are named on the command line."""
+"""Folders that are never entered unless they are named on the command line; so are ``.*`` and ``*.egg``.
+
+No patterns: Python would compile ten of them for the first folder, and nearly every project has a ``__pycache__``.
+"""
 
 
 def walk(folder: Path, patterns: Sequence[str], is_ignored: Callable[[Path], bool]) -> Iterator[Path]:
@@ -77,10 +74,9 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_skipped(folder: Path) -> bool:
-    name = folder.name
-    return any(fnmatch.fnmatch(name, pattern) for pattern in SKIPPED_FOLDERS) or is_virtual_environment(
-        folder
-    )
+    name = os.path.normcase(folder.name)
+    is_named = name in SKIPPED_FOLDERS or name.startswith(".") or name.endswith(".egg")
+    return is_named or is_virtual_environment(folder)
 
 
 def is_virtual_environment(folder: Path) -> bool:

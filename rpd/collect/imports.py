@@ -185,7 +185,10 @@ class Importer:
             try:
                 yield
             finally:
-                added = [folder for folder in users_folders(sys.path) if folder not in path]
+                new = [
+                    entry for entry in sys.path if entry not in path
+                ]  # nearly always none: the disk is not asked
+                added = [folder for folder in users_folders(new) if folder not in path]
                 for folder in added:
                     self._add(folder, everywhere=True)
                 if added:

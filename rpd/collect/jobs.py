@@ -6,6 +6,7 @@ import ast
 import inspect
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -16,7 +17,7 @@ from rpd.collect.closure import make_closure, pick, reachable
 from rpd.collect.failures import at_function, from_exception
 from rpd.collect.ids import MakeId, unique_ids
 from rpd.collect.marks import check_marks, marks_of, used_fixtures
-from rpd.collect.parametrize import Case, Metafunc, split_argnames
+from rpd.collect.parametrize import Metafunc, split_argnames
 from rpd.collect.source_lines import argument_names, location_of
 from rpd.collect.visible_fixtures import Registry, View, attached, check_calls, is_a
 from rpd.config import Config
@@ -409,10 +410,15 @@ def _direct_names(mark: Mark) -> list[str]:
 
 def _apply(metafunc: Metafunc, mark: Mark) -> None:
     try:
-        inspect.signature(metafunc.parametrize).bind(*mark.args, **mark.kwargs)
+        _signature().bind(metafunc, *mark.args, **mark.kwargs)
     except TypeError as error:
         raise CollectionError(f"rpd.mark.parametrize: {error}") from None
     metafunc.parametrize(*mark.args, **mark.kwargs)
+
+
+@cache
+def _signature() -> inspect.Signature:
+    return inspect.signature(Metafunc.parametrize)
 
 
 def _effective_view(metafunc: Metafunc, context: FileContext) -> View:
@@ -447,34 +453,25 @@ def _wider_users(name: str, scope: Scope, names: Iterable[str], view: View) -> I
 def _make_nodes(
     definition: Definition, metafunc: Metafunc, marks: tuple[Mark, ...], *, strict: bool
 ) -> list[Node]:
-    cases = list(metafunc.cases())
+    cases = metafunc.cases()
     joined = ["-".join(case.ids) if case.ids else None for case in cases]
     ids = unique_ids([*metafunc.direct, *metafunc.indirect], joined, strict=strict)
     prefix = f"{definition.file}::{definition.name}"
     jobs: dict[tuple[int, int], Job] = {}
+    # Most cases have no marks of their own, and share what those of the function make of the job.
+    own = None if all(case.marks for case in cases) else _own_job(definition.job, marks, jobs)
     return [
-        _make_node(definition, prefix, case, text, marks, jobs) for case, text in zip(cases, ids, strict=True)
+        Node(
+            definition=definition,
+            id=prefix if text is None else f"{prefix}[{text}]",
+            case=text or "",
+            params=case.params,
+            fixture_params=case.fixture_params,
+            marks=(*case.marks, *marks) if case.marks else marks,
+            own_job=_own_job(definition.job, (*case.marks, *marks), jobs) if case.marks else own,
+        )
+        for case, text in zip(cases, ids, strict=True)
     ]
-
-
-def _make_node(
-    definition: Definition,
-    prefix: str,
-    case: Case,
-    text: str | None,
-    marks: tuple[Mark, ...],
-    jobs: dict[tuple[int, int], Job],
-) -> Node:
-    marks = (*case.marks, *marks) if case.marks else marks
-    return Node(
-        definition=definition,
-        id=prefix if text is None else f"{prefix}[{text}]",
-        case=text or "",
-        params=case.params,
-        fixture_params=case.fixture_params,
-        marks=marks,
-        own_job=_own_job(definition.job, marks, jobs) if marks else None,
-    )
 
 
 def _own_job(job: Job, marks: tuple[Mark, ...], made: dict[tuple[int, int], Job]) -> Job | None:

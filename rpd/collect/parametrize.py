@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 from rpd.collect.ids import GivenIds, MakeId, make_ids
@@ -19,9 +19,12 @@ from rpd.values.node import Definition, FixtureParam
 EMPTY_CHOICES = ("fail_at_collect", "skip", "xfail")
 
 
-@frozen
+@frozen(kw_only=False)
 class Case:
-    """Parameters of one node: ``ids`` are joined by ``-`` to the case id."""
+    """Parameters of one node: ``ids`` are joined by ``-`` to the case id.
+
+    Given by position where there are many: Python is half as fast with keywords.
+    """
 
     params: Mapping[str, Any] = EMPTY
     fixture_params: Mapping[str, FixtureParam] = EMPTY
@@ -106,7 +109,7 @@ class Metafunc:
         self._chains = chains
         self._make_id = make_id
         self._registered = registered
-        self._axes: list[tuple[Case, ...]] = []
+        self._axes: list[list[Case]] = []
         self._direct: dict[str, Scope] = {}
         self._indirect: dict[str, Scope | None] = {}
 
@@ -153,7 +156,7 @@ class Metafunc:
             else:
                 self._direct[name] = wide or Scope.JOB
         via = frozenset(names) if wide else through
-        self._axes.append(tuple(_case(names, cell, via, chosen) for cell, chosen in axis))
+        self._axes.append([_case(names, cell, via, chosen) for cell, chosen in axis])
 
     def parametrize_fixture(self, fixture: FixtureDef) -> None:
         """Run the job once for each of the ``params`` of ``fixture``. Raise CollectionError."""
@@ -161,14 +164,14 @@ class Metafunc:
         axis = self._axis([name], fixture.params or (), fixture.ids, in_tuples=False)
         self._indirect[name] = None
         self._axes.append(
-            tuple(
+            [
                 Case(
                     fixture_params={name: FixtureParam(key=ParamKey(cell.values[0]), value=cell.values[0])},
                     ids=() if chosen is None else (chosen,),
                     marks=cell.marks,
                 )
                 for cell, chosen in axis
-            )
+            ]
         )
 
     def _axis(
@@ -183,22 +186,9 @@ class Metafunc:
             zip(cells, make_ids(names, cells, ids, make_id=self._make_id, strict=strict), strict=True)
         )
 
-    def cases(self) -> Iterator[Case]:
-        """Yield the product of all parametrizations, the first one varying slowest."""
-        if len(self._axes) == 1:
-            yield from self._axes[0]
-            return
-        for parts in itertools.product(*self._axes):
-            params: dict[str, Any] = {}
-            fixture_params: dict[str, FixtureParam] = {}
-            ids: tuple[str, ...] = ()
-            marks: tuple[Mark, ...] = ()
-            for part in parts:
-                params.update(part.params)
-                fixture_params.update(part.fixture_params)
-                ids += part.ids
-                marks += part.marks
-            yield Case(params=params, fixture_params=fixture_params, ids=ids, marks=marks)
+    def cases(self) -> list[Case]:
+        """Return the product of all parametrizations, the first one varying slowest."""
+        return reduce(_product, self._axes) if self._axes else [Case()]
 
     def _cells(
         self, names: Sequence[str], argvalues: Iterable[Any], *, in_tuples: bool
@@ -292,13 +282,32 @@ def _parameter_set(value: Any, names: Sequence[str], *, in_tuples: bool) -> Para
         ) from None
 
 
+def _product(first: list[Case], second: list[Case]) -> list[Case]:
+    """Return every case of ``first`` with every one of ``second``."""
+    return [
+        Case(
+            {**one.params, **other.params},
+            {**one.fixture_params, **other.fixture_params},
+            one.ids + other.ids,
+            one.marks + other.marks,
+        )
+        for one in first
+        for other in second
+    ]
+
+
 def _case(names: Sequence[str], cell: ParameterSet, via: frozenset[str], chosen: str | None) -> Case:
-    pairs = list(zip(names, cell.values, strict=True))
+    values = dict(zip(names, cell.values, strict=True))
+    ids = () if chosen is None else (chosen,)
+    if not via:
+        return Case(params=values, ids=ids, marks=cell.marks)
     return Case(
-        params={name: value for name, value in pairs if name not in via},
+        params={name: value for name, value in values.items() if name not in via},
         fixture_params={
-            name: FixtureParam(key=ParamKey(value), value=value) for name, value in pairs if name in via
+            name: FixtureParam(key=ParamKey(value), value=value)
+            for name, value in values.items()
+            if name in via
         },
-        ids=() if chosen is None else (chosen,),
+        ids=ids,
         marks=cell.marks,
     )

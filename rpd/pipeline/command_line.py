@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
-from rpd.config.config import NoOptions, PodSettings, RunSettings
+from rpd.config.config import NoOptions, PodSettings, RunSettings, settings
 from rpd.errors import UsageError
 from rpd.hooks import PluginManager
 from rpd.values.frozen import frozen
@@ -55,11 +55,51 @@ def has_options_of_plugins(manager: PluginManager) -> bool:
     return any(hasattr(plugin, "rpd_addoption") for plugin in manager.get_plugins())
 
 
-def is_plain(command: Command, argv: Sequence[str], manager: PluginManager) -> bool:
-    """Return whether every word is an argument, and no plugin has an option whose default would count."""
-    takes_them = bool(command.arguments) or not argv
-    has_flags = any(word.startswith("-") for word in argv)
-    return takes_them and not has_flags and not has_options_of_plugins(manager)
+def read_plain(
+    command: Command, argv: Sequence[str], manager: PluginManager
+) -> tuple[dict[str, Any], list[str]] | None:
+    """Return the flags (field name -> value) and arguments of a line that needs no parser; None if it may need one.
+
+    It needs none if every word is an argument or a flag that takes no value, and no plugin has an option whose default
+    would count. Most lines are such, and to load argparse takes longer than to read a small deploy file.
+    """
+    if has_options_of_plugins(manager):
+        return None
+    args = [word for word in argv if not word.startswith("-")]
+    if args and not command.arguments:
+        return None
+    switches = _switches(command) if len(args) < len(argv) else {}
+    flags: dict[str, Any] = {}
+    for word in argv:
+        if word in switches:
+            field, counts = switches[word]
+            # Taken out first: flags are in the order in which they were given last.
+            before = flags.pop(field, 0)
+            flags[field] = before + 1 if counts else True
+        elif word.startswith("-"):
+            return None
+    return implied(flags), args
+
+
+def _switches(command: Command) -> dict[str, tuple[str, bool]]:
+    """Return the flags of a command that take no value: the field of each, and whether it counts."""
+    return {
+        flag: (field, setting.action == "count")
+        for field, setting in settings(command.own_options).items()
+        if setting.action in ("store_true", "count") and command.name in setting.commands
+        for flag in setting.flags
+    }
+
+
+def implied(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``flags`` with those that others mean: ``--setup-plan`` and ``--dry-run=live`` are dry runs.
+
+    ``-x`` is ``--maxfail=1``, so the later of the two counts.
+    """
+    overruled = [field for field in flags if field in ("exitfirst", "maxfail")][:-1]
+    meant = {field: value for field, value in flags.items() if field not in overruled}
+    is_dry = flags.get("setup_plan") or flags.get("dry_run_live")
+    return {**meant, "dry_run": True} if is_dry else meant
 
 
 _OF_THIS_MACHINE = {

@@ -15,8 +15,7 @@ from rpd.config import Config, Setting, settings, value_of
 from rpd.config.options import OptionGroup
 from rpd.errors import UsageError
 from rpd.hooks import PluginManager
-from rpd.pipeline.command_line import Command, Hint, Silent, asks_help, has_options_of_plugins
-from rpd.redaction import Redactor
+from rpd.pipeline.command_line import Command, Hint, Silent, asks_help, has_options_of_plugins, implied
 from rpd.values.frozen import EMPTY, frozen
 from rpd.values.suggestions import closest
 
@@ -117,7 +116,7 @@ def parse(
         values = flags.pop(field, ())
         flags[field] = (*values, *value) if appends else value
     args = [*given.args, *remote_command] if remote_command else given.args or as_added.args
-    return _implied(flags), list(args), list({**given.defaults, **as_added.options, **given.options}.items())
+    return implied(flags), list(args), list({**given.defaults, **as_added.options, **given.options}.items())
 
 
 def _cut(command: Command, argv: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
@@ -126,17 +125,6 @@ def _cut(command: Command, argv: Sequence[str]) -> tuple[Sequence[str], Sequence
         return argv, ()
     at = argv.index("--")
     return argv[:at], argv[at + 1 :]
-
-
-def _implied(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``flags`` with those that others mean: ``--setup-plan`` and ``--dry-run=live`` are dry runs.
-
-    ``-x`` is ``--maxfail=1``, so the later of the two counts.
-    """
-    overruled = [field for field in flags if field in ("exitfirst", "maxfail")][:-1]
-    implied = {field: value for field, value in flags.items() if field not in overruled}
-    is_dry = flags.get("setup_plan") or flags.get("dry_run_live")
-    return {**implied, "dry_run": True} if is_dry else implied
 
 
 def _parse(
@@ -278,6 +266,8 @@ def print_help(command: Command, manager: PluginManager) -> NoReturn:
 
 def describe(config: Config) -> list[str]:
     """Return one line a setting for ``--show-config``: name, value, where it came from. Addresses are masked."""
+    from rpd.redaction import Redactor  # a line that is only read needs none
+
     lines = [f"root folder: {config.rootdir}", f"configuration file: {config.config_file or 'none'}"]
     declared = settings(config.own_kind)
     values: Mapping[str, Any] = {field: value_of(config, field) for field in declared}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 
 from rpd.collect.ids import escape
 from rpd.errors import CollectionError, UsageError
@@ -45,7 +46,7 @@ def _values(nodes: Iterable[Node]) -> dict[str, tuple[str, ...]]:
     """Return each secret's name with the forms its value has in ids."""
     key = api_key()
     values: dict[str, tuple[str, ...]] = {_API_KEY: (key, escape(key))} if key else {}
-    jobs = {id(node.job): node.job for node in nodes}.values()
+    jobs = {id(job): job for job in map(attrgetter("job"), nodes)}.values()
     secrets = {secret for job in jobs for secret in job.secrets}
     secrets |= {job.registry.password for job in jobs if isinstance(job.registry, Registry)}
     if not secrets:

@@ -14,7 +14,7 @@ from rpd.config.merge import make_config
 from rpd.config.settings_file import find_root, read_file
 from rpd.errors import CollectionError, UsageError
 from rpd.hooks import PluginManager, load_entry_points, load_named_plugins, make_plugin_manager, register
-from rpd.pipeline.command_line import Command, Hint, asks_help, check_together, is_plain
+from rpd.pipeline.command_line import Command, Hint, asks_help, check_together, read_plain
 
 _FIXTURES = ("rpd.execute.fixtures", "rpd.cluster")
 BUILT_IN = {
@@ -134,8 +134,9 @@ def _parse(
 
     Raise UsageError.
     """
-    if not added and is_plain(command, argv, manager):
-        return {}, list(argv), []
+    plain = None if added else read_plain(command, argv, manager)
+    if plain is not None:
+        return *plain, []
     # Not at the top: argparse and its search for translations take longer than rpd does to list a small file.
     from rpd.pipeline.parser import parse
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rpd.config import settings as known
 from rpd.errors import UsageError
 from rpd.hooks import PluginManager, make_plugin_manager
-from rpd.pipeline.command_line import Silent, has_options_of_plugins, is_plain
+from rpd.pipeline.command_line import Silent, has_options_of_plugins, read_plain
 from rpd.pipeline.parser import parse
 from rpd.values.suggestions import closest
 
@@ -62,8 +62,19 @@ def test_a_line_is_read_the_same_with_few_options_and_with_all(argv: list[str]) 
     """Flags in their order, arguments and mistakes are the same; so are those of a line that needs no parser."""
     read = outcome(argv, ALL)
     assert outcome(argv, FEW) == read
-    if is_plain(RUN, argv, FEW):
-        assert read == ({}, [], argv, [])
+    plain = read_plain(RUN, argv, FEW)
+    if plain is not None:
+        flags, args = plain
+        assert (flags, list(flags), args, []) == read
+
+
+def test_flags_that_take_no_value_need_no_parser() -> None:
+    """They are counted, and stand in the order in which they were given last; what needs a value needs the parser."""
+    flags, args = read_plain(RUN, ["-q", "a.py", "-v", "-q", "--setup-plan", "b.py"], FEW) or ({}, [])
+    assert list(flags.items()) == [("verbose", 1), ("quiet", 2), ("setup_plan", True), ("dry_run", True)]
+    assert args == ["a.py", "b.py"]
+    assert read_plain(RUN, ["-k", "a"], FEW) is None
+    assert read_plain(RUN, ["-qq"], FEW) is None
 
 
 def test_a_suggestion_may_name_any_option() -> None:
@@ -76,5 +87,5 @@ def test_an_option_of_a_plugin_needs_the_parser() -> None:
     """Its default counts without any flag on the line."""
     assert has_options_of_plugins(ALL)
     assert not has_options_of_plugins(FEW)
-    assert not is_plain(RUN, [], ALL)
-    assert not is_plain(Silent(name="ps", arguments=""), ["pod"], FEW)
+    assert read_plain(RUN, [], ALL) is None
+    assert read_plain(Silent(name="ps", arguments=""), ["pod"], FEW) is None

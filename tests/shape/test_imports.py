@@ -96,11 +96,14 @@ COSTLY = (
 IMPORTED = """import sys; print('["' + '", "'.join(sorted(sys.modules)) + '"]')"""
 
 
-def test_a_plain_collection_loads_little(tmp_path: Path) -> None:
+@pytest.mark.parametrize("flags", [[], ["-q"]], ids=" ".join)
+def test_a_plain_collection_loads_little(flags: list[str], tmp_path: Path) -> None:
     """Listing one small file loads a fixed small part of rpd, and nothing that only errors, reports or files need."""
     text = "import rpd\n@rpd.job\n@rpd.mark.parametrize('seed', [1, 2])\ndef fit(pod, seed): ...\n"
     (tmp_path / "deploy_x.py").write_text(text, encoding="utf-8")
-    loaded = python(f"from rpd.cli import main\nassert main(['collect']) == 0\n{IMPORTED}", tmp_path)
+    loaded = python(
+        f"from rpd.cli import main\nassert main(['collect', *{flags!r}]) == 0\n{IMPORTED}", tmp_path
+    )
     bare = python(f"import pluggy, pathlib, contextlib\n{IMPORTED}", tmp_path)
     assert not set(COSTLY) & (set(loaded) - set(bare))
     own = [name for name in loaded if name.split(".")[0] == "rpd"]

@@ -26,16 +26,17 @@ _CHUNK = 1 << 20
 _open = open
 """Bound now: a job may mock the built-in one."""
 _TREE, _END = "tree", "end"
-_FOLDER = Kind.FOLDER
+_FILE, _FOLDER = Kind.FILE, Kind.FOLDER
 """Bound once: to look up a member of an enumeration takes long for something that is done for each file."""
 _SMALL = 256 << 10
 """Bytes of a file that is read at once."""
+_READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # Windows needs the latter
 
 _LONGEST_PLAIN, _LARGEST_PLAIN = 100, 0o77777777777
 _EMPTY = tarfile.TarInfo().tobuf(tarfile.GNU_FORMAT)
 """A header, of which name, mode, size, time and checksum are replaced."""
 _OWNERS, _REST = _EMPTY[108:124], _EMPTY[156:]
-_EMPTY_SUM = sum(_OWNERS) + sum(_REST) + 8 * ord(" ")
+_REST_SUM = sum(_REST) + 8 * ord(" ")
 
 _WORTH_GOING_ON = 256 << 10
 """Least size of a file's beginning, in bytes, that is worth keeping for a resumed transfer."""
@@ -85,8 +86,12 @@ class Archive:
         self._plan: list[str] = []
         self._about: dict[str, Any] = {}
         self._done = 0
-        # Nearly all files of a large tree are kept: only a few steps for each.
-        self._total = sum([self._size_sent(file) for file in files if file.name not in self._kept])
+        self._in_parts = arrived.whole.keys() | change.patched.keys() | arrived.parts.keys()
+        """The files that are not kept, and of which only a part is sent, or nothing."""
+        # There may be many files: only a few steps for each.
+        kept, parts = self._kept, self._in_parts
+        to_send = [file for file in files if file.name not in kept]
+        self._total = sum([self._size_sent(file) if file.name in parts else file.size for file in to_send])
         self.changed: list[str] = list(arrived.changed)
         """Files that differed, after they were read, from their state when they were listed."""
         self.incomplete: list[str] = list(arrived.incomplete)
@@ -145,10 +150,13 @@ class Archive:
         """Yield the archive: everything under ``tree``, notes, then ``end``, which proves that nothing is missing."""
         if self._is_folder:
             yield self._root(_TREE, at_least=0o700 if self._kept else 0)
-            for file in self._list:
-                if (sha256 := self._kept.get(file.name)) is not None:
+            kept, parts = self._kept, self._in_parts
+            for file in self._list:  # there may be many: only a few steps for each
+                if (sha256 := kept.get(file.name)) is not None:
                     self._contents.append((file, sha256))
-                elif self._kept and file.kind is Kind.FOLDER:
+                elif file.kind is _FILE and file.size <= _SMALL and file.name not in parts:
+                    yield self._small_member(f"{_TREE}/{file.name}", file)
+                elif kept and file.kind is _FOLDER:
                     self._contents.append((file, ""))  # made when all else is in its place
                 else:
                     yield from self._file_blocks(file)
@@ -197,20 +205,19 @@ class Archive:
             yield from self._patch_blocks(file, self._change.patched[file.name])
         elif file.name in self._arrived.parts:
             yield from self._rest_blocks(file)
-        elif file.kind is Kind.FILE and file.size <= _SMALL:
-            yield self._small_member(self._path(file.name), file)
         else:
             yield from self._member_blocks(self._path(file.name), file)
 
     def _small_member(self, name: str, file: StagedFile) -> bytes:
         """Return header and content of a file at once: with many small files, each step between them counts."""
+        size = file.size
         content = self._content(file)
-        if missing := file.size - len(content):
+        if len(content) < size:
             self.incomplete.append(file.name)
-            content += bytes(missing)
-        self._passed(content)
+            content += bytes(size - len(content))
+        self._passed(size)
         self._contents.append((file, hashlib.sha256(content).hexdigest()))
-        return b"".join((self._header(name, file, file.size), content, bytes(-file.size % tarfile.BLOCKSIZE)))
+        return self._header(name, file, size) + content + bytes(-size % tarfile.BLOCKSIZE)
 
     def _patch_blocks(self, file: StagedFile, patch: delta.Patch) -> Iterator[bytes]:
         """Yield the new pieces of a file whose other pieces are in the tree that was sent before."""
@@ -223,7 +230,7 @@ class Archive:
                     source.seek(piece.start)
                     for block in _read(source, piece.length):
                         missing -= len(block)
-                        self._passed(block)
+                        self._passed(len(block))
                         yield block
         if missing:
             self.incomplete.append(file.name)
@@ -275,7 +282,7 @@ class Archive:
         yield bytes(2 * tarfile.BLOCKSIZE)
 
     def _header(self, name: str, file: StagedFile, size: int) -> bytes:
-        if file.kind is Kind.FILE and (header := _plain_header(name, file.mode, size, file.mtime)):
+        if file.kind is _FILE and (header := _plain_header(name, file.mode, size, file.mtime)):
             return header
         types = {Kind.FILE: tarfile.REGTYPE, Kind.FOLDER: tarfile.DIRTYPE, Kind.LINK: tarfile.SYMTYPE}
         info = _member(name, types[file.kind], file.mode)
@@ -305,7 +312,7 @@ class Archive:
                 if summing is not None:
                     summing.update(block)
                 if new := block[max(0, at - passed) :]:
-                    self._passed(new)
+                    self._passed(len(new))
                     yield new
         if left:
             self.incomplete.append(file.name)
@@ -318,20 +325,26 @@ class Archive:
         return digest.hexdigest()
 
     def _content(self, file: StagedFile) -> bytes:
-        """Return what is there of a file, at most as much as was listed; see ``_reading``, which is slower."""
+        """Return what is there of a file, at most as much as was listed.
+
+        The same as with ``_reading``, but without file objects, which take longer than to read a small file.
+        """
+        content = b""
         try:
-            with _open(file.place, "rb", buffering=0) as source:
-                content: bytes = source.read(file.size)
-                if len(content) < file.size:
-                    content += b"".join(_read(source, file.size - len(content)))
-                if not file.is_now(os.fstat(source.fileno())):
+            source = os.open(file.place, _READ_ONLY)
+            try:
+                content = os.read(source, file.size)
+                while len(content) < file.size and (more := os.read(source, file.size - len(content))):
+                    content += more
+                if not file.is_now(os.fstat(source)):
                     self.changed.append(file.name)
-                return content
+            finally:
+                os.close(source)
         except FileNotFoundError:
             self.changed.append(file.name)
-            return b""
         except OSError as error:
             raise LocalTransferError(f"{file.place} cannot be read", error) from error
+        return content
 
     @contextmanager
     def _reading(self, file: StagedFile) -> Iterator[BinaryIO]:
@@ -347,8 +360,8 @@ class Archive:
         except OSError as error:
             raise LocalTransferError(f"{file.place} cannot be read", error) from error
 
-    def _passed(self, block: bytes) -> None:
-        self._done += len(block)
+    def _passed(self, size: int) -> None:
+        self._done += size
         if self._progress is not None:
             self._progress(self._done, self._total)
 
@@ -380,10 +393,9 @@ def _plain_header(name: str, mode: int, size: int, mtime: int) -> bytes | None:
     path = name.encode("utf-8", "surrogateescape")
     if len(path) > _LONGEST_PLAIN or size > _LARGEST_PLAIN or not 0 <= mtime <= _LARGEST_PLAIN:
         return None
-    numbers = b"%07o%011o%011o" % (mode, size, mtime)
-    checksum = _EMPTY_SUM + sum(path) + sum(numbers)
-    fields = b"%07o\0%b%011o\0%011o\0%06o\0 %b" % (mode, _OWNERS, size, mtime, checksum, _REST)
-    return path.ljust(_LONGEST_PLAIN, b"\0") + fields
+    numbers = b"%07o\0%b%011o\0%011o\0" % (mode, _OWNERS, size, mtime)
+    checksum = _REST_SUM + sum(path) + sum(numbers)
+    return b"%b%b%06o\0 %b" % (path.ljust(_LONGEST_PLAIN, b"\0"), numbers, checksum, _REST)
 
 
 def _small_file(name: str, content: str | bytes) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rpd.errors import TransferError
@@ -295,6 +295,15 @@ class Gauge:
         effort = self._efforts[level]
         return max(effort.seconds, self._line * effort.ratio) + effort.seconds / 4
 
+    @property
+    def worth_sampling(self) -> Sequence[int]:
+        """The levels that may become the cheapest, here or further on.
+
+        Where even the lowest takes longer than the line, higher ones only take longer.
+        """
+        lowest = self._efforts[_LEVELS[1]]
+        return _LEVELS[1:2] if self._line * lowest.ratio < lowest.seconds else _LEVELS[1:]
+
     def packed(self, level: int, size: int, result: int, seconds: float, elapsed: float) -> None:
         """Take a measurement: ``size`` bytes became ``result`` at ``level``, in processor time and by the clock."""
         self.sampled(level, size, result, seconds)
@@ -406,7 +415,7 @@ def _sampled(blocks: Iterable[bytes], gauge: Gauge) -> Iterator[bytes]:
         if since_sample >= _SAMPLE_EVERY and len(block) >= 2 * _SAMPLE:
             since_sample = 0
             middle = len(block) // 2
-            for level in _LEVELS[1:]:
+            for level in gauge.worth_sampling:
                 member, seconds = _member(block[middle - _SAMPLE // 2 : middle + _SAMPLE // 2], level)
                 gauge.sampled(level, _SAMPLE, len(member), seconds)
         yield block

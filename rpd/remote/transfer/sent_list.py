@@ -18,6 +18,8 @@ from rpd.remote.transfer.patch import SUM_DIGITS, Blocks
 from rpd.values.frozen import frozen
 
 _SUM_BYTES = 32
+_REGULAR = Kind.FILE
+"""Bound once, as it is compared for each file."""
 _FILE, _FOLDER = "f", "d"
 """How the facts on them begin (``StagedFile.facts``)."""
 _GONE = "-"
@@ -71,7 +73,7 @@ def written(
     lines = [f"{file.name}\0{file.facts}{noted.get(file.name, '')}\0" for file, _ in contents]
     lines += [f"{name}\0{_GONE}\0" for name in gone]
     facts = zlib.compress("".join(lines).encode("utf-8", "surrogateescape"), 1)
-    sums = bytes.fromhex("".join([sha256 for file, sha256 in contents if file.kind is Kind.FILE]))
+    sums = bytes.fromhex("".join([sha256 for file, sha256 in contents if file.kind is _REGULAR]))
     return b"%d\n%b%b" % (len(facts), facts, sums)
 
 

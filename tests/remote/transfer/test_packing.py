@@ -122,6 +122,17 @@ def test_the_level_follows_the_line() -> None:
     assert Gauge().level > 0  # from the first byte on
 
 
+def test_higher_levels_are_sampled_where_they_may_pay() -> None:
+    """On a line that is faster than the lowest they cannot; on one that became slow they are again."""
+    gauge = Gauge()
+    assert gauge.worth_sampling == (1, 6)
+    for line, sampled in ((5e-9, (1,)), (100e-9, (1, 6))):
+        for _ in range(20):
+            gauge.sampled(1, 1000, 500, 1000 * EFFORTS[1])
+            gauge.sent(1 << 20, line * (1 << 20))
+        assert gauge.worth_sampling == sampled
+
+
 def test_little_is_compressed_for_a_pod_that_unpacks_slowly() -> None:
     """A trial shows that uncompressed is as fast there. On a full line it is not, and a slow line is spared the trial."""
     half = {0: 1.0, 1: 0.5, 6: 0.49}

@@ -30,7 +30,8 @@ _FILE, _FOLDER = Kind.FILE, Kind.FOLDER
 """Bound once: to look up a member of an enumeration takes long for something that is done for each file."""
 _SMALL = 256 << 10
 """Bytes of a file that is read at once."""
-_READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # Windows needs the latter
+_READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Not to wait for a pipe that took the place of a file; Windows needs to be told that files are no text."""
 
 _LONGEST_PLAIN, _LARGEST_PLAIN = 100, 0o77777777777
 _EMPTY = tarfile.TarInfo().tobuf(tarfile.GNU_FORMAT)

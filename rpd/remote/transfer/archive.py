@@ -31,7 +31,7 @@ _FILE, _FOLDER = Kind.FILE, Kind.FOLDER
 _SMALL = 256 << 10
 """Bytes of a file that is read at once."""
 _READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-"""Not to wait for a pipe that took the place of a file; Windows needs to be told that files are no text."""
+"""A pipe that took the place of a file is not waited for; Windows needs to be told that files are no text."""
 
 _LONGEST_PLAIN, _LARGEST_PLAIN = 100, 0o77777777777
 _EMPTY = tarfile.TarInfo().tobuf(tarfile.GNU_FORMAT)
@@ -332,7 +332,7 @@ class Archive:
         """
         content = b""
         try:
-            source = os.open(file.place, _READ_ONLY)
+            source = _opened(file.place)
             try:
                 content = os.read(source, file.size)
                 while len(content) < file.size and (more := os.read(source, file.size - len(content))):
@@ -351,7 +351,7 @@ class Archive:
     def _reading(self, file: StagedFile) -> Iterator[BinaryIO]:
         """Open a file, or an empty one if it is gone; note if it differs at the end from its state when listed."""
         try:
-            with _open(file.place, "rb", buffering=0) as source:
+            with _open(file.place, "rb", buffering=0, opener=_opened) as source:
                 yield source
                 if not file.is_now(os.fstat(source.fileno())):
                     self.changed.append(file.name)
@@ -387,6 +387,11 @@ def _copies(pieces: Sequence[Piece], old: str, new: str) -> str:
         taken += piece.length if piece.source is None else 0
         words.append(copy_words(source, at, piece.length))
     return "; ".join(words) or ":"
+
+
+def _opened(path: str | Path, _flags: int = 0) -> int:
+    """Return the descriptor of a file to read. Raise OSError."""
+    return os.open(path, _READ_ONLY)
 
 
 def _plain_header(name: str, mode: int, size: int, mtime: int) -> bytes | None:

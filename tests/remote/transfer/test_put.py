@@ -236,6 +236,24 @@ def test_a_file_that_vanishes_while_the_tree_is_sent_is_not_sent(
     assert picture(machine.files / "t") == picture(tree)
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("size", [10, 1 << 20])
+def test_a_pipe_that_takes_the_place_of_a_file_is_not_waited_for(
+    remote: SshRemote, machine: Machine, tree: Path, size: int
+) -> None:
+    """Nobody may ever write into it: the tree arrives without it, as it is then."""
+    late = tree / "z.late"
+    late.write_bytes(bytes(size))
+
+    def swap() -> None:
+        late.unlink()
+        os.mkfifo(late)
+
+    put(remote._shell, tree, str(machine.files / "t"), progress=Once(swap))
+    late.unlink()
+    assert picture(machine.files / "t") == picture(tree)
+
+
 def test_a_file_that_shrinks_each_time_it_is_read_is_an_error(
     remote: SshRemote, machine: Machine, tmp_path: Path
 ) -> None:

@@ -63,6 +63,8 @@ class LeaseBook:
 
     def _settle(self) -> list[str]:
         """Remove pods that were released since from those that may still bill; return them."""
+        if not self._unreleased:
+            return []
         gone = {name for lease in self._leases if not lease.is_open for name in self._names(lease)}
         settled = [name for name in self._unreleased if name in gone]
         for name in settled:

@@ -80,11 +80,8 @@ class Tree:
 
     def write(self, name: str, data: bytes, mode: int, mtime: int) -> None:
         """Make a new file of ``data``: ``create``, ``write_all`` and ``dress`` in little time, for many of them."""
-        folder, _, last = name.rpartition("/")
         try:
-            _check_part(last)
-            there = self._last
-            place = there[1] if there is not None and there[0] == folder else self._folder(folder, make=True)
+            place, last = self._at(name, make=True)
             place.write(last, data, mode, mtime)
         except OSError as error:
             raise self._named(error, name) from error

@@ -75,7 +75,7 @@ class SshShell:
         self._is_refused = False
         """Whether the last attempt to connect met an sshd that does not accept the key."""
         self._is_given_up = False
-        """Whether it was tried in vain for as long as the end of a run allows: once more is enough for each call."""
+        """Whether reconnecting failed for as long as an ending run allows: from then on each call tries once."""
         self._mending = threading.Lock()
         self._forwards: list[Forward] = []
         self._waiting = WaitingShells(self._open_session)

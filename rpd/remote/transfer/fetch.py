@@ -445,9 +445,7 @@ class Fetching:
             self._landing.write(name, data, member.mode & 0o777 | 0o600, member.mtime)
         except OSError as error:
             raise self._cannot_be_written(name, error) from error
-        self._received += len(data)
-        if self._progress is not None:
-            self._progress(self._received, 0)
+        self._count(len(data))
         self._whole[name] = (hashlib.sha256(data).hexdigest(), len(data))
 
     def _copy(self, original: str, partial: _Partial) -> None:

@@ -10,7 +10,7 @@ import secrets
 import stat
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
 from io import BufferedReader, FileIO
 from pathlib import Path
@@ -71,24 +71,24 @@ class Landing:
 
     def begin(self, name: str) -> FileIO:
         """Open a file to be written from its start. Raise TransferError if it would hide another."""
-        if name in self._begun:
-            self._there.remove(name)
-        try:
-            made = self._there.create(name)
-        except FileExistsError:
-            raise _would_hide(name) from None
-        self._begun.add(name)
-        return made
+        return self._made(name, self._there.create)
 
     def write(self, name: str, data: bytes, mode: int, mtime: int) -> None:
         """Write a complete file at once: ``begin`` and ``dress``, for many of them."""
+        self._made(name, self._there.write, data, mode, mtime)
+
+    def _made(self, name: str, make: Callable[..., T], *how: object) -> T:
         if name in self._begun:
             self._there.remove(name)
         try:
-            self._there.write(name, data, mode, mtime)
+            made = make(name, *how)
         except FileExistsError:
-            raise _would_hide(name) from None
+            raise TransferError(
+                f"{name!r} has the same name as another file of this pull, as far as the disk here can tell them "
+                "apart (capitals, accents): rename one of them on the pod, or exclude it"
+            ) from None
         self._begun.add(name)
+        return made
 
     def go_on(self, name: str) -> FileIO:
         """Open a file that was begun before."""
@@ -161,13 +161,6 @@ class Landing:
         for name in names:
             if self._there.status(name) is not None:
                 self._there.move(name, self._tree, f"{self._name}/{name}")
-
-
-def _would_hide(name: str) -> TransferError:
-    return TransferError(
-        f"{name!r} has the same name as another file of this pull, as far as the disk here can tell them apart "
-        "(capitals, accents): rename one of them on the pod, or exclude it"
-    )
 
 
 def _by_root(listing: Listing, names: Iterable[str]) -> Mapping[str, list[str]]:

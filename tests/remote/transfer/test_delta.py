@@ -268,11 +268,8 @@ def test_a_small_change_to_a_large_tree_leaves_its_list(
     assert notes_of(machine) == sorted(["list", "note", "state", *looked_at])
 
 
-@pytest.mark.parametrize("damage", ["base", "more", "note"])
-def test_a_list_that_is_continued_is_not_believed_blindly(
-    remote: SshRemote, machine: Machine, tmp_path: Path, damage: str
-) -> None:
-    """Without one of its parts all is sent, and the next list is whole; with another note, it is sent whole."""
+def continued(remote: SshRemote, machine: Machine, tmp_path: Path) -> tuple[Path, Path, Path]:
+    """Send a tree, and a small change to it; return it with another change, its target, and the pod's notes."""
     tree, target = tmp_path / "tree", machine.files / "t"
     tree.mkdir()
     for number in range(20):
@@ -281,6 +278,15 @@ def test_a_list_that_is_continued_is_not_believed_blindly(
         send(remote, tree, target)
         (tree / "0").write_text(text)
     (notes,) = (machine.home / ".rpd/staged").iterdir()
+    return tree, target, notes
+
+
+@pytest.mark.parametrize("damage", ["base", "more", "note"])
+def test_a_list_that_is_continued_is_not_believed_blindly(
+    remote: SshRemote, machine: Machine, tmp_path: Path, damage: str
+) -> None:
+    """Without one of its parts all is sent, and the next list is whole; with another note, it is sent whole."""
+    tree, target, notes = continued(remote, machine, tmp_path)
     if damage == "note":
         (notes / damage).write_text("no stamp\n{}\n")
     else:
@@ -294,14 +300,7 @@ def test_a_look_that_is_continued_is_not_believed_blindly(
     remote: SshRemote, machine: Machine, tmp_path: Path, damage: str
 ) -> None:
     """Without one of its parts more is sent than is needed, or all; afterwards it is whole again."""
-    tree, target = tmp_path / "tree", machine.files / "t"
-    tree.mkdir()
-    for number in range(20):
-        (tree / f"{number}").write_text("x")
-    for text in ("one", "two"):
-        send(remote, tree, target)
-        (tree / "0").write_text(text)
-    (notes,) = (machine.home / ".rpd/staged").iterdir()
+    tree, target, notes = continued(remote, machine, tmp_path)
     (notes / damage).write_bytes(b"")
     assert 3 <= send(remote, tree, target) <= 22
     assert send(remote, tree, target) == 0

@@ -82,7 +82,7 @@ class Run:
 
     @property
     def reports(self) -> Reports:
-        """The reports of its nodes, in the order they began."""
+        """The reports of its nodes, in the order of the plan."""
         return _reports_of(self.info)
 
     def report(self, name: str) -> NodeReport:

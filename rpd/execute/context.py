@@ -76,6 +76,8 @@ class RunContext:
     """The pods that each node requested, by node id."""
     needed: NothingNeeded = fresh(factory=NothingNeeded)
     """The results that nodes take over from other nodes."""
+    places: dict[str, int] = fresh(factory=dict)
+    """The place of each node in the plan; one that joins during the run gets the next."""
     asides: Asides = fresh(factory=Asides)
     owner: str = fresh(factory=owner)
     _projects: dict[str, Path] = fresh(factory=dict)

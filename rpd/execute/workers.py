@@ -24,7 +24,7 @@ from rpd.stop import INTERRUPTED, StopLevel
 from rpd.threads import begun
 from rpd.values.node import Node
 from rpd.values.plan import Ahead, Lane, Plan, Source
-from rpd.values.report import NodeReport
+from rpd.values.report import NodeReport, in_plan_order
 
 GIVE_UP_SECONDS = 3.0
 
@@ -95,9 +95,9 @@ class Execution:
 
     @property
     def reports(self) -> tuple[NodeReport, ...]:
-        """The reports so far."""
+        """The reports so far, in the order of the plan."""
         with self._lock:
-            return tuple(self._reports.values())
+            return in_plan_order(self._reports.values())
 
     @property
     def has_failed(self) -> bool:
@@ -265,6 +265,7 @@ class Execution:
         self._scopes.add(node)
         with self._lock:
             self._added += 1
+            self._context.places.setdefault(node.id, len(self._context.places))
         self._context.events.nodes_added(nodes=(node,), ahead=self._lanes.ahead)
 
     def _publish(self, node: Node, report: NodeReport) -> None:

@@ -124,6 +124,7 @@ def taken(reports: Iterable[NodeReport]) -> tuple[NodeReport, ...]:
     return tuple(
         replace(
             report,
+            node=replace(report.node, place=None),
             result=Result(outcome=Outcome.SKIPPED, reason=f"{CACHED}taken from run {report.node.run}"),
             cost=replace(report.cost, billed_seconds=0.0, estimated_usd=0.0),
         )

@@ -41,6 +41,7 @@ def make_context(prepared: Prepared, files: RunFiles, stop: Stop, purse: Purse) 
         redactor=redactor,
         secrets=prepared.secrets,
         past=prepared.resumed.past if prepared.resumed else None,
+        places=_places(prepared),
         trace_style=_trace_style(config.output),
         renting=Renting(
             provider=backend.provider,
@@ -69,6 +70,13 @@ def make_context(prepared: Prepared, files: RunFiles, stop: Stop, purse: Purse) 
         needed=prepared.gathered.graph.left if prepared.gathered.graph else NothingNeeded(),
         source=backend.sources(files, prepared.plan.kinds, redactor, events),
     )
+
+
+def _places(prepared: Prepared) -> dict[str, int]:
+    """Return the place of each node; in a resumed run, the one that it had in the first plan."""
+    planned = dict.fromkeys(prepared.resumed.order if prepared.resumed else ())
+    planned |= dict.fromkeys(node.id for node in prepared.plan.nodes)
+    return {node_id: place for place, node_id in enumerate(planned)}
 
 
 def _trace_style(output: OutputSettings) -> Style:

@@ -51,6 +51,8 @@ class Resumed:
     reports: tuple[NodeReport, ...]
     planned: frozenset[str]
     """The ids of its nodes, and of those that are replaced by added ones."""
+    order: tuple[str, ...] = ()
+    """The ids of its nodes in the order of its plan, then of the added ones."""
     added: tuple[Mapping[str, Any], ...] = ()
     """What its journal tells of the nodes that were added."""
     taken: Taken = NOTHING_TAKEN
@@ -138,7 +140,7 @@ def _read(info: RunInfo, files: RunFiles, lock: RunLock) -> Resumed:
             "process ends, or kill it, then resume the run"
         )
     every = history.reports(files.folder)
-    planned, added = _planned(info, files.journal)
+    planned, added, order = _planned(info, files.journal)
     return Resumed(
         info=info,
         files=files,
@@ -146,13 +148,16 @@ def _read(info: RunInfo, files: RunFiles, lock: RunLock) -> Resumed:
         past=replay.read(files),
         reports=tuple(report for report in every if report.result.cause is not Cause.INTERRUPTED),
         planned=planned,
+        order=order,
         added=added,
         taken=_taken(files.journal),
     )
 
 
-def _planned(info: RunInfo, path: Path) -> tuple[frozenset[str], tuple[Mapping[str, Any], ...]]:
-    """Return the ids of the run's planned nodes, and the records of added ones.
+def _planned(
+    info: RunInfo, path: Path
+) -> tuple[frozenset[str], tuple[Mapping[str, Any], ...], tuple[str, ...]]:
+    """Return the ids of the run's planned nodes, the records of added ones, and the ids of both in their order.
 
     Raise UsageError if its journal no longer has them.
     """
@@ -166,7 +171,7 @@ def _planned(info: RunInfo, path: Path) -> tuple[frozenset[str], tuple[Mapping[s
         )
     added = {event["id"]: event for event in events if event["event"] == journal.ADDED}
     ids = {node_id for event in planned for node_id in (*event["ids"], *event.get(journal.STAND_INS, ()))}
-    return frozenset(ids), tuple(added.values())
+    return frozenset(ids), tuple(added.values()), tuple(journal.planned_ids(events))
 
 
 def _taken(path: Path) -> Taken:

@@ -188,5 +188,6 @@ def _cached(before: NodeReport) -> NodeReport:
     return replace(
         before,
         result=Result(outcome=Outcome.SKIPPED, reason=reason),
+        node=replace(before.node, place=None),
         cost=replace(before.cost, billed_seconds=0.0, estimated_usd=0.0),
     )

@@ -10,7 +10,7 @@ from rpd.errors import RpdError
 from rpd.record import manifest, manifest_index, run_info
 from rpd.record.manifest_index import Document
 from rpd.record.run_info import RunInfo
-from rpd.values.report import NodeReport
+from rpd.values.report import NodeReport, in_plan_order
 from rpd.values.runfolder import is_run_id
 
 
@@ -44,7 +44,7 @@ def run_in(folder: Path) -> RunInfo | None:
 def reports(
     folder: Path, *, damaged: Callable[[RpdError], object] | None = None, keep: bool = True
 ) -> list[NodeReport]:
-    """Return the reports of the run in ``folder`` in the order the nodes began.
+    """Return the reports of the run in ``folder`` in the order of its plan; of an old run, in which the nodes began.
 
     A manifest that cannot be read is left out, and handed to ``damaged`` if given. Without ``keep`` nothing is
     written, not even the index that makes reading faster.
@@ -59,7 +59,7 @@ def reports(
         except RpdError as error:
             if damaged is not None:
                 damaged(error)
-    return sorted(read, key=lambda report: (report.result.started, report.node.id))
+    return list(in_plan_order(sorted(read, key=lambda report: (report.result.started, report.node.id))))
 
 
 def documents(folder: Path, *, keep: bool = True) -> Iterator[tuple[str, Document | RpdError]]:

@@ -56,8 +56,7 @@ class ManifestPlugin:
         """What could not be written, the newest of each file: it is tried again when the run ends."""
         self._info: RunInfo | None = None
         self._index: manifest_index.Additions | None = None
-        self._places: dict[str, int] = {}
-        """By node: its place in the plan; what was done before has none, and comes first."""
+        self._nodes: set[str] = set()
 
     @hookimpl
     def rpd_run_started(self, config: Config, plan: Plan, backend: str, folder: Path | None) -> None:
@@ -65,7 +64,7 @@ class ManifestPlugin:
         if folder is None:
             return
         self._index = manifest_index.Additions(folder)
-        self._places = {node.id: place for place, node in enumerate(plan.nodes)}
+        self._nodes = {node.id for node in plan.nodes}
         if self._resumed is not None:
             self._info = replace(self._resumed, finished="", exit_code=None, backend=backend)
             self._write_run(self._info)
@@ -89,9 +88,8 @@ class ManifestPlugin:
 
     @hookimpl
     def rpd_nodes_added(self, nodes: Sequence[Node]) -> None:
-        """Give nodes that join the plan the next places."""
-        for node in nodes:
-            self._places.setdefault(node.id, len(self._places))
+        """Count nodes that join the plan."""
+        self._nodes.update(node.id for node in nodes)
 
     @hookimpl(tryfirst=True)
     def rpd_node_report(self, report: NodeReport) -> None:
@@ -116,7 +114,7 @@ class ManifestPlugin:
         self._index.flush()
         self._info = replace(
             self._info,
-            nodes=max(self._info.nodes, len(self._places)),
+            nodes=max(self._info.nodes, len(self._nodes)),
             finished=self._now(),
             seconds=round(summary.seconds, 3),
             git_sha=next((report.source.git_sha for report in summary.reports if report.source.git_sha), ""),
@@ -130,9 +128,8 @@ class ManifestPlugin:
             leftover=summary.leftover,
         )
         self._write_run(self._info)
-        reports = sorted(summary.reports, key=lambda report: self._places.get(report.node.id, -1))
-        if config.output.sort:
-            reports = ranked(reports, Ranking.parse(config.output.sort))
+        sort = config.output.sort
+        reports = ranked(summary.reports, Ranking.parse(sort)) if sort else summary.reports
         table = Path(self._info.folder) / results_csv.FILE_NAME
         self._try(str(table), lambda: write_whole(table, results_csv.dumps(reports, self._redactor)))
 

@@ -22,7 +22,8 @@ MOST_KEPT = 4 << 20
 _REASON_BYTES = 1000
 
 TRIES = 3
-"""How often a short program is tried in all, over a connection that breaks each time."""
+"""How often a short program is tried in all over a connection that breaks each time; a transfer survives so many breaks
+in a row without progress."""
 
 
 class Disconnected(ConnectionLost):
@@ -190,6 +191,20 @@ class Shell(Protocol):
     def renew(self) -> None:
         """Note that the pod's start-up files changed: sessions started before are not used any more."""
         ...
+
+
+class Breaks:
+    """Counts the breaks of a transfer that made no progress: a large one may outlast many connections."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._safe = 0
+
+    def is_last(self, safe: int) -> bool:
+        """Count a break; ``safe`` bytes have arrived for good. Return whether it is no use to go on."""
+        self._number = 1 if safe > self._safe else self._number + 1
+        self._safe = safe
+        return self._number > TRIES
 
 
 def mended(shell: Shell, act: Callable[[], T], interrupt: Interrupt | None = None) -> T:

@@ -96,7 +96,6 @@ class LiveView(View):
     @hookimpl
     def rpd_nodes_added(self, nodes: Sequence[Node], ahead: int) -> None:
         """Count nodes that join."""
-        super().rpd_nodes_added(nodes, ahead)
         with self._lock:
             self._progress.expect(ahead)
             for node in nodes:

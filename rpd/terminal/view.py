@@ -56,8 +56,6 @@ class View:
         self._level = config.output.verbose - config.output.quiet
         self._lock = threading.RLock()
         self._deselected = 0
-        self._places: dict[str, int] = {}
-        """By node: its place in the plan."""
         self._outcomes: dict[str, Outcome] = {}
         self._notices: list[str] = []
         self._report_line = ReportLine(self._screen, _WORD)
@@ -80,7 +78,6 @@ class View:
         self, config: Config, plan: Plan, backend: str, folder: Path | None, done: Sequence[NodeReport]
     ) -> None:
         """Write the head."""
-        self._places = {node.id: number for number, node in enumerate(plan.nodes)}
         if config.output.print_run_dir and folder:
             self._screen.line(str(folder))
         if self._level < 0 or config.output.no_header:
@@ -101,13 +98,6 @@ class View:
                 has_own_emulator=config.run.local or config.api is not None,
             )
         )
-
-    @hookimpl
-    def rpd_nodes_added(self, nodes: Sequence[Node], ahead: int) -> None:  # noqa: ARG002
-        """Give nodes that join the plan the next places."""
-        with self._lock:
-            for node in nodes:
-                self._places.setdefault(node.id, len(self._places))
 
     def _facts(self, plan: Plan) -> list[str]:  # noqa: ARG002
         """Return more facts for the head."""
@@ -172,10 +162,7 @@ class View:
     def rpd_run_finished(self, summary: RunSummary) -> None:
         """Write failures, tables, pods that are left, the short summary and the last line."""
         self.close()
-        reports = sorted(
-            summary.reports, key=lambda report: self._places.get(report.node.id, len(self._places))
-        )
-        lines = list(self._sections(reports, summary))
+        lines = list(self._sections(summary.reports, summary))
         if lines and self._level > -2:
             lines.append("")
         lines += [*self._before_last(), self._last_line(summary)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, NewType
 
@@ -55,6 +55,8 @@ class NodeRecord:
     """Whose run it was: ``RPD_OWNER``, else ``user@host``."""
     needs: tuple[str, ...] = ()
     """The ids of the nodes that it needs."""
+    place: int | None = None
+    """Its place in the plan of its run, from 0; None if it was not planned there, as a cached node."""
 
 
 @frozen
@@ -290,7 +292,7 @@ class NodeReport:
 
 @frozen
 class RunSummary:
-    """A whole run: its folder, its reports in the order they finished, wall seconds, and nodes that did not run."""
+    """A whole run: its folder, its reports in the order of the plan, wall seconds, and nodes that did not run."""
 
     folder: str
     reports: tuple[NodeReport, ...]
@@ -318,3 +320,8 @@ class RunSummary:
     def cached(self) -> int:
         """The number of skipped nodes that were passed over as unchanged."""
         return sum(report.result.word == "cached" for report in self.reports)
+
+
+def in_plan_order(reports: Iterable[NodeReport]) -> tuple[NodeReport, ...]:
+    """Return the reports in the order of the plan, after those of nodes that were not planned; these stay in order."""
+    return tuple(sorted(reports, key=lambda report: -1 if report.node.place is None else report.node.place))

@@ -7,10 +7,12 @@ import hashlib
 import io
 import json
 import re
+import signal
 from pathlib import Path
 
 import pytest
 
+from rpd.record import history
 from rpd.testing import RunResult
 from tests.cli.conftest import Project
 
@@ -116,6 +118,44 @@ def test_results_are_written_in_order(project: Project) -> None:
     assert [row["node"] for row in rows] == project.command("collect", "-q").out.split()
     written = losses((by_loss.run_dir / "results.csv").read_text(encoding="utf-8"))
     assert written == sorted(written)
+
+
+IN_TURN = """
+import os, signal, time
+from pathlib import Path
+import rpd
+
+@rpd.job
+@rpd.mark.parametrize("turn", ["first", "second", "third"])
+def fit(turn):
+    here = Path(__file__).with_name(turn)
+    third = here.with_name("third")
+    while turn == "first" and not third.exists():
+        time.sleep(0.01)
+    if turn != "second" and not here.exists():
+        here.touch()
+        os.kill(os.getpid(), signal.SIGKILL) if turn == "first" else time.sleep(60)
+"""
+
+
+def test_a_resumed_run_has_the_order_of_its_plan(project: Project) -> None:
+    """The first node began again long after the second had ended: each table and the manifests have their places."""
+    project.write({"deploy_a.py": IN_TURN})
+    assert project.run("-n", "2").exit_code == -signal.SIGKILL
+    resumed = project.command("resume")
+    assert (resumed.exit_code, resumed.out.count("PASSED")) == (0, 2)
+    (folder,) = project.folder.glob("rpd-runs/2*")
+    first, second, _ = history.reports(folder)
+    assert [first.node.place, second.node.place] == [0, 1]
+    assert first.result.started > second.result.finished
+    turns = ["first", "second", "third"]
+    for text in (
+        project.command("report", "--csv").out,
+        (folder / "results.csv").read_text(encoding="utf-8"),
+    ):
+        assert [row["turn"] for row in csv.DictReader(io.StringIO(text))] == turns
+    for shown in (resumed.out, project.command("report").out):
+        assert re.findall(r"(?m)^(first|second|third) ", shown) == turns
 
 
 def test_a_run_says_what_it_cannot_be_sorted_by(project: Project) -> None:

@@ -195,7 +195,10 @@ def test_a_search_stands_between_what_it_needs_and_what_needs_it(
     done = rpd.run(root=tmp_path, width=2)
     final = done.report("final")
     assert len(done.reports) == 5
-    assert [report.node.job for report in done.reports] == ["prepare", *["tune"] * 3, "final"]
+    assert [report.node.job for report in done.reports] == ["prepare", "final", *["tune"] * 3]
+    prepare, _, *trials = done.reports
+    assert prepare.result.finished <= min(trial.result.started for trial in trials)
+    assert max(trial.result.finished for trial in trials) <= final.result.started
     if found:
         assert final.metrics == {"x": found[0], "trials": found}
     else:

@@ -26,13 +26,23 @@ def pod(provision):
 @rpd.job(gpu=rpd.Gpu("NVIDIA A40", count=4), budget=rpd.Budget(cost_cap_usd=1))
 @rpd.mark.slots(gpu=2)
 @rpd.mark.parametrize("n", [0, 1, 2, 3])
-def fit(pod, staged_dir, n):
+def fit(pod, met, staged_dir, n):
     pod.run("echo gpus $CUDA_VISIBLE_DEVICES in $PWD; date +%s%N; sleep 0.5; date +%s%N", cwd=staged_dir)
 """
 
 
 JOINED = """
+import time
 from pathlib import Path
+import rpd
+
+@rpd.fixture
+def met(pod, request):
+    request.getfixturevalue("pod")
+    (Path(__file__).parent / f"met-{request.node.name}").touch()
+    while len(list(Path(__file__).parent.glob("met-*"))) < 2:
+        time.sleep(0.01)
+    request.getfixturevalue("pod")
 
 def rpd_pod_joined(node, pod, share):
     with (Path(__file__).parent / "joined").open("a") as file:

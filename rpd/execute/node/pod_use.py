@@ -49,6 +49,8 @@ class PodUse:
     """The node's part of the pod, 0 to 1."""
     leases: list[Lease] = fresh(factory=list)
     """The pods it used, in order."""
+    joined: list[Lease] = fresh(factory=list)
+    """Those of them that count it among the nodes they serve."""
     own_lease: Lease | None = None
     """The lease of its fixture ``pod``."""
     had_open_pods: bool = False

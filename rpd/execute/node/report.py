@@ -63,6 +63,7 @@ def node_report(
             run=context.run_id if run.files else "",
             owner=context.owner if run.files else "",
             needs=node.needs,
+            place=context.places.get(node.id),
         ),
         result=Result(
             outcome=verdict.outcome,

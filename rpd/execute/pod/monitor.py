@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 
 from rpd.errors import RemoteError
 from rpd.execute.node.node_run import NodeRun
@@ -24,6 +25,7 @@ class Attendance:
         self._lease = lease
         self._connections = connections
         self._lifetimes = lifetimes
+        self._lock = threading.Lock()
         self._latest: NodeRun | None = None
         self._present: list[NodeRun] = []
         self._monitor: Monitor | None = None
@@ -32,21 +34,24 @@ class Attendance:
     def join(self, run: NodeRun) -> None:
         """Count ``run`` among the nodes the pod serves."""
         whole = self._lease.whole
-        if whole not in run.use.leases:
-            run.use.leases.append(whole)
-        if run is self._latest:
-            return
-        self._latest = run
+        with self._lock:
+            if whole not in run.use.leases:
+                run.use.leases.append(whole)
+            if self._lease in run.use.joined:
+                return
+            run.use.joined.append(self._lease)
+            self._latest = run
         if not self._lease.rank:  # of the pods of a cluster only the first reports
             whole.node_joined()
             run.events.pod_joined(node=run.node, pod=whole.rented, share=run.use.share)
 
     def begin_step(self, run: NodeRun) -> None:
         """Make sure that the pod lives long enough for a node that uses it for the first time."""
-        if run in self._present:
-            return
-        # A new list for each change: the monitor's thread iterates over the old one.
-        self._present = [*(node for node in self._present if not node.log.is_closed), run]
+        with self._lock:
+            if run in self._present:
+                return
+            # A new list for each change: the monitor's thread iterates over the old one.
+            self._present = [*(node for node in self._present if not node.log.is_closed), run]
         for line in self._trace:
             run.log.trace(line)
         self._lifetimes.welcome(self._lease, run.use)

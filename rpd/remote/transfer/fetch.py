@@ -16,7 +16,7 @@ from rpd.errors import LocalTransferError, TransferBroken, TransferError
 from rpd.remote.protocol import Progress
 from rpd.remote.shell import (
     MOST_KEPT,
-    TRIES,
+    Breaks,
     DeadlinePassed,
     Disconnected,
     Program,
@@ -229,15 +229,12 @@ class Fetching:
         self, pieces: Sequence[Piece], old: BinaryIO, file: FileIO, partial: _Partial
     ) -> Mapping[str, str]:
         """Write one piece after the other, over as many connections as it takes; return the pod's sum."""
-        breaks = safe = 0
+        breaks = Breaks()
         while True:
             try:
                 return self._ask_for_parts(remaining(pieces, partial.size), old, file, partial)
             except Disconnected:
-                # Only breaks without progress count: a large file may outlast many connections.
-                breaks = 1 if partial.size > safe else breaks + 1
-                safe = partial.size
-                if breaks > TRIES:
+                if breaks.is_last(partial.size):
                     raise
                 self._shell.reconnect()
 
@@ -277,7 +274,7 @@ class Fetching:
     def _fetch(self, names: Sequence[str], options: str) -> None:
         """Fetch files until each matches its sum, over as many connections as it takes while each makes progress."""
         missing = [name for name in names if name not in self.sums]
-        rounds = breaks = safe = 0
+        rounds, breaks = 0, Breaks()
         reasons: dict[str, str] = {}
         while missing:
             try:
@@ -287,10 +284,7 @@ class Fetching:
                     reasons = self._fetch_once(missing, options)
                     rounds += 1
             except Disconnected as error:
-                # Only breaks without progress count, as above.
-                breaks = 1 if self._safe_bytes > safe else breaks + 1
-                safe = self._safe_bytes
-                if breaks > TRIES:
+                if breaks.is_last(self._safe_bytes):
                     raise TransferBroken(f"{self._source} could not be fetched: {error}") from error
                 self._shell.reconnect()
             except DeadlinePassed as error:

@@ -17,7 +17,7 @@ from rpd.project.ignore import StagedFile, local_stamp, staging
 from rpd.remote.protocol import Progress
 from rpd.remote.shell import (
     MOST_KEPT,
-    TRIES,
+    Breaks,
     DeadlinePassed,
     Disconnected,
     Ended,
@@ -319,15 +319,12 @@ class _Sending:
 
         Raise Disconnected, DeadlinePassed, TooMuch, TransferError, Interrupted.
         """
-        breaks = safe = 0
+        breaks = Breaks()
         while True:
             try:
                 return self._send_once()
             except Disconnected:
-                # Only breaks without progress count: a large upload may outlast many connections.
-                breaks = 1 if self._safe > safe else breaks + 1
-                safe = self._safe
-                if breaks >= TRIES:
+                if breaks.is_last(self._safe):
                     raise
                 self._shell.reconnect(self._interrupt)
             except Exception:

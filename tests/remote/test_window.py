@@ -12,11 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from paramiko.buffered_pipe import PipeTimeout
 
+from benchmarks.slow_line import SlowLine
 from rpd.remote.shell import Program
 from rpd.remote.ssh import SshRemote
 from rpd.remote.ssh.arrived import Arrived
 from rpd.remote.ssh.connection import _Buffered
-from rpd.remote.ssh.window import LEAST_BYTES, MOST_BYTES, Windows
+from rpd.remote.ssh.window import LEAST_BYTES, MOST_BYTES, WIDE_BYTES, Windows
+from rpd.values.pod import SshEndpoint
+from tests.remote.conftest import Connect, Machine
 from tests.waiting import DEADLINE, wait_until
 
 
@@ -89,6 +92,33 @@ def test_unread_output_stays_within_the_share(remote: SshRemote, monkeypatch: py
         for stream in streams:
             stream.close()
     assert windows.share == 800 << 10
+
+
+def test_the_window_of_bulk_data_grows_where_the_line_is_long(connecting: Connect, machine: Machine) -> None:
+    """With a round trip of 200 ms the first window would allow 20 MB/s."""
+    line = SlowLine(machine.port, round_trip=0.2)
+    try:
+        remote = connecting(endpoint=SshEndpoint(host="127.0.0.1", port=line.port))
+        for _ in range(2):  # the second gets a shell that was started ahead
+            stream = remote._shell.open(Program("cat /dev/zero", timeout=DEADLINE, is_wide=True))
+            assert stream._channel.in_window_size == WIDE_BYTES
+            while stream._channel.in_window_size == WIDE_BYTES:
+                assert stream.read()
+            assert stream._channel.in_window_size == 2 * WIDE_BYTES
+            stream.close()
+    finally:
+        line.close()
+
+
+def test_standard_error_that_fills_the_window_is_read_soon(
+    remote: SshRemote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sums of a hundred thousand files come over it, while nothing comes over standard output."""
+    monkeypatch.setattr("rpd.remote.ssh.stream._LOOK_SECONDS", 2 * DEADLINE)
+    size = 2 * WIDE_BYTES
+    script = f"head -c {size} /dev/zero >&2; echo end"
+    ended = remote._shell.open(Program(script, timeout=DEADLINE, most=2 * size, is_wide=True)).finish()
+    assert (ended.stdout, len(ended.stderr)) == (b"end\n", size)
 
 
 @given(st.binary(min_size=1, max_size=20_000), st.lists(st.integers(1, 6000), min_size=1))

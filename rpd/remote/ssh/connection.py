@@ -20,7 +20,7 @@ from rpd.values.pod import SshEndpoint
 
 PACKET_BYTES = 32 << 10
 WINDOW_BYTES = 16 << 20
-"""Bytes that may be in flight or unread: enough for 160 MB/s at 100 ms, and small enough for memory."""
+"""Most bytes that may be in flight or unread: enough for 160 MB/s at 100 ms, and small enough for memory."""
 
 _FEWEST_BYTES, _MOST_BYTES = 4 << 10, 64 << 10
 """Bytes that are taken from a socket at once: few while it is quiet, because a wait for bytes holds room for them."""

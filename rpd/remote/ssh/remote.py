@@ -14,7 +14,7 @@ from rpd.remote.shell import Interrupt, Program, mended
 from rpd.remote.ssh.console_channel import lend
 from rpd.remote.ssh.error_wording import FAILURES, close_quietly, reason
 from rpd.remote.ssh.shell import GIVE_UP_SECONDS, SshShell
-from rpd.remote.ssh.window import widen
+from rpd.remote.ssh.window import WideWindow
 from rpd.remote.transfer.pull import pull
 from rpd.remote.transfer.pull_cache import Seen
 from rpd.remote.transfer.put import put
@@ -164,7 +164,7 @@ class SshRemote:
         path = self.script(session.hand_over(script), timeout=_HAND_OVER_SECONDS).strip()
         channel = self._shell.new_channel()
         try:
-            widen(channel)
+            WideWindow(channel)
             if console.is_terminal:
                 columns, lines = console.size()
                 channel.get_pty(term=console.term, width=columns, height=lines)

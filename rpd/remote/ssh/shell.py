@@ -24,7 +24,7 @@ from rpd.remote.ssh.forward import Forward
 from rpd.remote.ssh.hostkey import PinnedHostKey
 from rpd.remote.ssh.stream import SshStream
 from rpd.remote.ssh.telemetry_channel import SshFeed
-from rpd.remote.ssh.window import START_BYTES, widen
+from rpd.remote.ssh.window import START_BYTES, WideWindow
 from rpd.values.frozen import replace
 from rpd.values.pod import SshEndpoint
 
@@ -84,16 +84,19 @@ class SshShell:
         """The first program, while it is running, and the part of its output that was read."""
         self._heard_at = -math.inf
         """When something last arrived from the pod (monotonic)."""
+        self._round_trip = math.inf
+        """The shortest time in which a channel was opened, in seconds."""
         self.preamble = ""
         """Lines of sh that run before each program; they print nothing and cannot fail it."""
 
     def open(self, program: Program) -> SshStream:
         shell = self._waiting_shell()
         program = replace(program, script=self.preamble + program.script)
+        wide = None
         if program.is_wide:
             with self._breaking(shell.channel):
-                widen(shell.channel)
-        return SshStream(self, shell.channel, program, mark=shell.mark, stdin=input_of(program))
+                wide = WideWindow(shell.channel, self._round_trip)
+        return SshStream(self, shell.channel, program, mark=shell.mark, stdin=input_of(program), wide=wide)
 
     def _waiting_shell(self) -> StartedShell:
         """Return a shell that was started ahead if the pod was heard from just now, else a new one.
@@ -142,7 +145,9 @@ class SshShell:
         self._waiting.drop()
 
     def _open_session(self, transport: Any) -> Any:
+        began = time.monotonic()
         channel = transport.open_channel("session", window_size=START_BYTES, timeout=_ATTEMPT_SECONDS)
+        self._round_trip = min(self._round_trip, time.monotonic() - began)
         channel.in_buffer = Arrived()  # nothing has arrived yet: no program runs there
         if channel.closed or channel.eof_received:  # only the buffer before knows
             channel.in_buffer.close()

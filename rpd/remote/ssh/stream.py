@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from rpd.remote.shell import DeadlinePassed, Disconnected, Ended, Interrupt, Program, TooMuch
 from rpd.remote.ssh.connection import PACKET_BYTES
 from rpd.remote.ssh.error_wording import FAILURES, close_quietly, reason
-from rpd.remote.ssh.window import WINDOWS
+from rpd.remote.ssh.window import WINDOWS, WideWindow
 from rpd.threads import started
 
 _QUIET_SECONDS = 20.0
@@ -20,6 +20,8 @@ _LOOK_SECONDS = 2.0
 """Seconds between looks at a silent program's standard error: it may be full while standard output stays silent."""
 _LISTEN_SECONDS = 0.5
 """The same if somebody wants it as it arrives."""
+_SHARED_SECONDS = 0.05
+"""The same for bulk data: the sums of many files come over standard error, and fill the window of both."""
 _AGAIN_SECONDS = 0.02
 """The same after a burst."""
 _BURST_BYTES = 32 << 10
@@ -52,11 +54,19 @@ class Line(Protocol):
 class SshStream:
     """The ``Stream`` over one channel; a thread writes its input, so that neither side waits for the other.
 
-    Output before ``mark`` is dropped. Without ``stdin`` nothing is sent, not even the end of the input.
+    Output before ``mark`` is dropped. ``wide`` is the channel's window if that is not shared out. Without ``stdin``
+    nothing is sent, not even the end of the input.
     """
 
     def __init__(
-        self, line: Line, channel: Any, program: Program, *, mark: bytes, stdin: Iterable[bytes] | None
+        self,
+        line: Line,
+        channel: Any,
+        program: Program,
+        *,
+        mark: bytes,
+        stdin: Iterable[bytes] | None,
+        wide: WideWindow | None = None,
     ) -> None:
         self._line = line
         self._channel = channel
@@ -71,14 +81,15 @@ class SshStream:
         self._say_under_way = program.under_way
         self._window = 0
         """The most bytes that the pod was ready to take at once."""
-        self._look = _LOOK_SECONDS if program.errors is None else _LISTEN_SECONDS
         self._stderr = bytearray()
         self._written = self._taken = 0
         self._failure: BaseException | None = None
         self._closed = False
         channel.settimeout(_QUIET_SECONDS)
-        self._is_wide = program.is_wide
-        if not self._is_wide:
+        self._wide = wide
+        self._calm = _SHARED_SECONDS if wide else _LOOK_SECONDS if program.errors is None else _LISTEN_SECONDS
+        self._look = self._calm
+        if wide is None:
             WINDOWS.open(channel)
         self._writer: threading.Thread | None = None
         if stdin is None:
@@ -112,7 +123,7 @@ class SshStream:
         if len(self._stderr) > self._most and self._failure is None:
             self._failure = self._too_much()
             self.close()
-        self._look_again(len(self._stderr) - before, _LOOK_SECONDS)
+        self._look_again(len(self._stderr) - before)
 
     def _pass_errors(self, hear: Callable[[bytes], None]) -> None:
         taken = 0
@@ -125,11 +136,11 @@ class SshStream:
                 break
             taken += len(data)
             hear(data)
-        self._look_again(taken, _LISTEN_SECONDS)
+        self._look_again(taken)
 
-    def _look_again(self, taken: int, seconds: float) -> None:
-        """Look at standard error again in ``seconds``; soon if much was ``taken``: the program may wait for room."""
-        self._look = seconds if taken < _BURST_BYTES else _AGAIN_SECONDS
+    def _look_again(self, taken: int) -> None:
+        """Look at standard error again after a while; soon if much was ``taken``: the program may wait for room."""
+        self._look = self._calm if taken < _BURST_BYTES else _AGAIN_SECONDS
 
     def _too_much(self) -> TooMuch:
         return TooMuch(
@@ -192,10 +203,12 @@ class SshStream:
             self._check()
             self._channel.settimeout(self._patience())
             written = self._written
-            if not self._is_wide and self._taken > _LITTLE_BYTES:
+            if self._wide is None and self._taken > _LITTLE_BYTES:
                 WINDOWS.fit(self._channel)
             try:
                 data: bytes = self._channel.recv(_READ_BYTES)
+                if self._wide is not None:
+                    self._wide.passed(len(data))
             except TimeoutError:
                 self._take_errors()
                 self._check()

@@ -164,10 +164,11 @@ def _planned(
     damage: list[Damage] = []
     events = list(journal.read(path, damage.append))
     planned = [event for event in events if event["event"] == journal.PLANNED]
-    if not planned and damage:
+    if not planned:
+        what = f"{damage[0]}, and with it" if damage else "its journal lacks"
         raise UsageError(
-            f"run {info.id} cannot be resumed: {damage[0]}, and with it the list of its nodes. For its pods: "
-            "rpd ps; for the nodes left to run: rpd run --lf"
+            f"run {info.id} cannot be resumed: {what} the list of its nodes. For its pods: rpd ps; for the nodes "
+            "left to run: rpd run --lf"
         )
     added = {event["id"]: event for event in events if event["event"] == journal.ADDED}
     ids = {node_id for event in planned for node_id in (*event["ids"], *event.get(journal.STAND_INS, ()))}

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 from rpd.errors import UsageError
+from rpd.journal import journal
+from rpd.journal.driver_alive import identity
 from rpd.journal.files import RunFiles
 from rpd.journal.lock import RunLock
 from rpd.journal.replay import Past
-from rpd.pipeline.resume import Resumed
+from rpd.pipeline.resume import Resumed, choose
+from rpd.record import run_info
 from rpd.record.run_info import RunInfo
 from rpd.values.node import Node
 from tests.nodes import definition
@@ -58,3 +62,17 @@ def test_a_node_that_needs_another_one_now_is_an_error() -> None:
         UsageError, match=r"deploy_x.py::sum needs deploy_x.py::fit\[3\] now, which is not in that run"
     ):
         RUN.left_of([FIRST, SECOND, third, more], are_all=True)
+
+
+@pytest.mark.parametrize(
+    ("rest", "why"), [("", "its journal lacks the list of its nodes"), ("{broken", "and with it the list")]
+)
+def test_a_run_without_the_list_of_its_nodes_is_an_error(tmp_path: Path, rest: str, why: str) -> None:
+    """A journal that was cut at the end of a line looks whole: the run would end with nothing done, and be over."""
+    folder = tmp_path / RUN.info.id
+    folder.mkdir()
+    run_info.write(folder / run_info.FILE_NAME, RunInfo(id=RUN.info.id, started="2026-11-28T12:00:00+00:00"))
+    begun = {"at": "2026-11-28T12:00:00.000+00:00", "event": "run_started", **identity(), "nodes": 3}
+    (folder / journal.FILE_NAME).write_text(f"{json.dumps(begun)}\n{rest}", encoding="utf-8")
+    with pytest.raises(UsageError, match=f"{RUN.info.id} cannot be resumed: .*{why}"):
+        choose(tmp_path, "")

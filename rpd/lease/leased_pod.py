@@ -95,7 +95,8 @@ class LeasedPod:
 
     def node_joined(self) -> None:
         """Count one more node that uses the pod."""
-        self._served += 1
+        with self._lock:  # nodes side by side come at once
+            self._served += 1
 
     def node_failed(self) -> None:
         """Note that a node on the pod did not pass: from now on its lifecycle's ``on_failure`` applies."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from rpd.execute.node.node_run import NodeRun
 from rpd.lease.lease import Lease
 from rpd.remote.protocol import Remote
@@ -14,6 +16,7 @@ class Connections:
         self._lease = lease
         self.first = first
         self._beside: dict[tuple[int, ...], Remote] = {}
+        self._opening: dict[tuple[int, ...], threading.Lock] = {}
 
     def of(self, run: NodeRun) -> Remote:
         """Return the connection of a node; a node with only some of the pod's GPUs has a separate one.
@@ -22,8 +25,10 @@ class Connections:
         """
         remote = self.first
         if run.use.gpus:
-            if run.use.gpus not in self._beside:
-                self._beside[run.use.gpus] = self.another()
+            # The threads of a job come at once, and share one.
+            with self._opening.setdefault(run.use.gpus, threading.Lock()):
+                if run.use.gpus not in self._beside:
+                    self._beside[run.use.gpus] = self.another()
             remote = self._beside[run.use.gpus]
         remote.mark(run.mark)
         return remote

@@ -57,6 +57,7 @@ class ManifestPlugin:
         self._info: RunInfo | None = None
         self._index: manifest_index.Additions | None = None
         self._nodes: set[str] = set()
+        """The ids of those that are planned, and of those that joined."""
 
     @hookimpl
     def rpd_run_started(self, config: Config, plan: Plan, backend: str, folder: Path | None) -> None:

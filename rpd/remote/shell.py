@@ -22,8 +22,10 @@ MOST_KEPT = 4 << 20
 _REASON_BYTES = 1000
 
 TRIES = 3
-"""How often a short program is tried in all over a connection that breaks each time; a transfer survives so many breaks
-in a row without progress."""
+"""How often a short program is tried in all over a connection that breaks each time.
+
+A transfer survives so many breaks in a row without progress.
+"""
 
 
 class Disconnected(ConnectionLost):

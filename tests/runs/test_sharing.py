@@ -40,7 +40,9 @@ import rpd
 def met(pod, request):
     request.getfixturevalue("pod")
     (Path(__file__).parent / f"met-{request.node.name}").touch()
+    deadline = time.monotonic() + 60
     while len(list(Path(__file__).parent.glob("met-*"))) < 2:
+        assert time.monotonic() < deadline, "the other node did not come"
         time.sleep(0.01)
     request.getfixturevalue("pod")
 

@@ -77,7 +77,7 @@ class WideWindow:
         self._grow(WIDE_BYTES)
 
     def passed(self, size: int) -> None:
-        """Count bytes that were read. No window passes faster than once per round trip; half of that is to spare."""
+        """Count bytes that were read. A window that passes within two round trips may be what limits them: it grows."""
         self._came += size
         if self._came < self._size:
             return
